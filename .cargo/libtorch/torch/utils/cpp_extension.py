@@ -1,0 +1,12 @@
+"""Where torch-sys' build script finds headers and libraries."""
+
+from torch import _libtorch
+
+
+def include_paths():
+    include = _libtorch.folder / "include"
+    return [str(include), str(include / "torch" / "csrc" / "api" / "include")]
+
+
+def library_paths():
+    return [str(_libtorch.folder / "lib")]

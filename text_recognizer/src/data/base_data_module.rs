@@ -1,0 +1,61 @@
+//! What every data module offers, and the description of its data.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Dataset, Shuffle};
+use crate::error::Result;
+
+/// What a model must know of its data, and a checkpoint remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataConfig {
+    /// Dimensions of one input, without the batch: `[1, 28, 28]` for MNIST.
+    pub input_dims: Vec<i64>,
+    /// Dimensions of one prediction: `[10]` for ten classes.
+    pub output_dims: Vec<i64>,
+    /// What each class stands for; empty where there are no classes.
+    pub mapping: Vec<String>,
+}
+
+/// Train, validation and test part, ready for a loader.
+#[derive(Debug)]
+pub struct DataSplits {
+    /// What the optimiser sees.
+    pub train: Box<dyn Dataset>,
+    /// What early stopping and the best checkpoint are chosen by.
+    pub val: Box<dyn Dataset>,
+    /// What is measured once, at the end; `None` where the data has no such part.
+    pub test: Option<Box<dyn Dataset>>,
+}
+
+/// A source of data: knows how to get it, describe it and split it.
+pub trait DataModule {
+    /// The data's dimensions and classes.
+    fn config(&self) -> DataConfig;
+
+    /// Makes sure that the raw data is on disk, downloading it where it is not. Touches nothing but the disk.
+    ///
+    /// # Errors
+    /// When the data is neither there nor to be had.
+    fn prepare_data(&self) -> Result<()>;
+
+    /// Reads, checks and splits the data.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged or malformed.
+    fn setup(&self) -> Result<DataSplits>;
+
+    /// The folder that the raw data is in, or would be downloaded to; `None` where it is made and not read.
+    ///
+    /// # Errors
+    /// When there is no such folder and no place for one.
+    fn folder(&self) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
+
+    /// The order in which the training part is served.
+    fn shuffle(&self, seed: u64) -> Shuffle {
+        Shuffle::Full { seed }
+    }
+}

@@ -1,0 +1,229 @@
+//! Data sets: a length, and batches by index.
+
+use std::fmt::Debug;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+
+/// Some rows of a data set, on the training device.
+#[derive(Debug)]
+pub struct Batch {
+    /// Inputs, `[batch, ...input_dims]`.
+    pub x: Tensor,
+    /// Targets, `[batch]` of class indices or `[batch, ...output_dims]`.
+    pub y: Tensor,
+    /// Which rows of the data set these are, `[batch]`, in order.
+    pub rows: Vec<i64>,
+}
+
+impl Batch {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// Rows that can be gathered into batches. A data set lives in memory, on the device where it is used.
+pub trait Dataset: Debug + Send {
+    /// The number of rows.
+    fn len(&self) -> usize;
+
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows `indices` (`[n]`, int64, on the data set's device) as inputs and targets, in that order.
+    ///
+    /// # Errors
+    /// When libtorch refuses, for example for lack of memory.
+    fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)>;
+
+    /// The rows `start..start + length` as inputs and targets; cheaper than [`Dataset::gather`] where rows lie side
+    /// by side.
+    ///
+    /// # Errors
+    /// As [`Dataset::gather`].
+    fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
+        self.gather(&Tensor::arange_start(start, start + length, (Kind::Int64, self.device())))
+    }
+
+    /// The device that the batches come on.
+    fn device(&self) -> Device;
+
+    /// Moves the data to a device, and floating-point values to `kind`.
+    ///
+    /// # Errors
+    /// When the device has no room for it.
+    fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>>;
+}
+
+/// What is done to a batch's inputs after they are gathered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Transform {
+    /// Bytes to floats in 0..1.
+    ToFloat,
+    /// `(x - mean) / std`.
+    Normalize {
+        /// Subtracted first.
+        mean: f64,
+        /// Divided by after.
+        std: f64,
+    },
+}
+
+impl Transform {
+    fn apply(self, x: Tensor, kind: Kind) -> Result<Tensor> {
+        Ok(match self {
+            Self::ToFloat => x.f_to_kind(kind)?.f_div_scalar_(255.0)?,
+            Self::Normalize { mean, std } => x.f_sub_scalar(mean)?.f_div_scalar_(std)?,
+        })
+    }
+}
+
+/// A data set of two tensors with one row each per sample.
+#[derive(Debug)]
+pub struct BaseDataset {
+    data: Tensor,
+    targets: Tensor,
+    transforms: Vec<Transform>,
+    kind: Kind,
+}
+
+impl BaseDataset {
+    /// Pairs `data` (`[n, ...]`) with `targets` (`[n, ...]`); `transforms` are applied to each batch's inputs.
+    ///
+    /// # Errors
+    /// When the two differ in length, or one of them is a scalar.
+    pub fn new(data: Tensor, targets: Tensor, transforms: Vec<Transform>) -> Result<Self> {
+        let (x, y) = (data.size(), targets.size());
+        let (Some(n), Some(m)) = (x.first(), y.first()) else {
+            return Err(Error::shape(
+                "BaseDataset",
+                "[n, ...] for data and targets",
+                if x.is_empty() { &x } else { &y },
+            ));
+        };
+        if n != m {
+            return Err(Error::shape(
+                "BaseDataset targets",
+                format!("[{n}, ...], one for each of the {n} rows of data"),
+                &y,
+            ));
+        }
+        Ok(Self { data, targets, transforms, kind: Kind::Float })
+    }
+
+    /// The raw inputs, before any transform.
+    pub fn data(&self) -> &Tensor {
+        &self.data
+    }
+
+    /// The targets.
+    pub fn targets(&self) -> &Tensor {
+        &self.targets
+    }
+
+    /// The rows `start..start + length`, sharing memory with this data set.
+    ///
+    /// # Errors
+    /// When there are not that many rows.
+    pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
+        Ok(self.with(self.data.f_narrow(0, start, length)?, self.targets.f_narrow(0, start, length)?))
+    }
+
+    /// The rows `indices`, copied.
+    ///
+    /// # Errors
+    /// When an index is out of range.
+    pub fn select(&self, indices: &[i64]) -> Result<Self> {
+        let indices = Tensor::from_slice(indices);
+        Ok(self.with(self.data.f_index_select(0, &indices)?, self.targets.f_index_select(0, &indices)?))
+    }
+
+    fn with(&self, data: Tensor, targets: Tensor) -> Self {
+        Self { data, targets, transforms: self.transforms.clone(), kind: self.kind }
+    }
+
+    fn transformed(&self, mut x: Tensor) -> Result<Tensor> {
+        for transform in &self.transforms {
+            x = transform.apply(x, self.kind)?;
+        }
+        Ok(x)
+    }
+}
+
+impl Dataset for BaseDataset {
+    fn len(&self) -> usize {
+        self.data.size()[0] as usize
+    }
+
+    fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
+        let x = self.transformed(self.data.f_index_select(0, indices)?)?;
+        Ok((x, self.targets.f_index_select(0, indices)?))
+    }
+
+    fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
+        let x = self.transformed(self.data.f_narrow(0, start, length)?)?;
+        Ok((x, self.targets.f_narrow(0, start, length)?))
+    }
+
+    fn device(&self) -> Device {
+        self.data.device()
+    }
+
+    fn to(mut self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>> {
+        let cast = |t: &Tensor| -> Result<Tensor> {
+            let kind = if t.is_floating_point() { kind } else { t.kind() };
+            Ok(t.f_to_device(device)?.f_to_kind(kind)?)
+        };
+        (self.data, self.targets, self.kind) = (cast(&self.data)?, cast(&self.targets)?, kind);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unequal_lengths_are_refused_with_both_numbers() {
+        let error = BaseDataset::new(
+            Tensor::zeros([3, 2], tch::kind::FLOAT_CPU),
+            Tensor::from_slice(&[1i64, 2]),
+            vec![],
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("[3, ...]") && error.to_string().contains("[2]"), "{error}");
+        let scalar = Tensor::from(1i64);
+        assert!(BaseDataset::new(Tensor::zeros([3, 2], tch::kind::FLOAT_CPU), scalar, vec![]).is_err());
+    }
+
+    #[test]
+    fn gather_and_slice_agree_and_transform() {
+        let data = Tensor::from_slice(&[0u8, 51, 102, 255]).view([4, 1]);
+        let transforms = vec![Transform::ToFloat, Transform::Normalize { mean: 0.5, std: 0.5 }];
+        let dataset = BaseDataset::new(data, Tensor::from_slice(&[0i64, 1, 2, 3]), transforms).unwrap();
+        let (x, y) = dataset.gather(&Tensor::from_slice(&[3i64, 0])).unwrap();
+        assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [1.0, -1.0]);
+        assert_eq!(Vec::<i64>::try_from(y).unwrap(), [3, 0]);
+        let (a, _) = dataset.gather(&Tensor::from_slice(&[1i64, 2])).unwrap();
+        let (b, _) = dataset.slice(1, 2).unwrap();
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn float_data_is_never_written_to_by_a_transform() {
+        let data = Tensor::from_slice(&[1f32, 2.0]).view([2, 1]);
+        let transforms = vec![Transform::Normalize { mean: 1.0, std: 2.0 }];
+        let dataset = BaseDataset::new(data, Tensor::from_slice(&[0i64, 1]), transforms).unwrap();
+        let _ = dataset.slice(0, 2).unwrap();
+        assert_eq!(Vec::<f32>::try_from(dataset.data().view(-1)).unwrap(), [1.0, 2.0]);
+    }
+}

@@ -1,0 +1,264 @@
+//! IDX, the format of MNIST's files: a big-endian header (two zero bytes, the type of the values, the number of
+//! dimensions, each dimension in four bytes), then the values, last dimension fastest.
+//! Source: <http://yann.lecun.com/exdb/mnist/>.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::data::raw::{CHUNK, Content, RawFile};
+use crate::error::{Error, Result};
+
+/// MNIST's images have three dimensions, colour images four; libtorch's own limit is 64.
+const MAX_DIMS: u8 = 8;
+
+/// Reads IDX data of unsigned bytes, gzipped or not, as a uint8 tensor of the shape that its header gives.
+///
+/// `path` is what errors name. No more memory is asked for than `bytes` can hold, whatever the header says.
+///
+/// # Errors
+/// When anything of it is malformed: the message says what, at which byte of the uncompressed content, and what was
+/// expected.
+pub fn parse_idx(bytes: &[u8], path: impl AsRef<Path>) -> Result<Tensor> {
+    let stored = bytes.len() as u64;
+    read(&mut Content::new(Cursor::new(bytes.to_vec()), stored, path.as_ref())?)
+}
+
+/// Reads a published IDX file, and checks its digest in the same pass.
+pub(crate) fn read_idx(file: &RawFile, path: &Path) -> Result<Tensor> {
+    let mut content = Content::open(path)?;
+    let tensor = read(&mut content)?;
+    file.check(content)?;
+    Ok(tensor)
+}
+
+fn read(content: &mut Content) -> Result<Tensor> {
+    let shape = header(content)?;
+    // Zeros, since handing uninitialised memory to a reader is undefined behaviour.
+    let mut tensor = Tensor::f_zeros(&shape, (Kind::Uint8, Device::Cpu))?;
+    let promised = content.position + tensor.numel() as u64;
+    for chunk in bytes_of(&mut tensor).chunks_mut(CHUNK) {
+        if content.fill(chunk)? < chunk.len() {
+            let at = content.position;
+            return Err(content.malformed(format_args!(
+                "the content ends at byte {at}, its header ({shape:?}) promises {promised} bytes"
+            )));
+        }
+    }
+    if content.fill(&mut [0])? > 0 {
+        return Err(content.malformed(format_args!(
+            "the content goes on at byte {promised}, where its header ({shape:?}) says that it ends"
+        )));
+    }
+    Ok(tensor)
+}
+
+/// The dimensions, when so many bytes can follow.
+fn header(content: &mut Content) -> Result<Vec<i64>> {
+    let [zero0, zero1, kind, dims] = word(content, "the magic number")?;
+    if (zero0, zero1) != (0, 0) {
+        return Err(content.malformed(format_args!(
+            "not an IDX file: bytes 0 and 1 are {zero0:#04x} {zero1:#04x}, expected 0x00 0x00"
+        )));
+    }
+    if kind != 0x08 {
+        let known = match kind {
+            0x09 => " (signed byte)",
+            0x0b => " (short)",
+            0x0c => " (int)",
+            0x0d => " (float)",
+            0x0e => " (double)",
+            _ => "",
+        };
+        return Err(content.malformed(format_args!(
+            "the type of the values, at byte 2, is {kind:#04x}{known}, expected 0x08 (unsigned byte)"
+        )));
+    }
+    if !(1..=MAX_DIMS).contains(&dims) {
+        return Err(content.malformed(format_args!(
+            "the number of dimensions, at byte 3, is {dims}, expected 1 to {MAX_DIMS}"
+        )));
+    }
+    let mut shape = Vec::with_capacity(dims.into());
+    for dim in 0..dims {
+        shape.push(u32::from_be_bytes(word(content, &format!("dimension {dim}"))?));
+    }
+    // A dimension of zero leaves nothing to read, but libtorch still multiplies the others.
+    let product = |at_least: u32| {
+        let mut dims = shape.iter().map(|&d| u64::from(d.max(at_least)));
+        dims.try_fold(1, u64::checked_mul).filter(|&n| n <= i64::MAX as u64)
+    };
+    let can_follow = content.most.saturating_sub(content.position);
+    match (product(0), product(1)) {
+        (Some(values), Some(_)) if values <= can_follow => Ok(shape.into_iter().map(i64::from).collect()),
+        _ => Err(content.malformed(format_args!(
+            "the dimensions, from byte 4 on, are {shape:?}: more values than the {can_follow} that the file can hold"
+        ))),
+    }
+}
+
+fn word(content: &mut Content, what: &str) -> Result<[u8; 4]> {
+    let (mut word, at) = ([0; 4], content.position);
+    match content.fill(&mut word)? {
+        4 => Ok(word),
+        n => Err(content.malformed(format_args!(
+            "the content ends at byte {}, within {what} (bytes {at} to {})",
+            at + n as u64,
+            at + 3
+        ))),
+    }
+}
+
+fn bytes_of(tensor: &mut Tensor) -> &mut [u8] {
+    match tensor.numel() {
+        0 => &mut [],
+        // SAFETY: a fresh contiguous byte tensor of that many elements, which nobody else sees yet.
+        n => unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), n) },
+    }
+}
+
+/// Checks that `images` (`[n, height, width]`) and `labels` (`[n]`) belong together, and returns them as
+/// `[n, 1, height, width]` and int64.
+pub(crate) fn pair(
+    (images, images_path): (&Tensor, &Path),
+    (labels, labels_path): (&Tensor, &Path),
+    num_classes: u8,
+) -> Result<(Tensor, Tensor)> {
+    let expected =
+        |path, expected: String, got: &[i64]| Error::shape(format!("{}", Path::display(path)), expected, got);
+    let &[n, height, width] = images.size().as_slice() else {
+        return Err(expected(images_path, "[images, height, width]".into(), &images.size()));
+    };
+    if labels.size() != [n] {
+        let wanted = format!("[{n}], a label for each image of {}", images_path.display());
+        return Err(expected(labels_path, wanted, &labels.size()));
+    }
+    let values = Vec::<u8>::try_from(labels)?;
+    if let Some((row, label)) = values.iter().enumerate().find(|(_, label)| **label >= num_classes) {
+        // A vector's header has eight bytes.
+        let what = format!("label {row}, at byte {}, is {label}, expected 0 to {}", row + 8, num_classes - 1);
+        return Err(Error::malformed(labels_path, what));
+    }
+    Ok((images.f_view([n, 1, height, width])?, labels.f_to_kind(Kind::Int64)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    fn idx(dims: &[u32], values: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, dims.len() as u8];
+        bytes.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+        bytes.extend(values);
+        bytes
+    }
+
+    fn gz(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(vec![], Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        parse_idx(bytes, "dir/x.gz").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn well_formed_data_is_read_compressed_or_not() {
+        let bytes = idx(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
+        // Two gzip members one after the other are one file (RFC 1952, section 2.2).
+        let members = [gz(&bytes[..9]), gz(&bytes[9..])].concat();
+        for bytes in [bytes.clone(), gz(&bytes), members] {
+            let t = parse_idx(&bytes, "x").unwrap();
+            assert_eq!((t.size(), t.kind()), (vec![2, 1, 3], Kind::Uint8));
+            assert_eq!(Vec::<u8>::try_from(t.view(-1)).unwrap(), [1, 2, 3, 4, 5, 6]);
+        }
+        assert_eq!(parse_idx(&idx(&[0, 28, 28], &[]), "x").unwrap().size(), [0, 28, 28]);
+        let long: Vec<u8> = (0..3 * CHUNK + 7).map(|i| (i % 251) as u8).collect();
+        let t = parse_idx(&gz(&idx(&[long.len() as u32], &long)), "x").unwrap();
+        assert!(Vec::<u8>::try_from(t).unwrap() == long);
+    }
+
+    #[test]
+    fn every_malformation_is_named_with_its_place() {
+        let good = idx(&[2, 2], &[1, 2, 3, 4]);
+        let with = |at: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            bytes
+        };
+        let table = [
+            (vec![], "ends at byte 0, within the magic number (bytes 0 to 3)"),
+            (good[..3].to_vec(), "ends at byte 3, within the magic number"),
+            (with(0, 7), "bytes 0 and 1 are 0x07 0x00, expected 0x00 0x00"),
+            (with(2, 0x0d), "at byte 2, is 0x0d (float), expected 0x08"),
+            (with(2, 0x77), "at byte 2, is 0x77, expected 0x08"),
+            (with(3, 0), "at byte 3, is 0, expected 1 to 8"),
+            (with(3, 255), "at byte 3, is 255, expected 1 to 8"),
+            (good[..9].to_vec(), "ends at byte 9, within dimension 1 (bytes 8 to 11)"),
+            (good[..14].to_vec(), "are [2, 2]: more values than the 2 that the file can hold"),
+            ([&good[..], &[9]].concat(), "goes on at byte 16, where its header ([2, 2]) says that it ends"),
+            (gz(&good[..14]), "ends at byte 14, its header ([2, 2]) promises 16 bytes"),
+            (gz(&[&good[..], &[9]].concat()), "goes on at byte 16"),
+            (idx(&[u32::MAX; 3], &[1]), "more values than the 1 that the file can hold"),
+            (idx(&[u32::MAX, u32::MAX, u32::MAX, 0], &[]), "more values than the 0"),
+            (gz(&idx(&[u32::MAX, 9], &[1])), "the dimensions, from byte 4 on, are [4294967295, 9]"),
+        ];
+        for (bytes, expected) in table {
+            let error = refusal(&bytes);
+            assert!(error.starts_with("dir/x.gz: ") && error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn damaged_gzip_is_refused_or_gives_the_same_content() {
+        let values: Vec<u8> = (0..200u32).map(|i| (i * i % 7) as u8).collect();
+        let whole = gz(&idx(&[200], &values));
+        for at in 0..whole.len() {
+            assert!(parse_idx(&whole[..at], "x").is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                // Some bits, such as those of the header's time, say nothing about the content.
+                if let Ok(t) = parse_idx(&bytes, "x") {
+                    assert!(Vec::<u8>::try_from(t).unwrap() == values, "bit {bit} of byte {at}");
+                }
+            }
+        }
+        assert!(refusal(&whole[..whole.len() - 3]).contains("gunzip failed after 208 bytes of content"));
+        assert!(
+            refusal(&[&whole[..], b"more"].concat()).contains("gunzip failed after 208 bytes of content")
+        );
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
+        let mut bytes = idx(&[10], &[1; 10]);
+        bytes.resize(64 << 20, 0);
+        assert!(refusal(&gz(&bytes)).contains("goes on at byte 18"));
+    }
+
+    #[test]
+    fn images_and_labels_must_belong_together() {
+        let images = Tensor::zeros([3, 2, 2], (Kind::Uint8, Device::Cpu));
+        let labels = |values: &[u8]| Tensor::from_slice(values);
+        let check = |images: &Tensor, labels: &Tensor| {
+            pair((images, Path::new("images")), (labels, Path::new("labels")), 10)
+        };
+        let (x, y) = check(&images, &labels(&[0, 9, 5])).unwrap();
+        assert_eq!((x.size(), y.size(), y.kind()), (vec![3, 1, 2, 2], vec![3], Kind::Int64));
+        for (outcome, expected) in [
+            (
+                check(&images, &labels(&[0, 1])),
+                "labels: expected shape [3], a label for each image of images, got [2]",
+            ),
+            (check(&images, &labels(&[0, 1, 10])), "labels: label 2, at byte 10, is 10, expected 0 to 9"),
+            (check(&labels(&[0]), &labels(&[0])), "images: expected shape [images, height, width], got [1]"),
+        ] {
+            assert_eq!(outcome.unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A data module described for a person.
+
+use std::fmt;
+
+use tch::{Kind, Tensor};
+
+use crate::data::{DataConfig, DataModule, DataSplits};
+use crate::error::Result;
+
+/// Rows that the description looks at.
+const ROWS: usize = 128;
+
+/// What a data module holds, for printing: `print!("{}", load_info(&module)?)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataInfo {
+    /// Dimensions and classes.
+    pub config: DataConfig,
+    /// Rows of the training part.
+    pub train: usize,
+    /// Rows of the validation part.
+    pub val: usize,
+    /// Rows of the test part, where there is one.
+    pub test: Option<usize>,
+    /// The inputs of the first rows of the training part, transformed as a model sees them.
+    pub x: TensorInfo,
+    /// Their targets.
+    pub y: TensorInfo,
+}
+
+/// Shape, kind and range of a tensor. The figures of an empty one are NaN.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorInfo {
+    /// The shape.
+    pub shape: Vec<i64>,
+    /// The kind of its elements.
+    pub kind: Kind,
+    /// The least element.
+    pub min: f64,
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation, divided by n.
+    pub std: f64,
+    /// The greatest element.
+    pub max: f64,
+}
+
+/// Fetches what is missing, reads the data, and describes it.
+///
+/// # Errors
+/// Those of [`DataModule::prepare_data`] and [`DataModule::setup`].
+pub fn load_info(module: &dyn DataModule) -> Result<DataInfo> {
+    module.prepare_data()?;
+    DataInfo::new(module.config(), &module.setup()?)
+}
+
+impl DataInfo {
+    /// Describes data that has been read.
+    ///
+    /// # Errors
+    /// When the first rows cannot be gathered.
+    pub fn new(config: DataConfig, splits: &DataSplits) -> Result<Self> {
+        let (x, y) = splits.train.slice(0, splits.train.len().min(ROWS) as i64)?;
+        Ok(Self {
+            config,
+            train: splits.train.len(),
+            val: splits.val.len(),
+            test: splits.test.as_ref().map(|test| test.len()),
+            x: TensorInfo::new(&x)?,
+            y: TensorInfo::new(&y)?,
+        })
+    }
+}
+
+impl TensorInfo {
+    fn new(tensor: &Tensor) -> Result<Self> {
+        let values = tensor.f_to_kind(Kind::Double)?;
+        let of = |figure: fn(&Tensor) -> Result<Tensor, tch::TchError>| -> Result<f64> {
+            if tensor.numel() == 0 {
+                return Ok(f64::NAN);
+            }
+            Ok(f64::try_from(figure(&values)?)?)
+        };
+        Ok(Self {
+            shape: tensor.size(),
+            kind: tensor.kind(),
+            min: of(Tensor::f_min)?,
+            mean: of(|t| t.f_mean(Kind::Double))?,
+            std: of(|t| t.f_std(false))?,
+            max: of(Tensor::f_max)?,
+        })
+    }
+}
+
+impl fmt::Display for DataInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DataConfig { input_dims, output_dims, mapping } = &self.config;
+        writeln!(f, "Dims: {input_dims:?} -> {output_dims:?}")?;
+        if !mapping.is_empty() {
+            writeln!(f, "Classes: {}", mapping.join(" "))?;
+        }
+        write!(f, "Train/val/test rows: {}, {}, ", self.train, self.val)?;
+        match self.test {
+            Some(rows) => writeln!(f, "{rows}")?,
+            None => writeln!(f, "none")?,
+        }
+        writeln!(f, "Batch x: {}", self.x)?;
+        writeln!(f, "Batch y: {}", self.y)
+    }
+}
+
+impl fmt::Display for TensorInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shape, kind, min, mean, std, max } = self;
+        write!(f, "{shape:?} {kind:?}, min {min:.2}, mean {mean:.2}, std {std:.2}, max {max:.2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::BaseDataset;
+
+    struct Two;
+
+    impl DataModule for Two {
+        fn config(&self) -> DataConfig {
+            DataConfig {
+                input_dims: vec![2],
+                output_dims: vec![3],
+                mapping: ["a", "b", "c"].map(String::from).to_vec(),
+            }
+        }
+
+        fn prepare_data(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn setup(&self) -> Result<DataSplits> {
+            let rows = |n: i64| {
+                let data = Tensor::arange(2 * n, tch::kind::FLOAT_CPU).view([n, 2]);
+                BaseDataset::new(data, Tensor::arange(n, tch::kind::INT64_CPU), vec![]).map(Box::new)
+            };
+            Ok(DataSplits { train: rows(2)?, val: rows(1)?, test: None })
+        }
+    }
+
+    #[test]
+    fn a_description_has_sizes_classes_and_ranges() {
+        let expected = "Dims: [2] -> [3]\n\
+                        Classes: a b c\n\
+                        Train/val/test rows: 2, 1, none\n\
+                        Batch x: [2, 2] Float, min 0.00, mean 1.50, std 1.12, max 3.00\n\
+                        Batch y: [2] Int64, min 0.00, mean 0.50, std 0.50, max 1.00\n";
+        assert_eq!(load_info(&Two).unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn an_empty_training_part_is_described_too() {
+        let empty = BaseDataset::new(
+            Tensor::zeros([0, 2], tch::kind::FLOAT_CPU),
+            Tensor::zeros([0], tch::kind::INT64_CPU),
+            vec![],
+        );
+        let splits = DataSplits { train: Box::new(empty.unwrap()), ..Two.setup().unwrap() };
+        let info = DataInfo::new(Two.config(), &splits).unwrap();
+        assert!(info.train == 0 && info.x.max.is_nan());
+    }
+}

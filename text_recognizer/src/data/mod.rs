@@ -1,0 +1,21 @@
+//! Data modules, data sets and the loader that serves them in batches.
+
+mod base_data_module;
+mod dataset;
+mod folders;
+mod idx;
+mod info;
+mod loader;
+mod mnist;
+mod raw;
+mod util;
+
+pub use base_data_module::{DataConfig, DataModule, DataSplits};
+pub use dataset::{BaseDataset, Batch, Dataset, Transform};
+pub use folders::DATA_VARIABLE;
+pub use idx::parse_idx;
+pub use info::{DataInfo, TensorInfo, load_info};
+pub use loader::{Batches, DataLoader, Shuffle};
+pub use mnist::{Mnist, MnistConfig, MnistDataset};
+pub use raw::{RawDataset, RawFile, download_raw_dataset};
+pub use util::{convert_strings_to_labels, split_dataset};

@@ -1,0 +1,142 @@
+//! Splitting data sets, and strings as rows of labels.
+
+use std::collections::HashMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::data::{BaseDataset, Dataset};
+use crate::error::{Error, Result};
+use crate::rng;
+
+/// Splits a data set at random: `floor(fraction * n)` rows and the others, the same for the same seed.
+///
+/// Each part keeps the order that its rows had.
+///
+/// # Errors
+/// When `fraction` is outside of `0..=1`.
+pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<(BaseDataset, BaseDataset)> {
+    if !(0.0..=1.0).contains(&fraction) {
+        return Err(Error::invalid("fraction", fraction, "0 to 1"));
+    }
+    let mut rows = rng::permutation(dataset.len(), seed, 0);
+    let (first, second) = rows.split_at_mut((fraction * dataset.len() as f64) as usize);
+    first.sort_unstable();
+    second.sort_unstable();
+    Ok((dataset.select(first)?, dataset.select(second)?))
+}
+
+/// Strings as rows of labels, `[strings, length]` of int64: `<S>`, the characters, `<E>`, then `<P>` to the end.
+///
+/// A label is a character's position in `mapping`, which must hold the three tokens too.
+///
+/// # Errors
+/// When a string is longer than `length - 2` characters, or holds one that `mapping` lacks: the message names both.
+pub fn convert_strings_to_labels(
+    strings: &[impl AsRef<str>],
+    mapping: &[String],
+    length: usize,
+) -> Result<Tensor> {
+    let labels: HashMap<&str, i64> = mapping.iter().map(String::as_str).zip(0..).collect();
+    let token = |token: &str| {
+        let label = labels.get(token).copied();
+        label.ok_or_else(|| {
+            Error::invalid("mapping", "without ".to_owned() + token, "<S>, <E> and <P> among the classes")
+        })
+    };
+    let (start, end, padding) = (token("<S>")?, token("<E>")?, token("<P>")?);
+    let mut rows = vec![padding; strings.len() * length];
+    for (index, string) in strings.iter().map(AsRef::as_ref).enumerate() {
+        let characters = string.chars().count();
+        if characters + 2 > length {
+            return Err(Error::invalid(
+                format!("string {index}, {string:?},"),
+                format!("{characters} characters long"),
+                format!(
+                    "at most {}, which with <S> and <E> fill the length {length}",
+                    length.saturating_sub(2)
+                ),
+            ));
+        }
+        let row = &mut rows[index * length..];
+        row[0] = start;
+        for (at, character) in string.chars().enumerate() {
+            row[at + 1] = *labels.get(character.encode_utf8(&mut [0; 4]) as &str).ok_or_else(|| {
+                Error::invalid(
+                    format!("character {at} of string {index}, {string:?},"),
+                    format!("{character:?}"),
+                    "a character of the mapping",
+                )
+            })?;
+        }
+        row[characters + 1] = end;
+    }
+    let shape = [strings.len() as i64, length as i64];
+    match rows.is_empty() {
+        true => Ok(Tensor::f_zeros(shape, (Kind::Int64, Device::Cpu))?),
+        false => Ok(Tensor::from_slice(&rows).f_view(shape)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: i64) -> BaseDataset {
+        let data = Tensor::arange(n, tch::kind::FLOAT_CPU).view([n, 1]);
+        BaseDataset::new(data, Tensor::arange(n, tch::kind::INT64_CPU), vec![]).unwrap()
+    }
+
+    fn targets(dataset: &BaseDataset) -> Vec<i64> {
+        Vec::try_from(dataset.targets()).unwrap()
+    }
+
+    #[test]
+    fn a_split_shares_the_rows_out_and_repeats_itself() {
+        let (first, second) = split_dataset(&numbers(10), 0.79, 3).unwrap();
+        assert_eq!((first.len(), second.len()), (7, 3));
+        let mut all = [targets(&first), targets(&second)].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_eq!(targets(&first), targets(&split_dataset(&numbers(10), 0.79, 3).unwrap().0));
+        let chosen = |seed| targets(&split_dataset(&numbers(1000), 0.5, seed).unwrap().0);
+        assert_ne!(chosen(3), chosen(4));
+        assert!(chosen(3).is_sorted());
+        assert_ne!(chosen(3), (0..500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_split_may_be_empty_and_a_fraction_may_not_be_impossible() {
+        let (none, all) = split_dataset(&numbers(3), 0.0, 1).unwrap();
+        assert_eq!((none.len(), all.len()), (0, 3));
+        assert_eq!(split_dataset(&numbers(3), 1.0, 1).unwrap().0.len(), 3);
+        for fraction in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert!(split_dataset(&numbers(3), fraction, 1).unwrap_err().to_string().contains("fraction is"));
+        }
+    }
+
+    fn mapping() -> Vec<String> {
+        ["<B>", "<S>", "<E>", "<P>", "a", "b", "é"].map(String::from).to_vec()
+    }
+
+    #[test]
+    fn strings_are_wrapped_and_padded() {
+        let labels = convert_strings_to_labels(&["ab", "", "éab"], &mapping(), 5).unwrap();
+        assert_eq!((labels.size(), labels.kind()), (vec![3, 5], Kind::Int64));
+        let rows = Vec::<Vec<i64>>::try_from(labels).unwrap();
+        assert_eq!(rows, [[1, 4, 5, 2, 3], [1, 2, 3, 3, 3], [1, 6, 4, 5, 2]]);
+        assert_eq!(convert_strings_to_labels(&[""; 0], &mapping(), 5).unwrap().size(), [0, 5]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let says = |strings: &[&str], mapping: &[String], length| {
+            convert_strings_to_labels(strings, mapping, length).unwrap_err().to_string()
+        };
+        let long = says(&["ab", "aba"], &mapping(), 4);
+        assert!(long.contains("string 1, \"aba\", is 3 characters long: expected at most 2"), "{long}");
+        let unknown = says(&["ab", "béx"], &mapping(), 9);
+        assert!(unknown.contains("character 2 of string 1, \"béx\", is 'x'"), "{unknown}");
+        assert!(says(&[""], &mapping(), 0).contains("at most 0"));
+        assert!(says(&["a"], &mapping()[..3], 9).contains("without <P>"));
+    }
+}

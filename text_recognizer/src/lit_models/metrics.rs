@@ -1,0 +1,217 @@
+//! Metrics: sums over batches, so that an epoch's value is exact whatever the batch sizes were.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::loss::{check_classes, check_same, percentage_errors, symmetric_percentage_errors};
+use crate::error::Result;
+
+/// One batch's part in a metric: the epoch's value is the sum of sums over the sum of counts.
+#[derive(Debug)]
+pub struct MetricSum {
+    /// The metric.
+    pub metric: Metric,
+    /// The sum over the batch, a scalar on the batch's device.
+    pub sum: Tensor,
+    /// What the sum is over.
+    pub count: i64,
+}
+
+/// The metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of rows whose largest score is at the target.
+    Acc,
+    /// Mean absolute error.
+    Mae,
+    /// Mean squared error.
+    Mse,
+    /// Root of the mean squared error over all elements.
+    Rmse,
+    /// Mean absolute percentage error, in percent.
+    Mape,
+    /// Symmetric mean absolute percentage error, in percent.
+    Smape,
+}
+
+impl Metric {
+    /// The name in records and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acc => "acc",
+            Self::Mae => "mae",
+            Self::Mse => "mse",
+            Self::Rmse => "rmse",
+            Self::Mape => "mape",
+            Self::Smape => "smape",
+        }
+    }
+
+    /// The batch's part. Scores may be logits or probabilities, `[batch, classes]`; all others want one shape.
+    ///
+    /// # Errors
+    /// When the shapes do not fit each other.
+    pub fn sum(self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
+        if self == Self::Acc {
+            check_classes(prediction, target)?;
+            let hits = prediction.f_argmax(-1, false)?.f_eq_tensor(target)?;
+            return Ok(MetricSum { metric: self, sum: hits.f_sum(Kind::Float)?, count: target.size()[0] });
+        }
+        check_same(prediction, target)?;
+        let errors = match self {
+            Self::Acc | Self::Mae => (prediction - target).f_abs()?,
+            Self::Mse | Self::Rmse => (prediction - target).f_square()?,
+            Self::Mape => percentage_errors(prediction, target)?,
+            Self::Smape => symmetric_percentage_errors(prediction, target)?,
+        };
+        let kind = if errors.device() == Device::Mps { Kind::Float } else { Kind::Double };
+        Ok(MetricSum { metric: self, sum: errors.f_sum(kind)?, count: target.numel() as i64 })
+    }
+
+    /// The value from the mean of all sums.
+    pub fn finish(self, mean: f64) -> f64 {
+        if self == Self::Rmse { mean.sqrt() } else { mean }
+    }
+}
+
+/// A running mean that does not make the host wait: on the CPU it sums in double precision, elsewhere on the device
+/// until it is asked.
+#[derive(Debug, Default)]
+pub struct Running {
+    sum: f64,
+    pending: Option<Tensor>,
+    count: i64,
+}
+
+impl Running {
+    /// Continues from what [`Running::parts`] gave.
+    pub fn from_parts(sum: f64, count: i64) -> Self {
+        Self { sum, pending: None, count }
+    }
+
+    /// Adds a sum over `count` things.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn add(&mut self, sum: &Tensor, count: i64) -> Result<()> {
+        self.add_scaled(sum, 1.0, count)
+    }
+
+    /// Adds the mean of `count` things.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn add_mean(&mut self, mean: &Tensor, count: i64) -> Result<()> {
+        self.add_scaled(mean, count as f64, count)
+    }
+
+    fn add_scaled(&mut self, value: &Tensor, scale: f64, count: i64) -> Result<()> {
+        self.count += count;
+        if value.device() == Device::Cpu {
+            self.sum += value.f_double_value(&[])? * scale;
+        } else {
+            let value = value.detach() * scale;
+            self.pending = Some(match self.pending.take() {
+                Some(pending) => pending.f_add(&value)?,
+                None => value,
+            });
+        }
+        Ok(())
+    }
+
+    /// Sum and count so far. Synchronises with the device.
+    pub fn parts(&mut self) -> (f64, i64) {
+        self.sum += self.pending.take().map_or(0.0, |pending| pending.double_value(&[]));
+        (self.sum, self.count)
+    }
+
+    /// The mean, if there is anything to take it of. Synchronises with the device.
+    pub fn mean(&mut self) -> Option<f64> {
+        let (sum, count) = self.parts();
+        (count > 0).then(|| sum / count as f64)
+    }
+}
+
+/// Share of right predictions over any number of batches, exact whatever their sizes.
+#[derive(Debug, Default)]
+pub struct Accuracy(Running);
+
+impl Accuracy {
+    /// Adds a batch: scores (logits or probabilities) `[batch, classes]` and class indices `[batch]`.
+    ///
+    /// # Errors
+    /// When the shapes do not fit each other.
+    pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
+        let part = Metric::Acc.sum(prediction, target)?;
+        self.0.add(&part.sum, part.count)
+    }
+
+    /// The share in 0..=1; `None` before the first batch.
+    pub fn compute(&mut self) -> Option<f64> {
+        self.0.mean()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accuracy_is_exact_over_uneven_batches_and_the_same_for_logits_and_probabilities() {
+        let logits = Tensor::from_slice(&[2f32, 1.0, 0.0, 3.0, 5.0, 4.0, -1.0, -2.0, -9.0, 9.0]).view([5, 2]);
+        let target = Tensor::from_slice(&[0i64, 1, 1, 0, 1]); // hits: 1 1 0 1 1
+        for scores in [logits.shallow_clone(), logits.softmax(-1, Kind::Float)] {
+            let mut accuracy = Accuracy::default();
+            assert_eq!(accuracy.compute(), None);
+            accuracy.update(&scores.narrow(0, 0, 4), &target.narrow(0, 0, 4)).unwrap();
+            assert_eq!(accuracy.compute(), Some(0.75));
+            accuracy.update(&scores.narrow(0, 4, 1), &target.narrow(0, 4, 1)).unwrap();
+            assert_eq!(accuracy.compute(), Some(0.8));
+        }
+    }
+
+    #[test]
+    fn accuracy_refuses_targets_that_are_not_class_indices() {
+        let scores = Tensor::zeros([2, 3], tch::kind::FLOAT_CPU);
+        for target in [
+            Tensor::from_slice(&[0i64]),
+            Tensor::from_slice(&[0f32, 1.0]),
+            Tensor::from_slice(&[0i64, 1]).view([2, 1]),
+        ] {
+            assert!(Accuracy::default().update(&scores, &target).is_err());
+        }
+    }
+
+    /// Each by hand from its formula, over two uneven batches.
+    #[test]
+    fn errors_of_forecasts() {
+        let batches = [(vec![1.0, 2.0], vec![1.5, 2.0]), (vec![4.0], vec![1.0])];
+        for (metric, expected) in [
+            (Metric::Mae, 3.5 / 3.0),
+            (Metric::Mse, 9.25 / 3.0),
+            (Metric::Rmse, (9.25f64 / 3.0).sqrt()),
+            (Metric::Mape, 100.0 * (0.5 / 1.5 + 3.0) / 3.0),
+            (Metric::Smape, 200.0 * (0.5 / 2.5 + 3.0 / 5.0) / 3.0),
+        ] {
+            let mut running = Running::default();
+            for (p, y) in &batches {
+                let part = metric.sum(&Tensor::from_slice(p), &Tensor::from_slice(y)).unwrap();
+                running.add(&part.sum, part.count).unwrap();
+            }
+            let got = metric.finish(running.mean().unwrap());
+            assert!((got - expected).abs() < 1e-12, "{metric:?}: {got} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_running_mean_continues_from_its_parts() {
+        let mut running = Running::default();
+        running.add(&Tensor::from(3.0), 2).unwrap();
+        let (sum, count) = running.parts();
+        let mut resumed = Running::from_parts(sum, count);
+        resumed.add(&Tensor::from(5.0), 2).unwrap();
+        assert_eq!(resumed.mean(), Some(2.0));
+    }
+}

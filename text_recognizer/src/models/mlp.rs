@@ -1,0 +1,90 @@
+//! The multi-layer perceptron of the Full Stack Deep Learning lab.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::data::DataConfig;
+use crate::error::{Error, Result};
+use crate::models::{ForwardContext, Linear, Model, Parameters, Placement};
+
+/// The sizes of an [`Mlp`].
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Units of the first hidden layer.
+    #[arg(long = "fc1", default_value_t = 1024)]
+    pub fc1: i64,
+    /// Units of the second hidden layer.
+    #[arg(long = "fc2", default_value_t = 128)]
+    pub fc2: i64,
+    /// Probability that a hidden unit is dropped in training.
+    #[arg(long = "dropout", default_value_t = 0.5)]
+    pub dropout: f64,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self { fc1: 1024, fc2: 128, dropout: 0.5 }
+    }
+}
+
+/// Two hidden layers with ReLU and dropout: `x: [batch, ...input_dims] -> [batch, classes]` (logits).
+#[derive(Debug)]
+pub struct Mlp {
+    parameters: Parameters,
+    inputs: i64,
+    dropout: f64,
+    fc1: Linear,
+    fc2: Linear,
+    fc3: Linear,
+}
+
+impl Mlp {
+    /// Builds the network for inputs of any dimensions, which it flattens.
+    ///
+    /// # Errors
+    /// When a layer has no unit, or `dropout` is not in `0..1`.
+    pub fn new(config: &MlpConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+        for (name, units) in [("fc1", config.fc1), ("fc2", config.fc2)] {
+            if units < 1 {
+                return Err(Error::invalid(name, units, "at least 1 unit"));
+            }
+        }
+        if !(0.0..1.0).contains(&config.dropout) {
+            return Err(Error::invalid("dropout", config.dropout, "a probability in 0..1, 1 excluded"));
+        }
+        let inputs = data.input_dims.iter().product();
+        let outputs = data.output_dims.iter().product();
+        let mut parameters = Parameters::new(placement);
+        Ok(Self {
+            fc1: Linear::new(&mut parameters, "fc1", inputs, config.fc1)?,
+            fc2: Linear::new(&mut parameters, "fc2", config.fc1, config.fc2)?,
+            fc3: Linear::new(&mut parameters, "fc3", config.fc2, outputs)?,
+            parameters,
+            inputs,
+            dropout: config.dropout,
+        })
+    }
+}
+
+impl Model for Mlp {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        let x = x.f_flatten(1, -1)?; // [batch, inputs]
+        if x.size()[1] != self.inputs {
+            return Err(Error::shape("mlp", format!("[batch, {}] after flattening", self.inputs), &x.size()));
+        }
+        let x = self.fc1.forward(&x, context)?;
+        let x = context.layer("fc1", x); // [batch, fc1]
+        let x = context.dropout(x.relu(), self.dropout)?;
+        let x = self.fc2.forward(&x, context)?;
+        let x = context.layer("fc2", x); // [batch, fc2]
+        let x = context.dropout(x.relu(), self.dropout)?;
+        let x = self.fc3.forward(&x, context)?; // [batch, classes]
+        Ok(context.layer("fc3", x))
+    }
+}

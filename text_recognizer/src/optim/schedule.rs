@@ -1,0 +1,322 @@
+//! The learning rate as a function of the step.
+//!
+//! All but the plateau are pure: what the rate is at step 1000 does not depend on how the run came there. The
+//! plateau's state is two numbers and a count, which are saved with the run.
+
+use std::f64::consts::PI;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The shapes of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleName {
+    /// The same rate throughout.
+    Constant,
+    /// Times 10 every `lr_epochs_per_decade` epochs; changes once an epoch.
+    Exponential,
+    /// Times `lr_gamma` every `lr_step_epochs` epochs; changes once an epoch.
+    Step,
+    /// From `lr` to `lr_min` along half a cosine over the whole run; changes every step.
+    Cosine,
+    /// Up to `one_cycle_max_lr` and down to almost nothing; changes every step.
+    OneCycle,
+    /// Times `lr_gamma` when val_loss has not improved for `lr_patience` validations.
+    Plateau,
+}
+
+/// A schedule and its constants.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleConfig {
+    /// Learning-rate schedule [default: constant, or one_cycle where --one_cycle_max_lr is given].
+    #[arg(long = "lr_schedule", value_enum)]
+    pub lr_schedule: Option<ScheduleName>,
+    /// Steps over which the rate first rises linearly to its scheduled value.
+    #[arg(long = "lr_warmup_steps", default_value_t = 0)]
+    pub lr_warmup_steps: u64,
+    /// Epochs in which an exponential schedule grows tenfold (negative: shrinks).
+    #[arg(long = "lr_epochs_per_decade", default_value_t = 20.0, allow_negative_numbers = true)]
+    pub lr_epochs_per_decade: f64,
+    /// Epochs between two changes of a step schedule.
+    #[arg(long = "lr_step_epochs", default_value_t = 30)]
+    pub lr_step_epochs: u64,
+    /// Factor of a step or plateau schedule.
+    #[arg(long = "lr_gamma", default_value_t = 0.1)]
+    pub lr_gamma: f64,
+    /// Validations without improvement that a plateau schedule waits for.
+    #[arg(long = "lr_patience", default_value_t = 10)]
+    pub lr_patience: u64,
+    /// Where a cosine schedule ends, and what a plateau schedule never goes below.
+    #[arg(long = "lr_min", default_value_t = 0.0)]
+    pub lr_min: f64,
+    /// Highest rate of a one-cycle schedule [default: --lr].
+    #[arg(long = "one_cycle_max_lr")]
+    pub one_cycle_max_lr: Option<f64>,
+    /// Steps of a one-cycle schedule [default: the whole run].
+    #[arg(long = "one_cycle_total_steps")]
+    pub one_cycle_total_steps: Option<u64>,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self {
+            lr_schedule: None,
+            lr_warmup_steps: 0,
+            lr_epochs_per_decade: 20.0,
+            lr_step_epochs: 30,
+            lr_gamma: 0.1,
+            lr_patience: 10,
+            lr_min: 0.0,
+            one_cycle_max_lr: None,
+            one_cycle_total_steps: None,
+        }
+    }
+}
+
+impl ScheduleConfig {
+    /// The shape in force.
+    pub fn name(&self) -> ScheduleName {
+        let default =
+            if self.one_cycle_max_lr.is_some() { ScheduleName::OneCycle } else { ScheduleName::Constant };
+        self.lr_schedule.unwrap_or(default)
+    }
+
+    /// Refuses constants that no schedule can be made of.
+    ///
+    /// # Errors
+    /// Names the first impossible value.
+    pub fn validate(&self) -> Result<()> {
+        if self.lr_epochs_per_decade == 0.0 || !self.lr_epochs_per_decade.is_finite() {
+            return Err(Error::invalid(
+                "lr_epochs_per_decade",
+                self.lr_epochs_per_decade,
+                "a number of epochs, not 0",
+            ));
+        }
+        if self.lr_step_epochs == 0 {
+            return Err(Error::invalid("lr_step_epochs", 0, "at least 1"));
+        }
+        if !(self.lr_gamma > 0.0 && self.lr_gamma.is_finite()) {
+            return Err(Error::invalid("lr_gamma", self.lr_gamma, "a finite number greater than 0"));
+        }
+        if !(self.lr_min >= 0.0 && self.lr_min.is_finite()) {
+            return Err(Error::invalid("lr_min", self.lr_min, "a finite number, 0 or greater"));
+        }
+        if let Some(max_lr) = self.one_cycle_max_lr
+            && !(max_lr > 0.0 && max_lr.is_finite())
+        {
+            return Err(Error::invalid("one_cycle_max_lr", max_lr, "a finite number greater than 0"));
+        }
+        if self.one_cycle_total_steps == Some(0) {
+            return Err(Error::invalid("one_cycle_total_steps", 0, "at least 1"));
+        }
+        if self.one_cycle_max_lr.is_some() && self.name() != ScheduleName::OneCycle {
+            return Err(Error::invalid("one_cycle_max_lr", "given", "the schedule one_cycle, or none"));
+        }
+        Ok(())
+    }
+}
+
+/// What a plateau schedule remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plateau {
+    /// The lowest loss so far; none before the first validation.
+    pub best: Option<f64>,
+    /// Validations since then.
+    pub waited: u64,
+    /// Product of the factors applied so far.
+    pub scale: f64,
+}
+
+/// A schedule with the length of its run.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    config: ScheduleConfig,
+    lr: f64,
+    total_steps: u64,
+    plateau: Plateau,
+}
+
+impl Schedule {
+    /// The schedule of a run of `total_steps` optimiser steps with base rate `lr`.
+    ///
+    /// # Errors
+    /// When a constant is impossible.
+    pub fn new(config: &ScheduleConfig, lr: f64, total_steps: u64) -> Result<Self> {
+        config.validate()?;
+        let plateau = Plateau { best: None, waited: 0, scale: 1.0 };
+        Ok(Self { config: config.clone(), lr, total_steps: total_steps.max(1), plateau })
+    }
+
+    /// The learning rate of optimiser step `step` (from 0) in epoch `epoch` (from 0).
+    pub fn lr(&self, step: u64, epoch: u64) -> f64 {
+        let c = &self.config;
+        let scheduled = match c.name() {
+            ScheduleName::Constant => self.lr,
+            ScheduleName::Exponential => self.lr * 10f64.powf(epoch as f64 / c.lr_epochs_per_decade),
+            ScheduleName::Step => {
+                self.lr * c.lr_gamma.powi((epoch / c.lr_step_epochs).min(i32::MAX as u64) as i32)
+            }
+            ScheduleName::Cosine => {
+                let done = step.min(self.total_steps) as f64 / self.total_steps as f64;
+                c.lr_min + (self.lr - c.lr_min) * (1.0 + (PI * done).cos()) / 2.0
+            }
+            ScheduleName::OneCycle => one_cycle(
+                c.one_cycle_max_lr.unwrap_or(self.lr),
+                c.one_cycle_total_steps.unwrap_or(self.total_steps),
+                step,
+            ),
+            ScheduleName::Plateau => (self.lr * self.plateau.scale).max(c.lr_min),
+        };
+        if step < c.lr_warmup_steps {
+            scheduled * (step + 1) as f64 / c.lr_warmup_steps as f64
+        } else {
+            scheduled
+        }
+    }
+
+    /// Tells a plateau schedule the result of a validation, as `torch.optim.lr_scheduler.ReduceLROnPlateau` (relative
+    /// threshold 1e-4) takes it.
+    pub fn observe(&mut self, val_loss: f64) {
+        let plateau = &mut self.plateau;
+        if plateau.best.is_none_or(|best| val_loss < best * (1.0 - 1e-4)) {
+            (plateau.best, plateau.waited) = (Some(val_loss), 0);
+            return;
+        }
+        plateau.waited += 1;
+        if plateau.waited > self.config.lr_patience {
+            plateau.waited = 0;
+            plateau.scale *= self.config.lr_gamma;
+        }
+    }
+
+    /// What must be saved to continue.
+    pub fn state(&self) -> &Plateau {
+        &self.plateau
+    }
+
+    /// Restores [`Schedule::state`].
+    pub fn load_state(&mut self, state: Plateau) {
+        self.plateau = state;
+    }
+}
+
+/// Smith and Topin, "Super-convergence", 2018, as `torch.optim.lr_scheduler.OneCycleLR` has it by default: cosine from
+/// `max_lr / 25` up over 30 % of the steps, then down to `max_lr / 250000`, where it stays.
+fn one_cycle(max_lr: f64, total_steps: u64, step: u64) -> f64 {
+    let (initial, last) = (max_lr / 25.0, max_lr / 25.0 / 1e4);
+    let up = 0.3 * total_steps as f64 - 1.0;
+    let end = total_steps as f64 - 1.0;
+    let step = (step as f64).min(end);
+    let cosine = |from: f64, to: f64, share: f64| to + (from - to) / 2.0 * (1.0 + (PI * share).cos());
+    if step <= up {
+        cosine(initial, max_lr, step / up)
+    } else {
+        cosine(max_lr, last, (step - up) / (end - up))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates(config: ScheduleConfig, lr: f64, total: u64, steps_per_epoch: u64) -> Vec<f64> {
+        let schedule = Schedule::new(&config, lr, total).unwrap();
+        (0..total).map(|step| schedule.lr(step, step / steps_per_epoch)).collect()
+    }
+
+    fn close(got: &[f64], expected: &[f64]) {
+        for (g, e) in got.iter().zip(expected) {
+            assert!((g - e).abs() <= 1e-12 * e.abs().max(1e-12), "{got:?} is not {expected:?}");
+        }
+        assert_eq!(got.len(), expected.len());
+    }
+
+    fn named(name: ScheduleName) -> ScheduleConfig {
+        ScheduleConfig { lr_schedule: Some(name), ..ScheduleConfig::default() }
+    }
+
+    #[test]
+    fn exponential_is_the_sweep_of_the_note() {
+        let got = rates(named(ScheduleName::Exponential), 1e-8, 100, 1);
+        let expected: Vec<f64> = (0..100).map(|epoch| 1e-8 * 10f64.powf(f64::from(epoch) / 20.0)).collect();
+        close(&got, &expected);
+    }
+
+    #[test]
+    fn step_changes_between_epochs() {
+        let config = ScheduleConfig { lr_step_epochs: 2, lr_gamma: 0.5, ..named(ScheduleName::Step) };
+        close(&rates(config, 1.0, 6, 1), &[1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
+    }
+
+    #[test]
+    fn cosine_and_warm_up() {
+        close(&rates(named(ScheduleName::Cosine), 1.0, 2, 1), &[1.0, 0.5]);
+        let config = ScheduleConfig { lr_warmup_steps: 4, ..ScheduleConfig::default() };
+        close(&rates(config, 1.0, 6, 1), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+    }
+
+    /// `torch.optim.lr_scheduler.OneCycleLR(SGD([p], lr=1), max_lr=0.1, total_steps=10)`, `get_last_lr()` by step.
+    #[test]
+    fn one_cycle_is_that_of_pytorch() {
+        let config = ScheduleConfig { one_cycle_max_lr: Some(0.1), ..ScheduleConfig::default() };
+        let expected = [
+            0.004,
+            0.052,
+            0.1,
+            0.095_048_463_201_347_38,
+            0.081_174_565_394_976_3,
+            0.061_126_202_193_628_93,
+            0.038_874_197_806_371_07,
+            0.018_825_834_605_023_7,
+            0.004_951_936_798_652_629,
+            4e-7,
+        ];
+        let got = rates(config, 1.0, 10, 1);
+        for (g, e) in got.iter().zip(expected) {
+            assert!((g - e).abs() < 1e-12, "{got:?}");
+        }
+    }
+
+    #[test]
+    fn plateau_waits_then_cuts_and_can_be_resumed() {
+        let config = ScheduleConfig { lr_patience: 1, lr_gamma: 0.5, ..named(ScheduleName::Plateau) };
+        let mut schedule = Schedule::new(&config, 1.0, 10).unwrap();
+        let mut seen = Vec::new();
+        for loss in [3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0] {
+            schedule.observe(loss);
+            seen.push(schedule.lr(0, 0));
+            let mut resumed = Schedule::new(&config, 1.0, 10).unwrap();
+            resumed.load_state(schedule.state().clone());
+            schedule = resumed;
+        }
+        assert_eq!(seen, [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
+    }
+
+    #[test]
+    fn impossible_constants_are_refused_by_name() {
+        let cases = [
+            (ScheduleConfig { lr_step_epochs: 0, ..ScheduleConfig::default() }, "lr_step_epochs"),
+            (
+                ScheduleConfig { lr_epochs_per_decade: 0.0, ..ScheduleConfig::default() },
+                "lr_epochs_per_decade",
+            ),
+            (ScheduleConfig { lr_gamma: f64::NAN, ..ScheduleConfig::default() }, "lr_gamma"),
+            (ScheduleConfig { lr_min: -1.0, ..ScheduleConfig::default() }, "lr_min"),
+            (ScheduleConfig { one_cycle_max_lr: Some(0.0), ..ScheduleConfig::default() }, "one_cycle_max_lr"),
+            (
+                ScheduleConfig { one_cycle_total_steps: Some(0), ..ScheduleConfig::default() },
+                "one_cycle_total_steps",
+            ),
+            (ScheduleConfig { one_cycle_max_lr: Some(0.1), ..named(ScheduleName::Step) }, "one_cycle_max_lr"),
+        ];
+        for (config, name) in cases {
+            let error = Schedule::new(&config, 1.0, 10).unwrap_err().to_string();
+            assert!(error.contains(name), "{error} does not name {name}");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Files over HTTP: resumed where a connection broke, from one mirror after the other, in place only when whole.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ureq::{Agent, Body, http::Response};
+
+use crate::error::{Error, Result};
+use crate::util::compute_sha256;
+
+/// How often one address is asked for a file whose connection breaks; each time goes on where the last one ended.
+const ATTEMPTS: usize = 3;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How far a download has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The name that the file will have on disk.
+    pub file: &'a str,
+    /// Where it comes from.
+    pub url: &'a str,
+    /// Bytes on disk, those of earlier attempts included.
+    pub received: u64,
+    /// Bytes in all, where the server says.
+    pub total: Option<u64>,
+}
+
+/// Downloads `url` to `path`, which appears there only when whole.
+///
+/// What arrives is kept in `path` with `.part` appended, and a later call goes on from there. Where `sha256` (of the
+/// file's bytes, in hexadecimal) is given, a file that is already at `path` and has it is not fetched again, and
+/// nothing that lacks it gets there. `progress` is called after each 64 KiB.
+///
+/// # Errors
+/// When the server does not deliver, the digest differs, or the disk refuses.
+pub fn download_url(
+    url: &str,
+    path: impl AsRef<Path>,
+    sha256: Option<&str>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<()> {
+    let path = path.as_ref();
+    let verify = |file: &Path| {
+        let Some(expected) = sha256 else { return Ok(()) };
+        let got = compute_sha256(file)?;
+        if got.eq_ignore_ascii_case(expected) {
+            return Ok(());
+        }
+        Err(Error::Checksum { path: file.to_owned(), expected: expected.to_owned(), got })
+    };
+    if sha256.is_some() && path.exists() && verify(path).is_ok() {
+        return Ok(());
+    }
+    let fetch = Fetch { urls: &[url.to_owned()], path, max_bytes: u64::MAX, verify: &verify };
+    fetch.run(progress)
+}
+
+/// One file to be fetched.
+pub(crate) struct Fetch<'a> {
+    /// Where it is to be had, tried in this order.
+    pub urls: &'a [String],
+    /// Where it goes.
+    pub path: &'a Path,
+    /// More than this is not taken from any server.
+    pub max_bytes: u64,
+    /// Whether the file at a path is the right one.
+    pub verify: &'a dyn Fn(&Path) -> Result<()>,
+}
+
+/// Why an attempt failed, by what helps.
+enum Failure {
+    /// Nothing: it is the disk's.
+    Disk(Error),
+    /// Asking the same address again.
+    Retry(String),
+    /// Only another address.
+    Refused(String),
+}
+
+impl Fetch<'_> {
+    /// Fetches the file, unless no address delivers it.
+    pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        self.run_with(&agent(IDLE_TIMEOUT), progress)
+    }
+
+    fn run_with(&self, agent: &Agent, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+        }
+        let mut failures = vec![];
+        for url in self.urls {
+            for _ in 0..ATTEMPTS {
+                match self.attempt(agent, url, progress) {
+                    Ok(()) => return Ok(()),
+                    Err(Failure::Disk(error)) => return Err(error),
+                    Err(Failure::Retry(why)) => failures.push(format!("{url}: {why}")),
+                    Err(Failure::Refused(why)) => {
+                        failures.push(format!("{url}: {why}"));
+                        break;
+                    }
+                }
+            }
+        }
+        Err(Error::Download {
+            name: self.name().into_owned(),
+            path: self.path.to_owned(),
+            attempts: failures,
+        })
+    }
+
+    fn attempt(
+        &self,
+        agent: &Agent,
+        url: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Failure> {
+        let part = self.part();
+        let have = part.metadata().map_or(0, |m| m.len());
+        let mut request = agent.get(url);
+        if have > 0 {
+            request = request.header("Range", format!("bytes={have}-"));
+        }
+        let response = request.call().map_err(|error| match &error {
+            ureq::Error::Io(e) if e.kind() != std::io::ErrorKind::ConnectionRefused => {
+                Failure::Retry(error.to_string())
+            }
+            _ => Failure::Refused(error.to_string()),
+        })?;
+        let start = match response.status().as_u16() {
+            200 => 0,
+            206 if range_start(&response) == Some(have) => have,
+            206 => {
+                self.discard()?;
+                return Err(Failure::Retry("the server sent another range than the one asked for".into()));
+            }
+            // Nothing lies beyond the part: it is whole, or not of this file.
+            416 if have > 0 => return self.accept(have),
+            _ => return Err(Failure::Refused(format!("HTTP status {}", response.status()))),
+        };
+        self.receive(response, url, start, progress)?;
+        self.accept(start)
+    }
+
+    /// Writes the body to the part from byte `start` on.
+    fn receive(
+        &self,
+        response: Response<Body>,
+        url: &str,
+        start: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), Failure> {
+        let body = response.into_body();
+        let total = body.content_length().map(|length| start + length);
+        self.within_bounds(total.unwrap_or(0))?;
+        let part = self.part();
+        let disk = |error| Failure::Disk(Error::io("writing", &part)(error));
+        let mut file = open_at(&part, start).map_err(disk)?;
+        let (name, mut received) = (self.name(), start);
+        let mut body = body.into_reader();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let n = body
+                .read(&mut buffer)
+                .map_err(|e| Failure::Retry(format!("the connection broke after {received} bytes: {e}")))?;
+            if n == 0 {
+                // Only now: what lies beyond may be an older, longer part, or what another process wrote ahead.
+                return file.set_len(received).and_then(|()| file.sync_all()).map_err(disk);
+            }
+            received += n as u64;
+            self.within_bounds(received)?;
+            file.write_all(&buffer[..n]).map_err(disk)?;
+            progress(Progress { file: &name, url, received, total });
+        }
+    }
+
+    fn within_bounds(&self, bytes: u64) -> Result<(), Failure> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        self.discard()?;
+        Err(Failure::Refused(format!(
+            "sends {bytes} bytes or more, of a file that has at most {}",
+            self.max_bytes
+        )))
+    }
+
+    /// Checks the part and puts it in place; `resumed_at` is how much of it an earlier attempt left.
+    fn accept(&self, resumed_at: u64) -> Result<(), Failure> {
+        let part = self.part();
+        match (self.verify)(&part) {
+            Ok(()) => match fs::rename(&part, self.path) {
+                Err(error) if part.exists() || !self.path.exists() => {
+                    Err(Failure::Disk(Error::io("renaming to", self.path)(error)))
+                }
+                _ => Ok(()),
+            },
+            // Another process that fetched the same file was first to check it and put it in place.
+            Err(_) if !part.exists() && self.path.exists() => Ok(()),
+            Err(error) => {
+                self.discard()?;
+                let why = reason(error);
+                // The fault may lie in what was there before, perhaps from a mirror that compressed it otherwise.
+                Err(match resumed_at {
+                    0 => Failure::Refused(why),
+                    n => Failure::Retry(format!("resumed at byte {n}: {why}")),
+                })
+            }
+        }
+    }
+
+    fn discard(&self) -> Result<(), Failure> {
+        let part = self.part();
+        match fs::remove_file(&part) {
+            Err(error) if part.exists() => Err(Failure::Disk(Error::io("deleting", &part)(error))),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    fn part(&self) -> PathBuf {
+        let mut name = OsString::from(self.path);
+        name.push(".part");
+        name.into()
+    }
+}
+
+/// What is wrong with a part, without the part's path, which is gone by the time it is read.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Malformed { what, .. } => what,
+        Error::Checksum { expected, got, .. } => {
+            format!("sent a file whose SHA-256 is {got}, expected {expected}")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Writes at a position instead of appending, so that two processes that fetch the same file write the same bytes to
+/// the same places.
+fn open_at(part: &Path, start: u64) -> std::io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(part)?;
+    file.seek(SeekFrom::Start(start))?;
+    Ok(file)
+}
+
+/// The first byte's position in an answer's `Content-Range: bytes START-END/TOTAL`.
+fn range_start(response: &Response<Body>) -> Option<u64> {
+    let range = response.headers().get("content-range")?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}
+
+fn agent(idle_timeout: Duration) -> Agent {
+    Agent::config_builder()
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_per_read(Some(idle_timeout))
+        // A part counts bytes of the file, so the server must not compress it on the way.
+        .accept_encoding("identity")
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn fetch<'a>(urls: &'a [String], path: &'a Path, verify: &'a dyn Fn(&Path) -> Result<()>) -> Fetch<'a> {
+        Fetch { urls, path, max_bytes: 100, verify }
+    }
+
+    #[test]
+    fn a_server_that_falls_silent_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Connections wait in the backlog and are never answered.
+        let urls = [format!("http://{}/f", listener.local_addr().unwrap())];
+        let path = dir.path().join("f");
+        let agent = agent(Duration::from_millis(50));
+        let error = fetch(&urls, &path, &|_| Ok(())).run_with(&agent, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("timeout"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_another_process_finished_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let part = dir.path().join("f.part");
+        let finish = |part: &Path| fs::rename(part, &path).map_err(Error::io("renaming", part));
+        for outcome in [true, false] {
+            fs::write(&part, "x").unwrap();
+            let verify = |part: &Path| {
+                finish(part)?;
+                if outcome { Ok(()) } else { compute_sha256(part).map(|_| ()) }
+            };
+            assert!(fetch(&[], &path, &verify).accept(0).is_ok());
+            assert_eq!(fs::read(&path).unwrap(), b"x");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let path = file.join("below").join("f");
+        let error = fetch(&[], &path, &|_| Ok(())).run(&mut |_| {}).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("creating {}", file.join("below").display())),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! Parity with PyTorch: `golden/pytorch.json`, made by `golden/pytorch.py`.
+
+use serde_json::Value;
+use tch::{Kind, Tensor};
+use text_recognizer::data::{Batch, DataConfig};
+use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
+use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Parameters, Placement};
+use text_recognizer::optim::{Optimizer, OptimizerConfig};
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("golden/pytorch.json")).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn tensor(value: &Value) -> Tensor {
+    Tensor::from_slice(&floats(value))
+}
+
+fn difference(got: &Tensor, expected: &Value) -> f64 {
+    (got.detach().to_kind(Kind::Double).view(-1) - tensor(expected).to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[])
+}
+
+/// PyTorch's defaults with the golden's flags over them, by the door that the command line takes.
+fn config(case: &Value) -> OptimizerConfig {
+    let mut json = serde_json::to_value(OptimizerConfig::default()).unwrap();
+    json["optimizer"] = case["optimizer"].clone();
+    for (flag, value) in case["flags"].as_object().unwrap() {
+        json[flag] = value.clone();
+    }
+    serde_json::from_value(json).unwrap()
+}
+
+/// Each optimiser over five steps of a changing learning rate; interrupted, saved and restored before each.
+#[test]
+fn optimizers_are_those_of_pytorch_in_single_and_double_precision() {
+    let golden = &golden()["optimizers"];
+    for (name, case) in golden["cases"].as_object().unwrap() {
+        for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::Double, 1e-6)] {
+            let config = config(case);
+            let placement = Placement { kind, ..Placement::cpu(0) };
+            let mut parameters = Parameters::new(placement);
+            let _ = parameters.add("p", tensor(&golden["start"])).unwrap();
+            let (mut steps, mut saved) = (0, None::<Vec<(String, Tensor)>>);
+            let each = golden["grads"].as_array().unwrap().iter().zip(case["steps"].as_array().unwrap());
+            for (step, (grad, expected)) in each.enumerate() {
+                let mut optimizer = Optimizer::new(&config, &parameters).unwrap();
+                if let Some(saved) = &saved {
+                    optimizer.load_state(steps, saved).unwrap();
+                }
+                let lr = config.lr * golden["lr_factors"][step].as_f64().unwrap();
+                optimizer.step(&[tensor(grad).to_kind(kind)], lr).unwrap();
+                let difference = difference(&parameters.tensors()[0], expected);
+                assert!(difference < tolerance, "{name} {kind:?} step {step}: off by {difference}");
+                (steps, saved) = (optimizer.steps(), Some(optimizer.state()));
+            }
+        }
+    }
+}
+
+/// A tensor whose values do not lie side by side takes the way of other devices: through operations of libtorch.
+#[test]
+fn the_kernels_and_the_tensor_operations_agree() {
+    let golden = &golden()["optimizers"];
+    for (name, case) in golden["cases"].as_object().unwrap() {
+        let config = config(case);
+        let mut parameters = Parameters::new(Placement::cpu(0));
+        let strided = Tensor::stack(&[tensor(&golden["start"]), tensor(&golden["start"])], 1);
+        let p = parameters.add("p", strided.select(1, 0)).unwrap();
+        assert!(!p.is_contiguous());
+        let mut optimizer = Optimizer::new(&config, &parameters).unwrap();
+        let each = golden["grads"].as_array().unwrap().iter().zip(case["steps"].as_array().unwrap());
+        for (step, (grad, expected)) in each.enumerate() {
+            let lr = config.lr * golden["lr_factors"][step].as_f64().unwrap();
+            optimizer.step(&[tensor(grad)], lr).unwrap();
+            let difference = difference(&p, expected);
+            assert!(difference < 1e-6, "{name} step {step}: off by {difference}");
+        }
+    }
+}
+
+#[test]
+fn the_mlp_starts_from_pytorchs_weights_to_the_bit_and_has_its_gradients() {
+    let golden = &golden()["mlp"];
+    let data = DataConfig { input_dims: vec![1, 3, 4], output_dims: vec![3], mapping: vec![] };
+    let config = MlpConfig { fc1: 7, fc2: 5, dropout: 0.0 };
+    let mlp = Mlp::new(&config, &data, Placement::cpu(42)).unwrap();
+    let lit = BaseLitModel::new(Box::new(mlp), LitConfig::default()).unwrap();
+    assert_eq!(
+        lit.parameters().names(),
+        ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "fc3.weight", "fc3.bias"]
+    );
+    for (name, parameter) in lit.parameters().iter() {
+        let values = Vec::<f32>::try_from(parameter.detach().view(-1)).unwrap();
+        assert_eq!(values, floats(&golden["weights"][name]), "{name}");
+    }
+    let x = tensor(&golden["x"]).view([4, 1, 3, 4]);
+    let y: Vec<i64> = golden["y"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
+    assert!(difference(&lit.predict(&x).unwrap(), &golden["logits"]) < 1e-6);
+    let batch = Batch { x, y: Tensor::from_slice(&y), rows: vec![0, 1, 2, 3] };
+    let mut context = ForwardContext::train(0, 0);
+    let output = lit.step(&batch, &mut context).unwrap();
+    assert!((output.loss.double_value(&[]) - golden["loss"].as_f64().unwrap()).abs() < 1e-6);
+    let grads = context.gradients(&output.loss, lit.parameters().tensors()).unwrap();
+    for (name, grad) in lit.parameters().names().iter().zip(&grads) {
+        assert!(difference(grad, &golden["grads"][name]) < 1e-6, "{name}");
+    }
+}

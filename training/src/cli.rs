@@ -1,0 +1,509 @@
+//! From the command line to a typed configuration.
+//!
+//! The flags are those of the chosen model and data; their defaults are, from weak to strong: the flag's own, the model's
+//! (see [`ModelEntry::defaults`]), those of `--config FILE` or of the run that `--resume` continues. What is typed wins.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::builder::PossibleValuesParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use text_recognizer::lit_models::LitConfig;
+
+use crate::doctor;
+use crate::registry::{self, DataEntry, ModelEntry};
+use crate::trainer::{LrFindConfig, TrainerConfig};
+
+/// What a run is, in full: written to its `config.json`, repeated in its checkpoints, and taken by `--config`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// As in `--model`.
+    pub model: String,
+    /// As in `--data`.
+    pub data: String,
+    /// The model's flags.
+    pub model_config: Value,
+    /// The data's flags.
+    pub data_config: Value,
+    /// Loss, optimiser and schedule.
+    pub lit: LitConfig,
+    /// The trainer's flags.
+    pub trainer: TrainerConfig,
+    /// The learning-rate sweep's flags.
+    pub lr_find: LrFindConfig,
+}
+
+/// The flags that say how to talk, and are no part of what a run is.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Model.
+    #[arg(long = "model", default_value = "mlp")]
+    model: String,
+    /// Data set.
+    #[arg(long = "data", default_value = "mnist")]
+    data: String,
+    /// Take defaults from this file; a run's own config.json reproduces the run.
+    #[arg(long = "config")]
+    pub config: Option<PathBuf>,
+    /// Continue a run in its own folder: the folder, its last checkpoint, or `last` for the latest run of this model and data.
+    #[arg(long = "resume", conflicts_with = "config")]
+    pub resume: Option<PathBuf>,
+    /// Print the configuration as JSON and do nothing.
+    #[arg(long = "print_config")]
+    pub print_config: bool,
+    /// Print the results as one line of JSON.
+    #[arg(long = "json")]
+    pub json: bool,
+    /// Say nothing but results and errors.
+    #[arg(long = "quiet")]
+    pub quiet: bool,
+}
+
+/// A command line, understood.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Train.
+    Run(Box<Run>),
+    /// Look at what this program runs on.
+    Doctor,
+}
+
+/// A run to start or to continue.
+#[derive(Debug)]
+pub struct Run {
+    /// How to talk.
+    pub args: RunArgs,
+    /// What to run.
+    pub config: RunConfig,
+    /// The checkpoint to continue from, and its run's folder.
+    pub resume: Option<Resume>,
+}
+
+/// Where a run continues.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The checkpoint in it.
+    pub checkpoint: PathBuf,
+}
+
+/// Why there is no invocation: clap's own message (with its exit code), or ours.
+#[derive(Debug)]
+pub enum CliError {
+    /// Help, version, or a usage error.
+    Clap(Box<clap::Error>),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(Box::new(error))
+    }
+}
+
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Understands a command line, program name first.
+///
+/// # Errors
+/// For help and version too, which clap prints.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
+    let args: Vec<OsString> = args.into_iter().map(snake_case).collect();
+    // Which flags there are depends on these, so they are looked at first.
+    let named = |flag: &str| value_of(&args, flag);
+    let config_path = named("--config").map(PathBuf::from);
+    let resume = match named("--resume") {
+        Some(given) => {
+            Some(find_resume(Path::new(&given), named("--model"), named("--data"), named("--log_dir"))?)
+        }
+        None => None,
+    };
+    let config_path = resume.as_ref().map(|resume| resume.folder.join("config.json")).or(config_path);
+    let base = config_path.as_deref().map(read_config).transpose()?;
+    let text = |key: &str| base.as_ref().and_then(|base| base[key].as_str()).map(str::to_owned);
+    let model = named("--model").or(text("model")).unwrap_or_else(|| "mlp".into());
+    let default_data = "mnist".to_owned();
+    let data = named("--data").or(text("data")).unwrap_or(default_data);
+    // A name that does not exist gets clap's answer, with what was meant.
+    let run_args = RunArgs::augment_args(Command::new("run_experiment"));
+    named_args(run_args).try_get_matches_from(["run_experiment", "--model", &model, "--data", &data])?;
+
+    let (model, data) = (registry::model(&model)?, registry::data_module(&data)?);
+    let mut command = command(&model, &data);
+    if let Some(base) = &base {
+        let path = config_path.as_deref().unwrap_or(Path::new(""));
+        command = with_config_defaults(command, base, path, &model, &data)?;
+    }
+    let matches = command.try_get_matches_from(&args).map_err(|error| explain(error, &model, &data))?;
+    if matches.subcommand_name() == Some("doctor") {
+        return Ok(Invocation::Doctor);
+    }
+    let run_args = RunArgs::from_arg_matches(&matches)?;
+    let config = run_config(&matches, &model, &data)?;
+    if let (Some(_), Some(base)) = (&resume, &base) {
+        check_resume(base, &config)?;
+    }
+    registry::check_pair(&model, &data)?;
+    config.trainer.validate().map_err(anyhow::Error::from)?;
+    config.lit.validate().map_err(anyhow::Error::from)?;
+    Ok(Invocation::Run(Box::new(Run { args: run_args, config, resume })))
+}
+
+fn run_config(matches: &ArgMatches, model: &ModelEntry, data: &DataEntry) -> Result<RunConfig> {
+    Ok(RunConfig {
+        model: model.name.into(),
+        data: data.name.into(),
+        model_config: (model.flags.read)(matches)?,
+        data_config: (data.flags.read)(matches)?,
+        lit: LitConfig::from_arg_matches(matches)?,
+        trainer: TrainerConfig::from_arg_matches(matches)?,
+        lr_find: LrFindConfig::from_arg_matches(matches)?,
+    })
+}
+
+const ABOUT: &str = "Train a model on a data set, and test it";
+
+/// The command with the flags of this model and this data.
+pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
+    let command = Command::new("run_experiment")
+        .version(format!("{}, libtorch {}", env!("CARGO_PKG_VERSION"), doctor::libtorch_version()))
+        .subcommand(
+            Command::new("doctor")
+                .about("Show what libtorch, devices and data were found, and train a step on each"),
+        )
+        .args_conflicts_with_subcommands(true)
+        .disable_version_flag(true)
+        .arg(clap::Arg::new("version").long("version").action(ArgAction::Version).help("Print the version"))
+        .max_term_width(110)
+        .next_help_heading("Run");
+    let command = named_args(RunArgs::augment_args(command))
+        .mut_arg("model", |arg| arg.default_value(model.name))
+        .mut_arg("data", |arg| arg.default_value(data.name));
+    let command = (model.flags.augment)(command.next_help_heading(format!("Model {}", model.name)));
+    let command = (data.flags.augment)(command.next_help_heading(format!("Data {}", data.name)));
+    let command = LitConfig::augment_args(command.next_help_heading("Loss and optimizer"));
+    let command = LrFindConfig::augment_args(command.next_help_heading("Learning-rate sweep"));
+    let command = TrainerConfig::augment_args(command.next_help_heading("Trainer"));
+    // Each flattened struct leaves its own description behind.
+    let command = command.about(ABOUT).long_about(ABOUT);
+    model
+        .defaults
+        .iter()
+        .fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
+}
+
+/// Lists what `--model` and `--data` can be.
+fn named_args(command: Command) -> Command {
+    let names = |entries: Vec<(&'static str, &'static str)>| {
+        PossibleValuesParser::new(
+            entries.into_iter().map(|(name, about)| clap::builder::PossibleValue::new(name).help(about)),
+        )
+    };
+    let models = names(registry::models().iter().map(|entry| (entry.name, entry.about)).collect());
+    let data = names(registry::data_modules().iter().map(|entry| (entry.name, entry.about)).collect());
+    command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
+}
+
+/// `--max-epochs=3` as `--max_epochs=3`.
+fn snake_case(arg: OsString) -> OsString {
+    let Some(text) = arg.to_str().and_then(|text| text.strip_prefix("--")) else {
+        return arg;
+    };
+    let (flag, value) = text.split_once('=').map_or((text, None), |(flag, value)| (flag, Some(value)));
+    let flag = flag.replace('-', "_");
+    match value {
+        Some(value) => format!("--{flag}={value}").into(),
+        None => format!("--{flag}").into(),
+    }
+}
+
+/// The value of a flag, before clap knows which flags there are.
+fn value_of(args: &[OsString], flag: &str) -> Option<String> {
+    let mut args = args.iter().filter_map(|arg| arg.to_str());
+    let mut found = None;
+    while let Some(arg) = args.next() {
+        if arg == flag {
+            found = args.next().map(str::to_owned);
+        } else if let Some(value) = arg.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+            found = Some(value.to_owned());
+        }
+    }
+    found
+}
+
+fn read_config(path: &Path) -> Result<Value> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
+    let value: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+    ensure!(value.is_object(), "{} holds no JSON object", path.display());
+    Ok(value)
+}
+
+/// Makes the values of a configuration file the defaults of the flags of the same names.
+fn with_config_defaults(
+    mut command: Command,
+    base: &Value,
+    path: &Path,
+    model: &ModelEntry,
+    data: &DataEntry,
+) -> Result<Command> {
+    let sections = [("model_config", ("model", model.name)), ("data_config", ("data", data.name))];
+    let known: Vec<String> =
+        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+    for (key, value) in base.as_object().into_iter().flatten() {
+        // The flags of another model say nothing about this one.
+        if let Some((_, (kind, name))) = sections.iter().find(|(section, _)| section == key)
+            && base[*kind].as_str().is_some_and(|of| of != *name)
+        {
+            continue;
+        }
+        for (flag, value) in leaves(key, value) {
+            ensure!(
+                known.contains(&flag),
+                "{}: {flag} is no flag of {} on {}",
+                path.display(),
+                model.name,
+                data.name
+            );
+            if let Some(value) = value {
+                command = command.mut_arg(&flag, |arg| arg.default_value(value));
+            }
+        }
+    }
+    Ok(command)
+}
+
+/// The flags and values in a configuration, however deep; `None` for null.
+fn leaves(key: &str, value: &Value) -> Vec<(String, Option<String>)> {
+    match value {
+        Value::Object(object) => object.iter().flat_map(|(key, value)| leaves(key, value)).collect(),
+        Value::Null => vec![(key.into(), None)],
+        Value::String(text) => vec![(key.into(), Some(text.clone()))],
+        Value::Array(items) => {
+            let texts =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            vec![(key.into(), Some(texts.collect::<Vec<_>>().join(",")))]
+        }
+        other => vec![(key.into(), Some(other.to_string()))],
+    }
+}
+
+/// Says of an unknown flag whose it is, if it is another model's.
+fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error.into();
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return error.into();
+    };
+    let flag = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
+    let has = |augment: fn(Command) -> Command| {
+        augment(Command::new("")).get_arguments().any(|arg| arg.get_long() == Some(flag))
+    };
+    let models = registry::models();
+    let models: Vec<&str> =
+        models.iter().filter(|entry| has(entry.flags.augment)).map(|entry| entry.name).collect();
+    let modules = registry::data_modules();
+    let modules: Vec<&str> =
+        modules.iter().filter(|entry| has(entry.flags.augment)).map(|entry| entry.name).collect();
+    let (owner, given) = match (models.is_empty(), modules.is_empty()) {
+        (false, _) => (format!("--model {}", models.join(", ")), format!("the model is {}", model.name)),
+        (true, false) => (format!("--data {}", modules.join(", ")), format!("the data is {}", data.name)),
+        (true, true) => return error.into(),
+    };
+    let message = format!("--{flag} is a flag of {owner}; here {given}\n");
+    clap::Error::raw(ErrorKind::UnknownArgument, message).into()
+}
+
+/// The run that `--resume` means.
+fn find_resume(
+    given: &Path,
+    model: Option<String>,
+    data: Option<String>,
+    log_dir: Option<String>,
+) -> Result<Resume> {
+    let in_folder = |folder: &Path| Resume {
+        folder: folder.to_owned(),
+        checkpoint: folder.join("checkpoints").join(crate::trainer::callbacks::LAST),
+    };
+    if given == Path::new("last") && !given.exists() {
+        let log_dir = log_dir.map_or_else(|| PathBuf::from("logs"), PathBuf::from);
+        let name = format!("{}-{}", model.as_deref().unwrap_or("mlp"), data.as_deref().unwrap_or("mnist"));
+        let parent = log_dir.join(name);
+        let runs = fs::read_dir(&parent).into_iter().flatten().flatten().filter_map(|entry| {
+            let version: u64 = entry.file_name().to_str()?.strip_prefix("version_")?.parse().ok()?;
+            in_folder(&entry.path()).checkpoint.exists().then(|| (version, entry.path()))
+        });
+        let latest =
+            runs.max().with_context(|| format!("there is no run to resume in {}", parent.display()))?;
+        return Ok(in_folder(&latest.1));
+    }
+    if given.is_file() {
+        let folder = given.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+        return Ok(Resume { folder: folder.to_owned(), checkpoint: given.to_owned() });
+    }
+    let resume = in_folder(given);
+    if !resume.checkpoint.is_file() {
+        bail!(
+            "--resume: {} is neither a checkpoint nor a run's folder with {}",
+            given.display(),
+            resume.checkpoint.display()
+        );
+    }
+    Ok(resume)
+}
+
+/// Flags that a resumed run may change: its budget, and what it shows or keeps.
+const FREE: [&str; 26] = [
+    "max_epochs",
+    "min_epochs",
+    "max_steps",
+    "max_time",
+    "device",
+    "threads",
+    "log_dir",
+    "log_every_n_steps",
+    "profiler",
+    "on_nonfinite",
+    "detect_anomaly",
+    "early_stop_patience",
+    "early_stop_min_delta",
+    "save_top_k",
+    "checkpoint_every_n_steps",
+    "checkpoint_every_n_minutes",
+    "limit_test_batches",
+    "num_sanity_val_steps",
+    "data_dir",
+    "load_checkpoint",
+    "track_grad_norm",
+    "lr_find",
+    "lr_find_min",
+    "lr_find_max",
+    "lr_find_points",
+    "lr_find_interval",
+];
+
+/// Refuses to continue a run with other mathematics than it began with.
+fn check_resume(base: &Value, config: &RunConfig) -> Result<()> {
+    let new = serde_json::to_value(config)?;
+    let (old, new) = (leaves("", base), leaves("", &new));
+    let old_value =
+        |flag: &str| old.iter().find(|(name, _)| name == flag).and_then(|(_, value)| value.clone());
+    let show = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+    let changed: Vec<String> = new
+        .iter()
+        .filter(|(flag, value)| !FREE.contains(&flag.as_str()) && old_value(flag) != *value)
+        .map(|(flag, value)| format!("  --{flag}: {} -> {}", show(&old_value(flag)), show(value)))
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "a resumed run keeps its mathematics, and these flags would change it:\n{}\nLeave them out, or start a new run (with \
+         --load_checkpoint it starts from these weights)",
+        changed.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<RunConfig, String> {
+        let args = std::iter::once("run_experiment").chain(args.iter().copied()).map(OsString::from);
+        match parse(args) {
+            Ok(Invocation::Run(run)) => Ok(run.config),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(CliError::Clap(error)) => Err(error.to_string()),
+            Err(CliError::Other(error)) => Err(format!("{error:#}")),
+        }
+    }
+
+    #[test]
+    fn the_command_of_every_model_and_data_is_sound() {
+        for model in registry::models() {
+            for data in registry::data_modules() {
+                command(&model, &data).debug_assert();
+            }
+        }
+    }
+
+    #[test]
+    fn kebab_case_is_snake_case() {
+        let config = parsed(&["--max-epochs=3", "--batch-size", "7", "--lr", "1e-4"]).unwrap();
+        assert_eq!((config.trainer.max_epochs, config.trainer.batch_size), (3, 7));
+        assert_eq!(config.lit.optimizer.lr, 1e-4);
+    }
+
+    #[test]
+    fn what_a_person_mistypes_is_explained() {
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["--model", "mlpp"], &["mlpp", "'mlp'"]),
+            (&["--data", "mnits"], &["mnits", "'mnist'"]),
+            (&["--max_epoch", "3"], &["--max_epochs"]),
+            (&["--lr", "0"], &["lr is 0", "greater than 0"]),
+            (&["--lr", "-1"], &["lr"]),
+            (&["--batch_size", "0"], &["batch_size is 0", "at least 1"]),
+            (&["--max_epochs", "-1"], &["max_epochs"]),
+            (&["--min_epochs", "20"], &["min_epochs is 20", "at most max_epochs, 10"]),
+            (&["--config", "/nowhere.json"], &["/nowhere.json"]),
+            (&["--resume", "/nowhere"], &["/nowhere", "neither a checkpoint"]),
+        ];
+        for (args, expected) in cases {
+            let error = parsed(args).unwrap_err();
+            for part in *expected {
+                assert!(error.contains(part), "{args:?}: {error} does not say {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_fed_back_is_itself_and_typed_flags_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let typed = [
+            "--fc1",
+            "64",
+            "--nesterov",
+            "--optimizer",
+            "sgd",
+            "--momentum",
+            "0.9",
+            "--limit_val_batches",
+            "0.5",
+        ];
+        let config = parsed(&typed).unwrap();
+        fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
+        let path = path.to_str().unwrap();
+        assert_eq!(parsed(&["--config", path]).unwrap(), config);
+        let changed = parsed(&["--config", path, "--fc1", "32", "--nesterov=false"]).unwrap();
+        assert_eq!(changed.model_config["fc1"], 32);
+        assert!(!changed.lit.optimizer.nesterov);
+        fs::write(path, r#"{"trainer": {"max_epoch": 3}}"#).unwrap();
+        assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is no flag"));
+    }
+
+    #[test]
+    fn a_resumed_run_may_change_its_budget_and_nothing_else() {
+        let base = parsed(&[]).unwrap();
+        let json = serde_json::to_value(&base).unwrap();
+        assert!(check_resume(&json, &parsed(&["--max_epochs", "50"]).unwrap()).is_ok());
+        let error = check_resume(&json, &parsed(&["--batch_size", "64", "--seed", "1"]).unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--batch_size: 128 -> 64") && error.contains("--seed: 42 -> 1"), "{error}");
+    }
+}

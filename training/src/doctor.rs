@@ -1,0 +1,93 @@
+//! `run_experiment doctor`: what this program runs on, and whether it works.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use clap::Command;
+use tch::{Cuda, Device, Kind, Tensor};
+use text_recognizer::data::{Batch, DataConfig};
+use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
+use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
+use text_recognizer::optim::Optimizer;
+
+use crate::registry::{self, DataEntry};
+
+/// Where libtorch was when this program was built.
+const LIBTORCH_LIB: Option<&str> = option_env!("LIBTORCH_LIB");
+
+/// The version that libtorch says it is.
+pub fn libtorch_version() -> String {
+    let folder = LIBTORCH_LIB.and_then(|lib| Path::new(lib).parent());
+    let read = |name: &str| fs::read_to_string(folder?.join(name)).ok();
+    let quoted = read("version.py")
+        .and_then(|text| Some(text.split("__version__ = '").nth(1)?.split('\'').next()?.to_owned()));
+    quoted
+        .or_else(|| Some(read("build-version")?.trim().to_owned()))
+        .unwrap_or_else(|| "of unknown version".into())
+}
+
+/// Prints what was found, and trains a step on each device.
+///
+/// # Errors
+/// When a step fails: something that training needs does not work.
+pub fn run() -> Result<()> {
+    let yes = |there: bool| if there { "yes" } else { "no" };
+    println!("run_experiment  {}", env!("CARGO_PKG_VERSION"));
+    println!("libtorch        {} in {}", libtorch_version(), LIBTORCH_LIB.unwrap_or("an unknown folder"));
+    println!(
+        "arithmetic      MKL {}, oneDNN {}, OpenMP {}",
+        yes(tch::utils::has_mkl()),
+        yes(tch::utils::has_mkldnn()),
+        yes(tch::utils::has_openmp())
+    );
+    println!("threads         {} of {} cores", tch::get_num_threads(), std::thread::available_parallelism()?);
+    let mut devices = vec![Device::Cpu];
+    devices.extend((0..Cuda::device_count().max(0) as usize).map(Device::Cuda));
+    devices.extend(tch::utils::has_mps().then_some(Device::Mps));
+    println!("devices         {devices:?}");
+    for entry in registry::data_modules() {
+        println!(
+            "data {:<10} {}",
+            entry.name,
+            data_folder(&entry).unwrap_or_else(|error| format!("{error:#}"))
+        );
+    }
+    for device in devices {
+        let (before, after) = train_step(device)?;
+        ensure!(
+            before.is_finite() && after < before,
+            "a training step on {device:?} took the loss from {before} to {after}: it should have fallen"
+        );
+        println!("self-test       a step on {device:?} took the loss from {before:.4} to {after:.4}: ok");
+    }
+    Ok(())
+}
+
+/// Where a data module with default flags has its raw data.
+fn data_folder(entry: &DataEntry) -> Result<String> {
+    let matches = (entry.flags.augment)(Command::new("")).try_get_matches_from([""])?;
+    let folder = entry.build(&(entry.flags.read)(&matches)?)?.folder()?;
+    Ok(folder.map_or_else(|| "made, not read".into(), |folder| folder.display().to_string()))
+}
+
+/// The loss of a batch before and after one step on it.
+fn train_step(device: Device) -> Result<(f64, f64)> {
+    let data = DataConfig { input_dims: vec![16], output_dims: vec![4], mapping: Vec::new() };
+    let config = MlpConfig { fc1: 32, fc2: 16, dropout: 0.0 };
+    let model = Mlp::new(&config, &data, Placement { device, ..Placement::cpu(0) })?;
+    let lit = BaseLitModel::new(Box::new(model), LitConfig::default())?;
+    let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
+    let batch = Batch {
+        x: Tensor::f_randn([64, 16], (Kind::Float, Device::Cpu))?.f_to_device(device)?,
+        y: Tensor::f_randint(4, [64], (Kind::Int64, Device::Cpu))?.f_to_device(device)?,
+        rows: (0..64).collect(),
+    };
+    let loss = |optimizer: &mut Optimizer| -> Result<f64> {
+        let mut context = ForwardContext::train(0, 0);
+        let output = lit.step(&batch, &mut context)?;
+        optimizer.step(&context.gradients(&output.loss, lit.parameters().tensors())?, 1e-3)?;
+        Ok(output.loss.f_double_value(&[])?)
+    };
+    Ok((loss(&mut optimizer)?, loss(&mut optimizer)?))
+}

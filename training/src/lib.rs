@@ -1,0 +1,14 @@
+//! The workshop: what develops and uses the library [`text_recognizer`].
+//!
+//! - [`cli`]: from the command line to a typed configuration;
+//! - [`registry`]: the one table of models and data modules;
+//! - [`trainer`]: the training loop, callbacks, checkpoints and loggers;
+//! - [`run`]: one run from its configuration to its results;
+//! - [`doctor`]: what the program runs on.
+
+pub mod cli;
+pub mod doctor;
+mod download;
+pub mod registry;
+pub mod run;
+pub mod trainer;

@@ -1,0 +1,165 @@
+//! One run from its configuration to its results.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use text_recognizer::lit_models::LitModel;
+use text_recognizer::models::Placement;
+
+use crate::cli::{Run, RunConfig};
+use crate::registry;
+use crate::trainer::callbacks::{ProgressReport, StopReason};
+use crate::trainer::loggers::{JsonLines, TensorBoard};
+use crate::trainer::{
+    Fit, FitSummary, Loaders, LrFind, Record, RunFolder, Signals, checkpoint, evaluate, lr_find,
+};
+
+mod report;
+
+/// Trains, tests and reports.
+///
+/// # Errors
+/// Whatever goes wrong on the way, with where it did.
+pub fn run(run: &Run) -> Result<ExitCode> {
+    let mut config = run.config.clone();
+    let (model, data) = (registry::model(&config.model)?, registry::data_module(&config.data)?);
+    let device = config.trainer.resolve_device()?;
+    // Heard from here on, so that no signal finds a half-made run.
+    let signals = Signals::listen()?;
+    let module = data.build(&config.data_config)?;
+    module.prepare_data()?;
+    let splits = module.setup()?;
+    let build = |config: &RunConfig| -> Result<Box<dyn LitModel>> {
+        let placement = Placement { device, kind: config.trainer.kind(), seed: config.trainer.seed };
+        let lit = model.build(&config.model_config, &config.lit, &module.config(), placement)?;
+        if let Some(path) = &config.trainer.load_checkpoint {
+            let weights = checkpoint::read(path)?.tensors;
+            lit.parameters()
+                .load(&weights)
+                .with_context(|| format!("--load_checkpoint {}", path.display()))?;
+        }
+        Ok(lit)
+    };
+    let mut lit = build(&config)?;
+    config.trainer.set_threads(&*lit);
+    let loaders = Loaders::new(splits, &config.trainer, module.shuffle(config.trainer.seed), device)?;
+
+    let folder = open_folder(run)?;
+    if let Some(mode) = config.lr_find.lr_find.take().filter(|_| run.resume.is_none()) {
+        let sweep = lr_find(&config.lr_find, &config.trainer, &*lit, &loaders)?;
+        report::sweep(&sweep, folder.as_ref())?;
+        if mode == LrFind::Only {
+            return Ok(ExitCode::SUCCESS);
+        }
+        config.lit.optimizer.lr = sweep.suggestion;
+        lit = build(&config)?;
+    }
+    if let Some(folder) = folder.as_ref().filter(|_| run.resume.is_none()) {
+        folder.write("config.json", &(serde_json::to_string_pretty(&config)? + "\n"))?;
+    }
+    let (config, lit) = (&config, &*lit);
+    let description = json!({"run": config, "data": module.config()});
+    let mut fit = Fit::new(&config.trainer, lit, &loaders, folder.as_ref(), description)?.signals(&signals);
+    if !run.args.quiet {
+        fit = fit.callback(ProgressReport::new(config.trainer.max_epochs));
+        report::summary(lit, &loaders, device);
+    }
+    if let Some(folder) = &folder {
+        let board = TensorBoard::create(folder.path(), &hparams(config)?, &fit.metric_names())?;
+        fit = fit.logger(JsonLines::open(&folder.path().join("metrics.jsonl"))?).logger(board);
+    }
+    if let Some(resume) = &run.resume {
+        fit.resume(&resume.checkpoint)?;
+    }
+    let summary = fit.run()?;
+    let profile = fit.profile();
+    if !profile.is_empty() {
+        eprintln!("{profile}");
+    }
+    if let (StopReason::Signal(number), Some(folder)) = (&summary.stop, &folder) {
+        eprintln!("stopped by signal {number}; to continue:\n  {}", resume_command(folder));
+        return Ok(ExitCode::from(128 + *number as u8));
+    }
+
+    if let Some(best) = fit.best_path() {
+        lit.parameters().load(&checkpoint::read(&best)?.tensors)?;
+    }
+    let results = results(lit, &loaders, config, &summary)?;
+    fit.finish_loggers(&results)?;
+    finish(run, config, folder.as_ref(), &summary, &results)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_folder(run: &Run) -> Result<Option<RunFolder>> {
+    let config = &run.config;
+    if let Some(resume) = &run.resume {
+        return RunFolder::open(&resume.folder).map(Some);
+    }
+    if config.trainer.fast_dev_run {
+        return Ok(None);
+    }
+    let folder = RunFolder::create(&config.trainer.log_dir, &format!("{}-{}", config.model, config.data))?;
+    folder.write("config.json", &(serde_json::to_string_pretty(config)? + "\n"))?;
+    Ok(Some(folder))
+}
+
+/// The flags as flat names and values.
+fn hparams(config: &RunConfig) -> Result<Vec<(String, Value)>> {
+    fn flat(key: &str, value: Value, into: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(object) => object.into_iter().for_each(|(key, value)| flat(&key, value, into)),
+            Value::Null => {}
+            value => into.push((key.to_owned(), value)),
+        }
+    }
+    let mut all = Vec::new();
+    flat("", serde_json::to_value(config)?, &mut all);
+    Ok(all)
+}
+
+fn resume_command(folder: &RunFolder) -> String {
+    format!("run_experiment --resume {}", folder.path().display())
+}
+
+/// Validation and test of the weights that the run is judged by: the best where there is a checkpoint.
+fn results(
+    lit: &dyn LitModel,
+    loaders: &Loaders,
+    config: &RunConfig,
+    summary: &FitSummary,
+) -> Result<Record> {
+    let kind = config.trainer.matmul_kind();
+    let mut values = Vec::new();
+    for (stage, loader) in [("val", &loaders.val), ("test", &loaders.test)] {
+        if let Some(loader) = loader {
+            values.extend(evaluate(lit, loader, stage, kind)?);
+        }
+    }
+    Ok(Record { epoch: summary.epochs, step: summary.steps, values })
+}
+
+/// Results last: to the run's folder, and to standard output.
+fn finish(
+    run: &Run,
+    config: &RunConfig,
+    folder: Option<&RunFolder>,
+    summary: &FitSummary,
+    results: &Record,
+) -> Result<()> {
+    let json = report::json(config, folder.map(RunFolder::path), summary, results);
+    if let Some(folder) = folder {
+        folder.write("results.json", &(serde_json::to_string_pretty(&json)? + "\n"))?;
+    }
+    if run.args.json {
+        println!("{json}");
+    } else {
+        print!("{}", report::table(summary, results));
+        println!(
+            "{}",
+            folder.map_or(Path::new("no files were kept").display(), |folder| folder.path().display())
+        );
+    }
+    Ok(())
+}

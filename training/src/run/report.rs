@@ -1,0 +1,116 @@
+//! What a run tells a person, and a shell.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use tch::Device;
+use text_recognizer::lit_models::LitModel;
+
+use crate::cli::RunConfig;
+use crate::trainer::callbacks::number;
+use crate::trainer::{FitSummary, Loaders, Record, RunFolder, Sweep};
+
+/// Model and data, in a few lines on standard error before training.
+pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
+    let parameters = lit.parameters();
+    let width = parameters.names().iter().map(String::len).max().unwrap_or(0);
+    for (name, tensor) in parameters.iter() {
+        eprintln!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size());
+    }
+    let rows = |loader: &Option<text_recognizer::data::DataLoader>| {
+        loader.as_ref().map_or(0, |loader| loader.rows())
+    };
+    let device = match device {
+        Device::Cpu => format!("cpu, {} threads", tch::get_num_threads()),
+        other => format!("{other:?}"),
+    };
+    eprintln!(
+        "{} parameters; {} rows to train on, {} to validate, {} to test; {device}",
+        parameters.count(),
+        loaders.train.rows(),
+        rows(&loaders.val),
+        rows(&loaders.test),
+    );
+}
+
+/// What a learning-rate sweep came to; its points go to the run's folder.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<()> {
+    println!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason);
+    if let Some(folder) = folder {
+        sweep.write_csv(&folder.path().join("lr_find.csv"))?;
+        println!("{}", folder.path().join("lr_find.csv").display());
+    }
+    Ok(())
+}
+
+/// The results as a table: a row a metric, a column a part of the data.
+pub fn table(summary: &FitSummary, results: &Record) -> String {
+    let stages = ["val", "test"].map(|stage| (stage, format!("{stage}_")));
+    let of = |prefix: &str| {
+        results.values.iter().filter_map(|(name, v)| Some((name.strip_prefix(prefix)?, *v))).collect()
+    };
+    let columns: Vec<(&str, Vec<(&str, f64)>)> = stages
+        .iter()
+        .map(|(stage, prefix)| (*stage, of(prefix)))
+        .filter(|(_, values): &(_, Vec<_>)| !values.is_empty())
+        .collect();
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{:<12}", "");
+    for (stage, _) in &columns {
+        let _ = write!(text, "{stage:>12}");
+    }
+    text.push('\n');
+    for (row, (metric, _)) in columns.first().map_or(&[][..], |(_, values)| values).iter().enumerate() {
+        let _ = write!(text, "{metric:<12}");
+        for (_, values) in &columns {
+            let _ =
+                write!(text, "{:>12}", values.get(row).map_or_else(String::new, |(_, value)| number(*value)));
+        }
+        text.push('\n');
+    }
+    let best =
+        summary.best.as_ref().map(|best| format!(", best by {} after epoch {}", best.metric, best.epoch));
+    let skipped = if summary.skipped > 0 {
+        format!(", {} steps left out as non-finite", summary.skipped)
+    } else {
+        String::new()
+    };
+    let seconds = summary.train_time.as_secs_f64();
+    let _ = writeln!(
+        text,
+        "{} epochs, {} steps{skipped}{}; {}; training took {seconds:.2} s, {} ms a batch",
+        summary.epochs,
+        summary.steps,
+        best.unwrap_or_default(),
+        summary.stop,
+        number(1e3 * seconds / summary.train_batches.max(1) as f64),
+    );
+    text
+}
+
+/// The results for a shell.
+pub fn json(config: &RunConfig, folder: Option<&Path>, summary: &FitSummary, results: &Record) -> Value {
+    let metrics: Map<String, Value> =
+        results.values.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
+    json!({
+        "model": config.model,
+        "data": config.data,
+        "seed": config.trainer.seed,
+        "lr": config.lit.optimizer.lr,
+        "metrics": metrics,
+        "best": summary.best,
+        "epochs": summary.epochs,
+        "steps": summary.steps,
+        "skipped": summary.skipped,
+        "stop": summary.stop.to_string(),
+        "train_seconds": summary.train_time.as_secs_f64(),
+        "train_batches": summary.train_batches,
+        "folder": folder,
+    })
+}

@@ -1,0 +1,143 @@
+//! Averages of the weights, which are evaluated and kept in place of the weights themselves.
+
+use anyhow::{Context, Result};
+use tch::Tensor;
+use text_recognizer::models::Parameters;
+
+/// A running average of all parameters.
+#[derive(Debug)]
+pub struct Averaging {
+    /// `Some`: exponential, after each step. `None`: the mean over the last epochs.
+    decay: Option<f64>,
+    values: Vec<Tensor>,
+    count: u64,
+}
+
+impl Averaging {
+    /// An exponential moving average: `average = decay * average + (1 - decay) * weights`, from the initial weights.
+    pub fn exponential(decay: f64, parameters: &Parameters) -> Self {
+        let values = parameters.tensors().iter().map(|p| p.detach().copy()).collect();
+        Self { decay: Some(decay), values, count: 1 }
+    }
+
+    /// The mean of the weights after each epoch that [`Averaging::after_epoch`] is told of (Izmailov et al.,
+    /// "Averaging weights leads to wider optima", 2018).
+    pub fn stochastic(parameters: &Parameters) -> Self {
+        Self { decay: None, ..Self::exponential(0.0, parameters) }.emptied()
+    }
+
+    fn emptied(mut self) -> Self {
+        self.count = 0;
+        self
+    }
+
+    /// Whether there is an average yet.
+    pub fn is_active(&self) -> bool {
+        self.count > 0
+    }
+
+    /// The optimiser took a step.
+    pub fn after_step(&mut self, parameters: &Parameters) -> Result<()> {
+        if let Some(decay) = self.decay {
+            self.pull(parameters, 1.0 - decay)?;
+        }
+        Ok(())
+    }
+
+    /// An epoch that counts has ended.
+    pub fn after_epoch(&mut self, parameters: &Parameters) -> Result<()> {
+        if self.decay.is_none() {
+            self.count += 1;
+            self.pull(parameters, 1.0 / self.count as f64)?;
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, parameters: &Parameters, weight: f64) -> Result<()> {
+        tch::no_grad(|| {
+            for (value, parameter) in self.values.iter_mut().zip(parameters.tensors()) {
+                let _ = value.f_lerp_(parameter, weight)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Exchanges the average and the weights.
+    pub fn swap(&mut self, parameters: &Parameters) -> Result<()> {
+        tch::no_grad(|| {
+            for (value, parameter) in self.values.iter_mut().zip(parameters.tensors()) {
+                let weights = parameter.detach().copy();
+                parameter.shallow_clone().f_copy_(value)?;
+                *value = weights;
+            }
+            Ok(())
+        })
+    }
+
+    /// What must be saved to continue: tensors in the order of the parameters, and their count.
+    pub fn state(&self) -> (&[Tensor], u64) {
+        (&self.values, self.count)
+    }
+
+    /// Restores [`Averaging::state`]; `find` gives the saved tensor of a parameter.
+    pub fn load_state(
+        &mut self,
+        names: &[String],
+        count: u64,
+        find: impl Fn(&str) -> Option<Tensor>,
+    ) -> Result<()> {
+        for (value, name) in self.values.iter_mut().zip(names) {
+            let saved = find(name).with_context(|| format!("the checkpoint has no average of {name}"))?;
+            value.f_copy_(&saved)?;
+        }
+        self.count = count;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use text_recognizer::models::Placement;
+
+    fn parameters() -> Parameters {
+        let mut parameters = Parameters::new(Placement::cpu(0));
+        let _ = parameters.add("w", Tensor::from_slice(&[1f32])).unwrap();
+        parameters
+    }
+
+    fn set(parameters: &Parameters, value: f32) {
+        parameters.load(&[("w".into(), Tensor::from_slice(&[value]))]).unwrap();
+    }
+
+    fn get(parameters: &Parameters) -> f32 {
+        parameters.tensors()[0].double_value(&[0]) as f32
+    }
+
+    #[test]
+    fn exponential() {
+        let parameters = parameters();
+        let mut average = Averaging::exponential(0.75, &parameters);
+        set(&parameters, 5.0);
+        average.after_step(&parameters).unwrap();
+        average.after_epoch(&parameters).unwrap();
+        average.swap(&parameters).unwrap();
+        assert_eq!(get(&parameters), 2.0);
+        average.swap(&parameters).unwrap();
+        assert_eq!(get(&parameters), 5.0);
+    }
+
+    #[test]
+    fn stochastic() {
+        let parameters = parameters();
+        let mut average = Averaging::stochastic(&parameters);
+        assert!(!average.is_active());
+        for value in [2.0, 4.0, 9.0] {
+            set(&parameters, value);
+            average.after_step(&parameters).unwrap();
+            average.after_epoch(&parameters).unwrap();
+        }
+        average.swap(&parameters).unwrap();
+        assert!(average.is_active() && (get(&parameters) - 5.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,109 @@
+//! Stops a run that no longer gets better.
+
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Callback, Monitor, StopReason};
+use crate::trainer::record::Record;
+
+/// Stops after `patience` validations without improvement.
+#[derive(Debug)]
+pub struct EarlyStopping {
+    monitor: Monitor,
+    patience: u64,
+    min_delta: f64,
+    min_epochs: u64,
+    waited: u64,
+}
+
+impl EarlyStopping {
+    /// Watches `monitor`; never stops before `min_epochs` epochs.
+    pub fn new(monitor: Monitor, patience: u64, min_delta: f64, min_epochs: u64) -> Self {
+        Self { monitor, patience, min_delta, min_epochs, waited: 0 }
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn on_validation_end(&mut self, record: &Record) -> Result<ControlFlow<StopReason>> {
+        let value = self.monitor.value(record)?;
+        if self.monitor.observe(value, self.min_delta) {
+            self.waited = 0;
+        } else {
+            self.waited += 1;
+        }
+        if self.waited < self.patience || record.epoch < self.min_epochs {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let best = self.monitor.best.unwrap_or(f64::NAN);
+        let reason =
+            format!("{} has not improved on {best:.5} for {} validations", self.monitor.metric, self.waited);
+        Ok(ControlFlow::Break(StopReason::Callback(reason)))
+    }
+
+    fn state(&self) -> Value {
+        json!({"best": self.monitor.best, "waited": self.waited})
+    }
+
+    fn load_state(&mut self, state: Value) -> Result<()> {
+        self.monitor.best = serde_json::from_value(state["best"].clone())?;
+        self.waited = serde_json::from_value(state["waited"].clone())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::config::Mode;
+
+    /// The number of validations after which it stops; resumed from its state before each.
+    fn stops_after(
+        mode: Mode,
+        patience: u64,
+        min_delta: f64,
+        min_epochs: u64,
+        values: &[f64],
+    ) -> Option<usize> {
+        let new = || EarlyStopping::new(Monitor::new("val_loss", mode), patience, min_delta, min_epochs);
+        let mut state = new().state();
+        for (at, &value) in values.iter().enumerate() {
+            let mut callback = new();
+            callback.load_state(state).unwrap();
+            let record = Record { epoch: at as u64 + 1, step: 0, values: vec![("val_loss".into(), value)] };
+            if callback.on_validation_end(&record).unwrap().is_break() {
+                return Some(at + 1);
+            }
+            state = callback.state();
+        }
+        None
+    }
+
+    #[test]
+    fn stops_when_it_should() {
+        let nan = f64::NAN;
+        let cases: &[(&str, Option<usize>, Option<usize>)] = &[
+            ("gets better", stops_after(Mode::Min, 1, 0.0, 0, &[3.0, 2.0, 1.0]), None),
+            ("patience 1", stops_after(Mode::Min, 1, 0.0, 0, &[3.0, 3.0, 1.0]), Some(2)),
+            ("patience 2 is reset", stops_after(Mode::Min, 2, 0.0, 0, &[3.0, 4.0, 2.0, 2.0, 2.0]), Some(5)),
+            ("max", stops_after(Mode::Max, 1, 0.0, 0, &[1.0, 2.0, 1.5]), Some(3)),
+            ("min_delta", stops_after(Mode::Min, 1, 0.5, 0, &[3.0, 2.4, 2.0]), Some(3)),
+            ("min_epochs", stops_after(Mode::Min, 1, 0.0, 4, &[1.0, 1.0, 1.0, 1.0]), Some(4)),
+            ("NaN is no improvement", stops_after(Mode::Min, 1, 0.0, 0, &[1.0, nan]), Some(2)),
+            ("a number after NaN is", stops_after(Mode::Min, 2, 0.0, 0, &[nan, nan, 1.0]), None),
+        ];
+        for (name, got, expected) in cases {
+            assert_eq!(got, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_metric_is_an_error_that_lists_the_known() {
+        let mut callback = EarlyStopping::new(Monitor::new("val_los", Mode::Min), 1, 0.0, 0);
+        let record =
+            Record { epoch: 1, step: 0, values: vec![("val_loss".into(), 1.0), ("val_acc".into(), 1.0)] };
+        let error = callback.on_validation_end(&record).unwrap_err().to_string();
+        assert!(error.contains("val_los;") && error.contains("val_loss, val_acc"), "{error}");
+    }
+}

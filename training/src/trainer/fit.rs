@@ -1,0 +1,481 @@
+//! Fit, train an epoch, validate, test.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tch::Tensor;
+use text_recognizer::data::Batch;
+use text_recognizer::lit_models::{LitModel, Metric, StepOutput};
+use text_recognizer::models::ForwardContext;
+use text_recognizer::optim::{self, Optimizer, Schedule};
+
+use super::averaging::Averaging;
+use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Monitor, Position, StopReason};
+use super::config::{Batches, ClipAlgorithm, TrainerConfig};
+use super::evaluate::{evaluate, evaluate_batches};
+use super::loggers::Logger;
+use super::profiler::{Phase, Profiler};
+use super::record::Record;
+use super::state::{Averages, LoopState};
+use super::{Loaders, RunFolder, Signals};
+
+mod persist;
+mod weights;
+
+use weights::RestorePoint;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct FitSummary {
+    /// Why.
+    pub stop: StopReason,
+    /// Epochs finished.
+    pub epochs: u64,
+    /// Optimiser steps taken.
+    pub steps: u64,
+    /// Steps left out for a non-finite loss or gradient.
+    pub skipped: u64,
+    /// Time spent on training batches, without validation, by this process.
+    pub train_time: Duration,
+    /// Training batches done by this process.
+    pub train_batches: u64,
+    /// The last validation's record.
+    pub last: Option<Record>,
+    /// The best checkpoint: its file, monitored metric, value and epoch.
+    pub best: Option<Best>,
+}
+
+/// The best checkpoint of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Best {
+    /// The monitored metric.
+    pub metric: String,
+    /// Its value.
+    pub value: f64,
+    /// Epochs finished when it was taken.
+    pub epoch: u64,
+}
+
+/// A run of the training loop.
+pub struct Fit<'a> {
+    config: &'a TrainerConfig,
+    lit: &'a dyn LitModel,
+    loaders: &'a Loaders,
+    /// `None` for a run that leaves no files.
+    folder: Option<&'a RunFolder>,
+    /// The run's configuration, repeated in each checkpoint.
+    description: Value,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    averaging: Option<Averaging>,
+    early_stopping: Option<EarlyStopping>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+    model_checkpoint: Option<ModelCheckpoint>,
+    loggers: Vec<Box<dyn Logger + 'a>>,
+    signals: Option<&'a Signals>,
+    profiler: Profiler,
+    state: LoopState,
+    /// Gradients of the batches since the last step, summed.
+    accumulated: Option<Vec<Tensor>>,
+    /// What `--on_nonfinite restore` returns to.
+    restore_point: Option<RestorePoint>,
+    started: Instant,
+    saved_at: (u64, Instant),
+    train_time: Duration,
+    train_batches: u64,
+    last: Option<Record>,
+}
+
+impl<'a> Fit<'a> {
+    /// Prepares a run of `lit` on `loaders`. With a `folder` it keeps checkpoints there, each with `description` in
+    /// its metadata.
+    ///
+    /// # Errors
+    /// When a value of the configuration is impossible, or a monitored metric does not exist.
+    pub fn new(
+        config: &'a TrainerConfig,
+        lit: &'a dyn LitModel,
+        loaders: &'a Loaders,
+        folder: Option<&'a RunFolder>,
+        description: Value,
+    ) -> Result<Self> {
+        config.validate()?;
+        let steps_per_epoch = (loaders.train.len() as u64).div_ceil(config.accumulate_grad_batches);
+        let budget =
+            config.max_epochs.saturating_mul(steps_per_epoch).min(config.max_steps.unwrap_or(u64::MAX));
+        let (parameters, lit_config) = (lit.parameters(), lit.config());
+        let averaging = if config.ema_decay > 0.0 {
+            Some(Averaging::exponential(config.ema_decay, parameters))
+        } else {
+            config.stochastic_weight_avg.then(|| Averaging::stochastic(parameters))
+        };
+        let mut fit = Self {
+            config,
+            lit,
+            loaders,
+            folder,
+            description,
+            optimizer: Optimizer::new(&lit_config.optimizer, parameters)?,
+            schedule: Schedule::new(&lit_config.schedule, lit_config.optimizer.lr, budget)?,
+            averaging,
+            early_stopping: None,
+            callbacks: Vec::new(),
+            model_checkpoint: None,
+            loggers: Vec::new(),
+            signals: None,
+            profiler: Profiler::new(config.profiler.is_some()),
+            state: LoopState::default(),
+            accumulated: None,
+            restore_point: None,
+            started: Instant::now(),
+            saved_at: (0, Instant::now()),
+            train_time: Duration::ZERO,
+            train_batches: 0,
+            last: None,
+        };
+        fit.watch()?;
+        Ok(fit)
+    }
+
+    /// Early stopping and the best checkpoint, each with the metric that it watches.
+    fn watch(&mut self) -> Result<()> {
+        let config = self.config;
+        let names = self.metric_names();
+        let monitor = |flag: &str, metric: &str, mode| -> Result<Monitor> {
+            if !names.iter().any(|name| name == metric) {
+                bail!("--{flag}: there is no metric {metric}; those measured are {}", names.join(", "));
+            }
+            Ok(Monitor::new(metric, mode))
+        };
+        // Without a validation part the training loss is what there is to watch.
+        let fallback = |metric: &str| match &self.loaders.val {
+            None if metric == "val_loss" => "train_loss".to_owned(),
+            _ => metric.to_owned(),
+        };
+        if config.early_stop_patience > 0 {
+            let metric = fallback(&config.early_stop_monitor);
+            let monitor = monitor("early_stop_monitor", &metric, config.early_stop_mode)?;
+            let (patience, min_delta) = (config.early_stop_patience, config.early_stop_min_delta);
+            self.early_stopping = Some(EarlyStopping::new(monitor, patience, min_delta, config.min_epochs));
+        }
+        if let Some(folder) = self.folder {
+            let metric = fallback(&config.checkpoint_monitor);
+            let monitor = monitor("checkpoint_monitor", &metric, config.checkpoint_mode)?;
+            self.model_checkpoint =
+                Some(ModelCheckpoint::new(folder.checkpoints(), monitor, config.save_top_k));
+        }
+        Ok(())
+    }
+
+    /// The names of what a validation's record holds.
+    pub fn metric_names(&self) -> Vec<String> {
+        let of = |stage: &str, metrics: &[Metric]| -> Vec<String> {
+            let metrics = metrics.iter().map(|metric| metric.name());
+            std::iter::once("loss").chain(metrics).map(|name| format!("{stage}_{name}")).collect()
+        };
+        let mut names = of("train", self.lit.metrics(true));
+        if self.loaders.val.is_some() {
+            names.extend(of("val", self.lit.metrics(false)));
+        }
+        names
+    }
+
+    /// Adds a callback.
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Adds a logger.
+    pub fn logger(mut self, logger: impl Logger + 'a) -> Self {
+        self.loggers.push(Box::new(logger));
+        self
+    }
+
+    /// Heeds signals.
+    pub fn signals(mut self, signals: &'a Signals) -> Self {
+        self.signals = Some(signals);
+        self
+    }
+
+    /// Trains until the budget is spent, a callback has seen enough, or a signal comes.
+    ///
+    /// # Errors
+    /// When a loss or gradient is non-finite (see [`OnNonfinite`]), or a file cannot be written.
+    pub fn run(&mut self) -> Result<FitSummary> {
+        let outcome = self.fit();
+        for callback in &mut self.callbacks {
+            callback.on_fit_end();
+        }
+        let stop = outcome?;
+        Ok(FitSummary {
+            stop,
+            epochs: self.state.epoch,
+            steps: self.state.step,
+            skipped: self.state.skipped,
+            train_time: self.train_time,
+            train_batches: self.train_batches,
+            last: self.last.take(),
+            best: self.model_checkpoint.as_ref().and_then(|kept| {
+                let best = kept.best()?;
+                Some(Best { metric: kept.metric().to_owned(), value: best.value, epoch: best.epoch })
+            }),
+        })
+    }
+
+    fn fit(&mut self) -> Result<StopReason> {
+        self.sanity_check()?;
+        self.mark_restore_point();
+        loop {
+            if let Some(reason) = self.budget() {
+                return self.finish(reason);
+            }
+            if let ControlFlow::Break(reason) = self.train_epoch()? {
+                return self.finish(reason);
+            }
+        }
+    }
+
+    fn train_epoch(&mut self) -> Result<ControlFlow<StopReason>> {
+        let batches = self.loaders.train.len();
+        let mut started = Instant::now();
+        for batch in self.loaders.train.epoch(self.state.epoch, self.state.batch) {
+            let batch = batch?;
+            self.profiler.lap(Phase::Data);
+            self.train_batch(&batch)?;
+            self.train_batches += 1;
+            let at = Position { epoch: self.state.epoch, batch: self.state.batch, batches };
+            self.callbacks.iter_mut().for_each(|callback| callback.on_batch_end(at));
+            self.profiler.lap(Phase::Logging);
+            if self.accumulated.is_some() {
+                continue;
+            }
+            self.train_time += started.elapsed();
+            let flow = self.after_step(at)?;
+            started = Instant::now();
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Forward, backward and, where enough gradients came together, a step.
+    fn train_batch(&mut self, batch: &Batch) -> Result<()> {
+        let parameters = self.lit.parameters().tensors();
+        let mut context = self.context();
+        let output = self.lit.step(batch, &mut context)?;
+        self.profiler.lap(Phase::Forward);
+        let grads = context.gradients(&output.loss, parameters)?;
+        self.profiler.lap(Phase::Backward);
+
+        self.state.batch += 1;
+        let finite = self.is_finite(&output, &grads)?;
+        if !finite {
+            self.on_nonfinite(batch)?;
+        }
+        self.state.batches_seen += 1;
+        if finite {
+            self.state.train.add(&output, batch.len())?;
+            self.accumulate(grads)?;
+        }
+        let last = self.state.batch == self.loaders.train.len();
+        let full = (self.state.batch as u64).is_multiple_of(self.config.accumulate_grad_batches);
+        if full || last {
+            self.optimizer_step(&output)?;
+        }
+        Ok(())
+    }
+
+    fn context<'c>(&self) -> ForwardContext<'c> {
+        ForwardContext::train(self.config.seed, self.state.batches_seen)
+            .matmul_kind(self.config.matmul_kind())
+    }
+
+    fn accumulate(&mut self, grads: Vec<Tensor>) -> Result<()> {
+        self.accumulated = Some(match self.accumulated.take() {
+            None => grads,
+            Some(mut sums) => {
+                for (sum, grad) in sums.iter_mut().zip(&grads) {
+                    let _ = sum.f_add_(grad)?;
+                }
+                sums
+            }
+        });
+        Ok(())
+    }
+
+    fn optimizer_step(&mut self, output: &StepOutput) -> Result<()> {
+        // Absent where every batch since the last step was left out.
+        let Some(mut grads) = self.accumulated.take() else {
+            return Ok(());
+        };
+        if self.config.accumulate_grad_batches > 1 {
+            for grad in &mut grads {
+                let _ = grad.f_div_scalar_(self.config.accumulate_grad_batches as f64)?;
+            }
+        }
+        let logs = (self.state.step + 1).is_multiple_of(self.config.log_every_n_steps);
+        let norm = (logs && self.config.track_grad_norm).then(|| optim::grad_norm(&grads));
+        if self.config.gradient_clip_val > 0.0 {
+            match self.config.gradient_clip_algorithm {
+                ClipAlgorithm::Norm => {
+                    optim::clip_grad_norm(&mut grads, self.config.gradient_clip_val)?;
+                }
+                ClipAlgorithm::Value => optim::clip_grad_value(&mut grads, self.config.gradient_clip_val)?,
+            }
+        }
+        let lr = self.schedule.lr(self.state.step, self.state.epoch);
+        self.optimizer.step(&grads, lr)?;
+        self.state.step += 1;
+        if let Some(averaging) = &mut self.averaging {
+            averaging.after_step(self.lit.parameters())?;
+        }
+        self.profiler.lap(Phase::Optimizer);
+        if logs {
+            let mut values =
+                vec![("lr".into(), lr), ("train_loss_step".into(), output.loss.double_value(&[]))];
+            values.extend(norm.map(|norm| ("grad_norm".into(), norm)));
+            self.log(&Record { epoch: self.state.epoch, step: self.state.step, values })?;
+        }
+        Ok(())
+    }
+
+    /// Validation, checkpoint and the wishes of others, at the end of a step.
+    fn after_step(&mut self, at: Position) -> Result<ControlFlow<StopReason>> {
+        let epoch_ends = at.batch == at.batches;
+        if epoch_ends {
+            self.state.epoch += 1;
+            self.state.batch = 0;
+            self.average_epoch()?;
+        }
+        let mut flow = ControlFlow::Continue(());
+        if epoch_ends || self.validates_within_epoch(at) {
+            flow = self.end_of_validation(at, epoch_ends)?;
+        }
+        if epoch_ends {
+            self.state.train = Averages::default();
+        }
+        if epoch_ends || self.checkpoint_is_due() || self.signals.is_some_and(Signals::save) {
+            self.save_last()?;
+        }
+        if let Some(signal) = self.signals.and_then(Signals::stop) {
+            return Ok(ControlFlow::Break(StopReason::Signal(signal)));
+        }
+        if flow.is_continue()
+            && let Some(reason) = self.budget()
+        {
+            // The result of a run is a validation of what it has come to.
+            if !epoch_ends && self.state.batch > 0 && !self.validates_within_epoch(at) {
+                let _ = self.end_of_validation(at, false)?;
+            }
+            return Ok(ControlFlow::Break(reason));
+        }
+        Ok(flow)
+    }
+
+    /// Validates if it is time to, and hands one record to everybody.
+    fn end_of_validation(&mut self, at: Position, epoch_ends: bool) -> Result<ControlFlow<StopReason>> {
+        let mut values = self.state.train.values("train");
+        let skipped_epoch =
+            epoch_ends && !self.state.epoch.is_multiple_of(self.config.check_val_every_n_epoch);
+        let validates = !skipped_epoch && (!epoch_ends || self.validates_at_epoch_end(at));
+        if validates && let Some(val) = &self.loaders.val {
+            self.swap_average()?;
+            values.extend(evaluate(self.lit, val, "val", self.config.matmul_kind())?);
+            self.swap_average()?;
+        }
+        self.profiler.lap(Phase::Validation);
+        let record = Record { epoch: self.state.epoch, step: self.state.step, values };
+        self.log(&record)?;
+        let mut flow = ControlFlow::Continue(());
+        if validates || self.loaders.val.is_none() {
+            if let Some(loss) = record.get("val_loss").or(record.get("train_loss")) {
+                self.schedule.observe(loss);
+            }
+            self.keep_best(&record)?;
+            if let Some(early_stopping) = &mut self.early_stopping {
+                flow = early_stopping.on_validation_end(&record)?;
+            }
+        }
+        for callback in &mut self.callbacks {
+            if let ControlFlow::Break(reason) = callback.on_validation_end(&record)? {
+                flow = ControlFlow::Break(reason);
+            }
+        }
+        self.last = Some(record);
+        self.profiler.lap(Phase::Logging);
+        Ok(flow)
+    }
+
+    fn validates_at_epoch_end(&self, at: Position) -> bool {
+        self.validation_interval(at).is_none_or(|interval| at.batches.is_multiple_of(interval))
+    }
+
+    fn validates_within_epoch(&self, at: Position) -> bool {
+        at.batch < at.batches
+            && self.validation_interval(at).is_some_and(|interval| at.batch.is_multiple_of(interval))
+    }
+
+    /// Batches between two validations; `None` for the end of the epoch alone.
+    fn validation_interval(&self, at: Position) -> Option<usize> {
+        match self.config.val_check_interval {
+            Batches::Share(1.0) => None,
+            interval => Some(interval.of(at.batches).max(1)),
+        }
+    }
+
+    fn sanity_check(&mut self) -> Result<()> {
+        let fresh = self.state.step == 0 && !self.config.fast_dev_run;
+        if let Some(val) = self.loaders.val.as_ref().filter(|_| fresh && self.config.num_sanity_val_steps > 0)
+        {
+            let few = val.epoch(0, 0).take(self.config.num_sanity_val_steps);
+            evaluate_batches(self.lit, few, "val", self.config.matmul_kind())?;
+        }
+        self.profiler.lap(Phase::Validation);
+        Ok(())
+    }
+
+    fn budget(&self) -> Option<StopReason> {
+        let config = self.config;
+        let max_epochs = if config.fast_dev_run { 1 } else { config.max_epochs };
+        if self.state.epoch >= max_epochs {
+            Some(StopReason::MaxEpochs)
+        } else if config.max_steps.is_some_and(|max| self.state.step >= max) {
+            Some(StopReason::MaxSteps)
+        } else if config.max_time.is_some_and(|max| self.started.elapsed() >= Duration::from_secs(max)) {
+            Some(StopReason::MaxTime)
+        } else {
+            None
+        }
+    }
+
+    fn finish(&mut self, reason: StopReason) -> Result<StopReason> {
+        self.save_last()?;
+        Ok(reason)
+    }
+
+    fn log(&mut self, record: &Record) -> Result<()> {
+        for logger in &mut self.loggers {
+            logger.log(record)?;
+        }
+        self.callbacks.iter_mut().for_each(|callback| callback.on_log(record));
+        Ok(())
+    }
+
+    /// The results of the whole run, for the loggers.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn finish_loggers(&mut self, results: &Record) -> Result<()> {
+        self.loggers.iter_mut().try_for_each(|logger| logger.finish(results))
+    }
+
+    /// The table of `--profiler`; empty where it is off.
+    pub fn profile(&self) -> String {
+        self.profiler.to_string()
+    }
+}

@@ -1,0 +1,129 @@
+//! What a run leaves behind to be continued, and how it is.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tch::Tensor;
+
+use super::Fit;
+use crate::trainer::callbacks::{BEST, Callback, LAST, ModelCheckpoint};
+use crate::trainer::checkpoint;
+use crate::trainer::profiler::Phase;
+use crate::trainer::record::Record;
+use crate::trainer::state::SavedLoopState;
+
+impl Fit<'_> {
+    pub(super) fn checkpoint_is_due(&self) -> bool {
+        let (step, time) = self.saved_at;
+        let steps = self.config.checkpoint_every_n_steps;
+        let minutes = self.config.checkpoint_every_n_minutes;
+        steps.is_some_and(|n| self.state.step > step && self.state.step.is_multiple_of(n))
+            || minutes.is_some_and(|n| time.elapsed().as_secs_f64() >= 60.0 * n)
+    }
+
+    /// Everything that the rest of the run depends on.
+    pub(super) fn save_last(&mut self) -> Result<()> {
+        self.mark_restore_point();
+        self.saved_at = (self.state.step, Instant::now());
+        let Some(folder) = self.folder else { return Ok(()) };
+        let marks = self.loggers.iter_mut().map(|logger| logger.flush()).collect::<Result<Vec<_>>>()?;
+        let state = json!({
+            "loop": self.state.save(),
+            "optimizer_steps": self.optimizer.steps(),
+            "schedule": self.schedule.state(),
+            "early_stopping": self.early_stopping.as_ref().map(Callback::state),
+            "kept": self.model_checkpoint.as_ref().map(ModelCheckpoint::state),
+            "averaged": self.averaging.as_ref().map(|averaging| averaging.state().1),
+            "loggers": marks,
+        });
+        let mut tensors: Vec<(String, Tensor)> = self
+            .optimizer
+            .state()
+            .into_iter()
+            .map(|(name, tensor)| (format!("optimizer.{name}"), tensor))
+            .collect();
+        if let Some(averaging) = &self.averaging {
+            let names = self.lit.parameters().names().iter();
+            let each = names.zip(averaging.state().0);
+            tensors.extend(each.map(|(name, tensor)| (format!("average.{name}"), tensor.shallow_clone())));
+        }
+        let path = folder.checkpoints().join(LAST);
+        checkpoint::write_with_state(
+            &path,
+            &self.weights(),
+            self.metadata(),
+            &tensors,
+            &state,
+            self.state.batches_seen,
+        )?;
+        self.profiler.lap(Phase::Checkpoint);
+        Ok(())
+    }
+
+    pub(super) fn keep_best(&mut self, record: &Record) -> Result<()> {
+        if self.model_checkpoint.is_none() {
+            return Ok(());
+        }
+        self.swap_average()?;
+        let (weights, metadata) = (self.weights(), self.metadata());
+        if let Some(kept) = &mut self.model_checkpoint {
+            kept.on_validation_end(record, &|path: &Path| checkpoint::write(path, &weights, &metadata))?;
+        }
+        self.swap_average()?;
+        self.profiler.lap(Phase::Checkpoint);
+        Ok(())
+    }
+
+    pub(super) fn weights(&self) -> Vec<(String, Tensor)> {
+        self.lit.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect()
+    }
+
+    pub(super) fn metadata(&self) -> Value {
+        json!({"epoch": self.state.epoch, "step": self.state.step, "config": self.description})
+    }
+
+    /// Continues from a checkpoint of this run's folder.
+    ///
+    /// # Errors
+    /// When the checkpoint is damaged, is not of such a run, or has no state to continue from.
+    pub fn resume(&mut self, path: &Path) -> Result<()> {
+        let (contents, saved) = checkpoint::read_with_state(path)?;
+        let state = &saved.metadata;
+        self.lit.parameters().load(&contents.tensors)?;
+        let tensors = |prefix: &str| -> Vec<(String, Tensor)> {
+            let of = saved.tensors.iter();
+            of.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.shallow_clone())))
+                .collect()
+        };
+        let steps: u64 = serde_json::from_value(state["optimizer_steps"].clone())?;
+        self.optimizer.load_state(steps, &tensors("optimizer."))?;
+        self.schedule.load_state(serde_json::from_value(state["schedule"].clone())?);
+        if let (Some(early_stopping), state @ Value::Object(_)) =
+            (&mut self.early_stopping, &state["early_stopping"])
+        {
+            early_stopping.load_state(state.clone())?;
+        }
+        if let (Some(kept), state @ Value::Array(_)) = (&mut self.model_checkpoint, &state["kept"]) {
+            kept.load_state(serde_json::from_value(state.clone())?);
+        }
+        if let (Some(averaging), Some(count)) = (&mut self.averaging, state["averaged"].as_u64()) {
+            let saved = tensors("average.");
+            let find = |name: &str| Some(saved.iter().find(|(n, _)| n == name)?.1.shallow_clone());
+            averaging.load_state(self.lit.parameters().names(), count, find)?;
+        }
+        self.state = serde_json::from_value::<SavedLoopState>(state["loop"].clone())?.into();
+        self.saved_at = (self.state.step, Instant::now());
+        for (logger, mark) in self.loggers.iter_mut().zip(state["loggers"].as_array().into_iter().flatten()) {
+            logger.rewind(mark, self.state.step)?;
+        }
+        Ok(())
+    }
+
+    /// The best checkpoint's file, if one was kept.
+    pub fn best_path(&self) -> Option<PathBuf> {
+        let path = self.folder?.checkpoints().join(BEST);
+        path.exists().then_some(path)
+    }
+}

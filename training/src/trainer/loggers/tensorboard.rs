@@ -1,0 +1,163 @@
+//! A TensorBoard event file, with the run's hyper-parameters for the HPARAMS tab.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use protobuf::well_known_types::Value as ProtoValue;
+use protobuf::{Message, RepeatedField};
+use serde_json::Value;
+use tensorboard_proto::api::{Experiment, MetricInfo, MetricName, Status};
+use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_proto::plugin_hparams::{HParamsPluginData, SessionEndInfo, SessionStartInfo};
+use tensorboard_proto::summary::{Summary, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData};
+use tensorboard_proto::tensor::TensorProto;
+use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
+use tensorboard_proto::types::DataType;
+use tensorboard_rs::record_writer::RecordWriter;
+
+use super::Logger;
+use crate::trainer::record::Record;
+
+/// Writes scalars as they come. The crate's `SummaryWriter` loses what is not flushed and panics on a full disk, so
+/// only its record format is used.
+pub struct TensorBoard {
+    path: PathBuf,
+    writer: RecordWriter<BufWriter<File>>,
+}
+
+impl TensorBoard {
+    /// Creates an event file in `folder`, under a name no other process takes, that opens with the
+    /// hyper-parameters `hparams` and the metrics that will be compared by.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(folder: &Path, hparams: &[(String, Value)], metrics: &[String]) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name =
+            format!("events.out.tfevents.{}.{}.{}", now.as_secs(), std::process::id(), now.subsec_nanos());
+        let path = folder.join(name);
+        let file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
+        let mut board = Self { path, writer: RecordWriter::new(BufWriter::new(file)) };
+        let mut version = Event::new();
+        version.set_file_version("brain.Event:2".into());
+        board.write(version, 0)?;
+        board.write_summary(hparams_start(hparams, metrics), 0)?;
+        Ok(board)
+    }
+
+    fn write_summary(&mut self, summary: Summary, step: u64) -> Result<()> {
+        let mut event = Event::new();
+        event.set_summary(summary);
+        self.write(event, step)
+    }
+
+    fn write(&mut self, mut event: Event, step: u64) -> Result<()> {
+        event.set_step(step as i64);
+        event.set_wall_time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+        let bytes = event.write_to_bytes().context("encoding an event")?;
+        self.writer.write(&bytes).with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+impl Logger for TensorBoard {
+    fn log(&mut self, record: &Record) -> Result<()> {
+        let values = record.values.iter().map(|(name, value)| {
+            let mut scalar = Summary_Value::new();
+            scalar.set_tag(name.clone());
+            scalar.set_simple_value(*value as f32);
+            scalar
+        });
+        let mut summary = Summary::new();
+        summary.set_value(RepeatedField::from_iter(values));
+        self.write_summary(summary, record.step)
+    }
+
+    fn flush(&mut self) -> Result<Value> {
+        self.writer.flush().with_context(|| format!("writing {}", self.path.display()))?;
+        Ok(Value::Null)
+    }
+
+    /// Event files are append-only: a start event has TensorBoard drop what an earlier file has from `step` on.
+    fn rewind(&mut self, _mark: &Value, step: u64) -> Result<()> {
+        let mut start = SessionLog::new();
+        start.set_status(SessionLog_SessionStatus::START);
+        let mut event = Event::new();
+        event.set_session_log(start);
+        self.write(event, step + 1)
+    }
+
+    fn finish(&mut self, results: &Record) -> Result<()> {
+        self.log(results)?;
+        let mut end = SessionEndInfo::new();
+        end.set_status(Status::STATUS_SUCCESS);
+        let mut data = HParamsPluginData::new();
+        data.set_session_end_info(end);
+        let mut summary = Summary::new();
+        summary.set_value(RepeatedField::from_vec(vec![hparams_value("_hparams_/session_end_info", &data)]));
+        self.write_summary(summary, results.step)?;
+        self.flush().map(drop)
+    }
+}
+
+/// The two values that the HPARAMS tab reads at a run's start.
+fn hparams_start(hparams: &[(String, Value)], metrics: &[String]) -> Summary {
+    let infos = metrics.iter().map(|metric| {
+        let mut name = MetricName::new();
+        name.set_tag(metric.clone());
+        let mut info = MetricInfo::new();
+        info.set_name(name);
+        info
+    });
+    let mut experiment = Experiment::new();
+    experiment.set_metric_infos(RepeatedField::from_iter(infos));
+    let mut experiment_data = HParamsPluginData::new();
+    experiment_data.set_experiment(experiment);
+
+    let mut start = SessionStartInfo::new();
+    start.set_hparams(
+        hparams.iter().map(|(name, value)| (name.clone(), proto_value(value))).collect::<HashMap<_, _>>(),
+    );
+    let mut start_data = HParamsPluginData::new();
+    start_data.set_session_start_info(start);
+
+    let mut summary = Summary::new();
+    summary.set_value(RepeatedField::from_vec(vec![
+        hparams_value("_hparams_/experiment", &experiment_data),
+        hparams_value("_hparams_/session_start_info", &start_data),
+    ]));
+    summary
+}
+
+fn proto_value(value: &Value) -> ProtoValue {
+    let mut proto = ProtoValue::new();
+    match value {
+        Value::Bool(value) => proto.set_bool_value(*value),
+        Value::Number(value) => proto.set_number_value(value.as_f64().unwrap_or(f64::NAN)),
+        Value::String(value) => proto.set_string_value(value.clone()),
+        other => proto.set_string_value(other.to_string()),
+    }
+    proto
+}
+
+fn hparams_value(tag: &str, data: &HParamsPluginData) -> Summary_Value {
+    let mut plugin = SummaryMetadata_PluginData::new();
+    plugin.set_plugin_name("hparams".into());
+    // Messages of this plugin hold maps and strings, which always encode.
+    plugin.set_content(data.write_to_bytes().unwrap_or_default());
+    let mut metadata = SummaryMetadata::new();
+    metadata.set_plugin_data(plugin);
+    let mut shape = TensorShapeProto::new();
+    shape.set_dim(RepeatedField::from_vec(vec![TensorShapeProto_Dim::new()]));
+    let mut tensor = TensorProto::new();
+    tensor.set_dtype(DataType::DT_FLOAT);
+    tensor.set_tensor_shape(shape);
+    let mut value = Summary_Value::new();
+    value.set_tag(tag.into());
+    value.set_metadata(metadata);
+    value.set_tensor(tensor);
+    value
+}

@@ -1,0 +1,79 @@
+//! Where the time goes.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// What a run spends time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Gathering batches.
+    Data,
+    /// From inputs to the loss.
+    Forward,
+    /// From the loss to the gradients.
+    Backward,
+    /// Checking and clipping gradients, and updating the weights.
+    Optimizer,
+    /// Validation.
+    Validation,
+    /// Records, loggers and callbacks.
+    Logging,
+    /// Writing checkpoints.
+    Checkpoint,
+}
+
+const PHASES: [(Phase, &str); 7] = [
+    (Phase::Data, "data"),
+    (Phase::Forward, "forward"),
+    (Phase::Backward, "backward"),
+    (Phase::Optimizer, "optimizer"),
+    (Phase::Validation, "validation"),
+    (Phase::Logging, "logging"),
+    (Phase::Checkpoint, "checkpoint"),
+];
+
+/// Adds up the time of each phase. Switched off, it costs a branch.
+#[derive(Debug)]
+pub struct Profiler {
+    started: Option<Instant>,
+    last: Option<Instant>,
+    spent: [(Duration, u64); PHASES.len()],
+}
+
+impl Profiler {
+    /// Switched on or off.
+    pub fn new(on: bool) -> Self {
+        let now = on.then(Instant::now);
+        Self { started: now, last: now, spent: [(Duration::ZERO, 0); PHASES.len()] }
+    }
+
+    /// Books the time since the last call to `phase`.
+    pub fn lap(&mut self, phase: Phase) {
+        let Some(last) = &mut self.last else { return };
+        let now = Instant::now();
+        let (time, calls) = &mut self.spent[phase as usize];
+        *time += now - *last;
+        *calls += 1;
+        *last = now;
+    }
+}
+
+impl fmt::Display for Profiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(started) = self.started else {
+            return Ok(());
+        };
+        let total = started.elapsed().as_secs_f64();
+        writeln!(f, "{:<12}{:>10}{:>10}{:>14}{:>8}", "phase", "calls", "seconds", "ms a call", "share")?;
+        for ((_, name), (time, calls)) in PHASES.iter().zip(&self.spent).filter(|(_, (_, calls))| *calls > 0)
+        {
+            let seconds = time.as_secs_f64();
+            let (each, share) = (seconds * 1e3 / *calls as f64, 100.0 * seconds / total);
+            writeln!(f, "{name:<12}{calls:>10}{seconds:>10.3}{each:>14.4}{share:>7.1}%")?;
+        }
+        let booked: f64 = self.spent.iter().map(|(time, _)| time.as_secs_f64()).sum();
+        let rest = total - booked;
+        writeln!(f, "{:<12}{:>10}{rest:>10.3}{:>14}{:>7.1}%", "other", "", "", 100.0 * rest / total)?;
+        write!(f, "{:<12}{:>10}{total:>10.3}", "total", "")
+    }
+}
