@@ -187,6 +187,8 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
         .disable_version_flag(true)
         .arg(clap::Arg::new("version").long("version").action(ArgAction::Version).help("Print the version"))
         .max_term_width(110)
+        // So that --lr -1 is an impossible value, and not an unknown flag -1.
+        .allow_negative_numbers(true)
         .next_help_heading("Run");
     let command = named_args(RunArgs::augment_args(command))
         .mut_arg("model", |arg| arg.default_value(model.name))

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 /// The losses, each reduced to its mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Loss {
     /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`.
     CrossEntropy,

@@ -21,6 +21,7 @@ pub struct MetricSum {
 /// The metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Metric {
     /// Share of rows whose largest score is at the target.
     Acc,

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 /// The optimisers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum OptimizerName {
     /// Stochastic gradient descent.
     Sgd,
@@ -30,6 +31,7 @@ pub enum OptimizerName {
 /// Where SGD's momentum has its learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum SgdForm {
     /// `v = momentum v + g; w -= lr v`.
     Pytorch,

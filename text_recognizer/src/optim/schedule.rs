@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 /// The shapes of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum ScheduleName {
     /// The same rate throughout.
     Constant,

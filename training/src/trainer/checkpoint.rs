@@ -74,8 +74,12 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
             bail!("tensor {name} of kind {kind:?} has no place in a safetensors file");
         };
         let length = tensor.numel() * kind.elt_size_in_bytes();
-        // SAFETY: a contiguous tensor in host memory, which outlives the view.
-        let data = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), length) };
+        let data: &[u8] = match length {
+            // An empty tensor has no memory to point to.
+            0 => &[],
+            // SAFETY: a contiguous tensor in host memory, which outlives the view.
+            _ => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), length) },
+        };
         let shape = tensor.size().iter().map(|&d| d as usize).collect();
         views.push((name.as_str(), Bytes { dtype: *dtype, shape, data: Cow::Borrowed(data) }));
     }

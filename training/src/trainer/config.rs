@@ -52,6 +52,7 @@ impl std::fmt::Display for Batches {
 /// Whether a smaller or a larger value is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Mode {
     /// Smaller is better.
     Min,
@@ -62,6 +63,7 @@ pub enum Mode {
 /// How gradients are clipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum ClipAlgorithm {
     /// By the norm of all gradients together.
     Norm,
@@ -72,6 +74,7 @@ pub enum ClipAlgorithm {
 /// What happens when a loss or a gradient is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum OnNonfinite {
     /// The run ends with an error that names where it was born.
     Stop,
@@ -101,6 +104,7 @@ pub enum Precision {
 /// What is measured of where the time goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum ProfilerName {
     /// A table of phases, printed at the end.
     Simple,

@@ -15,6 +15,7 @@ use super::{Loaders, TrainerConfig};
 /// What happens after a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum LrFind {
     /// The run goes on with the suggested rate.
     Fit,
@@ -25,6 +26,7 @@ pub enum LrFind {
 /// How long one rate is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Interval {
     /// One batch.
     Step,
