@@ -4,6 +4,7 @@ use tch::Tensor;
 
 use super::Rule;
 use super::kernel::{Real, simd, values, values_mut};
+use super::parallel::{Parts, parallel};
 use crate::error::Result;
 
 /// Kingma and Ba, "Adam", 2015; with decoupled weight decay Loshchilov and Hutter, "Decoupled weight decay
@@ -63,7 +64,7 @@ simd! {
     }
 }
 
-/// Runs the kernel if all four tensors hold `T`s in host memory.
+/// Runs the kernel on all threads if all four tensors hold `T`s in host memory.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coefficients) -> bool {
     let [m, v] = state else { return false };
     let (Some(p), Some(g)) = (values_mut::<T>(p), values::<T>(g)) else {
@@ -72,7 +73,12 @@ fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coeffic
     let (Some(m), Some(v)) = (values_mut::<T>(m), values_mut::<T>(v)) else {
         return false;
     };
-    adam(p, g, m, v, c);
+    let (all_p, all_m, all_v) = (Parts::of(p), Parts::of(m), Parts::of(v));
+    parallel(g.len(), &|part| {
+        // SAFETY: no two parts overlap.
+        let (p, m, v) = unsafe { (all_p.part(&part), all_m.part(&part), all_v.part(&part)) };
+        adam(p, &g[part], m, v, c);
+    });
     true
 }
 

@@ -6,7 +6,14 @@ use tch::{Device, Kind, Tensor};
 
 /// The floating-point types that kernels are written for.
 pub(super) trait Real:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Copy
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
     /// The tensors that hold this type.
     const KIND: Kind;

@@ -11,6 +11,7 @@ mod adam;
 mod config;
 mod grad;
 mod kernel;
+mod parallel;
 mod rmsprop;
 pub mod schedule;
 mod sgd;
