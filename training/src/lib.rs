@@ -11,4 +11,5 @@ pub mod doctor;
 mod download;
 pub mod registry;
 pub mod run;
+pub mod time_series;
 pub mod trainer;

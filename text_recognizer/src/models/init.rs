@@ -70,7 +70,9 @@ pub fn orthogonal(generator: &mut Generator, rows: i64, columns: i64) -> Result<
     let normal = generator.normal(&[rows.max(columns), rows.min(columns)]);
     let (q, r) = Tensor::f_linalg_qr(&normal, "reduced")?;
     let q = q.f_mul(&r.f_diagonal(0, 0, 1)?.f_sign()?)?;
-    Ok(if rows < columns { q.f_transpose(0, 1)?.f_contiguous()? } else { q })
+    // What comes from LAPACK has its columns side by side.
+    let q = if rows < columns { q.f_transpose(0, 1)? } else { q };
+    Ok(q.f_contiguous()?)
 }
 
 #[cfg(test)]
@@ -96,6 +98,7 @@ mod tests {
         for (rows, columns) in [(32, 128), (40, 40), (7, 3)] {
             let q = orthogonal(generator, rows, columns).unwrap();
             assert_eq!(q.size(), [rows, columns]);
+            assert!(q.is_contiguous());
             let gram = if rows < columns { q.matmul(&q.t_copy()) } else { q.t_copy().matmul(&q) };
             let identity = Tensor::eye(rows.min(columns), kind::DOUBLE_CPU);
             assert!((gram - identity).abs().max().double_value(&[]) < 1e-12);

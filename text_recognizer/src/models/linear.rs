@@ -1,6 +1,7 @@
 //! The fully connected layer.
 
 use tch::Tensor;
+use tch::kind::FLOAT_CPU;
 
 use crate::error::Result;
 use crate::models::{ForwardContext, Parameters, init};
@@ -23,6 +24,19 @@ impl Linear {
         let weight = parameters.add(format!("{name}.weight"), weight)?;
         let bias = parameters.add(format!("{name}.bias"), bias)?;
         Ok(Self { weight, bias })
+    }
+
+    /// As [`Linear::new`], initialised as Keras' `Dense`: [`init::glorot_uniform`] and zeros. The weight is the transpose
+    /// of Keras' kernel.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub fn glorot(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
+        let weight = init::glorot_uniform(parameters.generator(), &[outputs, inputs], inputs, outputs);
+        Ok(Self {
+            weight: parameters.add(format!("{name}.weight"), weight)?,
+            bias: parameters.add(format!("{name}.bias"), Tensor::zeros([outputs], FLOAT_CPU))?,
+        })
     }
 
     /// `x: [..., inputs] -> [..., outputs]`.

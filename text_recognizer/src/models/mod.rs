@@ -11,11 +11,13 @@ pub mod init;
 mod linear;
 mod mlp;
 mod parameters;
+mod recurrent;
 
 pub use context::{BackwardFn, ForwardContext, Observer, is_finite};
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parameters::{Parameters, Placement};
+pub use recurrent::{Cell, Output, Recurrent};
 
 /// A network.
 pub trait Model: Debug {

@@ -55,7 +55,9 @@ impl Parameters {
             return Err(Error::invalid("parameter name", name, "a name that no other parameter has"));
         }
         let Placement { device, kind, .. } = self.placement;
-        let parameter = value.f_to_device(device)?.f_to_kind(kind)?.f_detach()?.f_set_requires_grad(true)?;
+        // Side by side in memory, as the kernels want it.
+        let value = value.f_to_device(device)?.f_to_kind(kind)?.f_contiguous()?;
+        let parameter = value.f_detach()?.f_set_requires_grad(true)?;
         self.names.push(name);
         self.tensors.push(parameter.shallow_clone());
         Ok(parameter)

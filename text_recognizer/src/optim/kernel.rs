@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use tch::{Device, Kind, Tensor};
 
 /// The floating-point types that kernels are written for.
-pub(super) trait Real:
+pub(crate) trait Real:
     Copy
     + Send
     + Sync
@@ -64,7 +64,7 @@ impl Real for f64 {
 }
 
 /// The values of a tensor of the CPU, if it holds `T`s side by side.
-pub(super) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
+pub(crate) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
     fits::<T>(tensor).then(|| {
         // SAFETY: the tensor holds numel() values of T side by side in host memory, and lives as long as the borrow.
         unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
@@ -72,7 +72,7 @@ pub(super) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
 }
 
 /// As [`values`], to be written.
-pub(super) fn values_mut<T: Real>(tensor: &mut Tensor) -> Option<&mut [T]> {
+pub(crate) fn values_mut<T: Real>(tensor: &mut Tensor) -> Option<&mut [T]> {
     fits::<T>(tensor).then(|| {
         // SAFETY: as in `values`; a parameter or a slot shares its memory with handles that nobody reads meanwhile,
         // since libtorch runs nothing on its own.

@@ -10,7 +10,7 @@ use crate::models::Parameters;
 mod adam;
 mod config;
 mod grad;
-mod kernel;
+pub(crate) mod kernel;
 mod parallel;
 mod rmsprop;
 pub mod schedule;

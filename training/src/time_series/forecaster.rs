@@ -27,7 +27,11 @@ impl LitForecaster {
     pub fn new(model: Box<dyn Model>, config: LitConfig, scaler: Scaler, horizon: i64) -> Result<Self> {
         config.validate()?;
         if config.loss == Loss::CrossEntropy {
-            return Err(Error::invalid("loss", "cross_entropy", "a loss of forecasts: mse, mae, huber, mape or smape"));
+            return Err(Error::invalid(
+                "loss",
+                "cross_entropy",
+                "a loss of forecasts: mse, mae, huber, mape or smape",
+            ));
         }
         Ok(Self { model, config, scaler, horizon })
     }
@@ -59,7 +63,7 @@ impl LitModel for LitForecaster {
         if context.is_training() {
             return Ok(StepOutput { loss, metrics: Vec::new() });
         }
-        let unscaled = |y: &Tensor| self.scaler.inverse_targets(&self.last(&y.detach())?);
+        let unscaled = |y: &Tensor| self.scaler.inverse(&self.last(&y.detach())?);
         let (prediction, target) = (unscaled(&prediction)?, unscaled(&batch.y)?);
         let metrics = METRICS.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
         Ok(StepOutput { loss, metrics })
@@ -70,6 +74,6 @@ impl LitModel for LitForecaster {
     fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(self.parameters().placement().kind)?;
         let prediction = tch::no_grad(|| self.model.forward(&x, &mut ForwardContext::eval()))?;
-        self.scaler.inverse_targets(&self.last(&prediction)?)
+        self.scaler.inverse(&self.last(&prediction)?)
     }
 }

@@ -153,10 +153,10 @@ pub struct TrainerConfig {
     /// Training batches an epoch.
     #[arg(long = "limit_train_batches", default_value = "1.0")]
     pub limit_train_batches: Batches,
-    /// Validation batches.
+    /// Validation batches, of at least 1,024 rows each.
     #[arg(long = "limit_val_batches", default_value = "1.0")]
     pub limit_val_batches: Batches,
-    /// Test batches.
+    /// Test batches, of at least 1,024 rows each.
     #[arg(long = "limit_test_batches", default_value = "1.0")]
     pub limit_test_batches: Batches,
     /// Validate every that many epochs.

@@ -1,6 +1,7 @@
 //! Fit, train an epoch, validate, test.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -25,6 +26,7 @@ use super::{Loaders, RunFolder, Signals};
 mod persist;
 mod weights;
 
+use persist::Unsaved;
 use weights::RestorePoint;
 
 /// How a run ended.
@@ -82,6 +84,9 @@ pub struct Fit<'a> {
     accumulated: Option<Vec<Tensor>>,
     /// What `--on_nonfinite restore` returns to.
     restore_point: Option<RestorePoint>,
+    /// Checkpoints of the best that are not on the disk yet, and files that are no longer among them.
+    unsaved: Vec<Unsaved>,
+    unwanted: Vec<PathBuf>,
     started: Instant,
     saved_at: (u64, Instant),
     train_time: Duration,
@@ -130,6 +135,8 @@ impl<'a> Fit<'a> {
             state: LoopState::default(),
             accumulated: None,
             restore_point: None,
+            unsaved: Vec::new(),
+            unwanted: Vec::new(),
             started: Instant::now(),
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
@@ -359,7 +366,7 @@ impl<'a> Fit<'a> {
         if epoch_ends {
             self.state.train = Averages::default();
         }
-        if epoch_ends || self.checkpoint_is_due() || self.signals.is_some_and(Signals::save) {
+        if self.checkpoint_is_due(epoch_ends) || self.signals.is_some_and(Signals::save) {
             self.save_last()?;
         }
         if let Some(signal) = self.signals.and_then(Signals::stop) {

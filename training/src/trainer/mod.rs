@@ -55,9 +55,12 @@ impl Loaders {
             let batches = limit.of(loader.len());
             loader.limit(batches)
         };
+        // What is evaluated does not depend on the size of its batches, and large ones are faster.
+        let eval_batch_size = config.batch_size.max(1024);
         let serve = |part: &'static str, dataset: Box<dyn text_recognizer::data::Dataset>, shuffle| {
             let dataset = dataset.to(device, kind)?;
-            DataLoader::new(dataset, config.batch_size, shuffle).with_context(|| format!("the {part} part"))
+            let batch_size = if part == "training" { config.batch_size } else { eval_batch_size };
+            DataLoader::new(dataset, batch_size, shuffle).with_context(|| format!("the {part} part"))
         };
         let present = |loader: DataLoader| (!loader.is_empty()).then_some(loader);
 

@@ -1,10 +1,8 @@
 //! Keeps the best checkpoints of a run.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::Monitor;
@@ -32,7 +30,16 @@ impl Kept {
     }
 }
 
-/// Keeps the `k` best checkpoints: the best as [`BEST`], and where `k > 1` each under its epoch and step as well.
+/// What a validation changes about the files that are kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Files that are to hold the weights as they are now.
+    pub save: Vec<PathBuf>,
+    /// Files that are no longer among the best.
+    pub remove: Vec<PathBuf>,
+}
+
+/// Chooses the `k` best checkpoints: the best as [`BEST`], and where `k > 1` each under its epoch and step as well.
 #[derive(Debug)]
 pub struct ModelCheckpoint {
     folder: PathBuf,
@@ -40,12 +47,14 @@ pub struct ModelCheckpoint {
     k: usize,
     /// Best first.
     kept: Vec<Kept>,
+    /// Whether [`BEST`] holds anything, be it of a validation without a finite result.
+    holds_something: bool,
 }
 
 impl ModelCheckpoint {
     /// Keeps the `k` best by `monitor` in `folder`.
     pub fn new(folder: PathBuf, monitor: Monitor, k: usize) -> Self {
-        Self { folder, monitor, k, kept: Vec::new() }
+        Self { folder, monitor, k, kept: Vec::new(), holds_something: false }
     }
 
     /// The metric that the best is chosen by.
@@ -58,48 +67,41 @@ impl ModelCheckpoint {
         self.kept.first()
     }
 
-    /// Takes in the result of a validation; calls `save` for each file that is to hold the current weights.
+    /// Takes in the result of a validation.
     ///
     /// # Errors
-    /// When the metric is unknown, or a file cannot be written or removed.
-    pub fn on_validation_end(&mut self, record: &Record, save: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
+    /// When the metric is unknown.
+    pub fn on_validation_end(&mut self, record: &Record) -> Result<Changes> {
         let value = self.monitor.value(record)?;
-        fs::create_dir_all(&self.folder).with_context(|| format!("creating {}", self.folder.display()))?;
-        // An infinity cannot be saved as JSON, and is no better than NaN as a result to keep.
-        let value = if value.is_finite() {
-            value
-        } else {
-            return self.keep_something(save);
-        };
+        let mut changes = Changes::default();
+        // What is not finite is no result to keep, but a run that has no other still has weights to look at.
+        if !value.is_finite() {
+            if !std::mem::replace(&mut self.holds_something, true) {
+                changes.save.push(self.folder.join(BEST));
+            }
+            return Ok(changes);
+        }
         let place = self.kept.iter().position(|kept| self.monitor.is_better(value, kept.value, 0.0));
         let place = place.unwrap_or(self.kept.len());
         if place >= self.k {
-            return Ok(());
+            return Ok(changes);
         }
         let new = Kept { value, epoch: record.epoch, step: record.step };
-        if self.k > 1 {
-            save(&self.folder.join(new.file_name()))?;
-        }
         if place == 0 {
-            save(&self.folder.join(BEST))?;
+            changes.save.push(self.folder.join(BEST));
+            self.holds_something = true;
+        }
+        if self.k > 1 {
+            changes.save.push(self.folder.join(new.file_name()));
         }
         self.kept.insert(place, new);
-        for dropped in self.kept.drain(self.k.min(self.kept.len())..) {
-            let path = self.folder.join(dropped.file_name());
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("removing {}", path.display()));
-                }
-                _ => {}
-            }
+        if self.kept.len() > self.k && self.k > 1 {
+            changes
+                .remove
+                .extend(self.kept[self.k..].iter().map(|dropped| self.folder.join(dropped.file_name())));
         }
-        Ok(())
-    }
-
-    /// A run whose every validation was non-finite still has weights to look at.
-    fn keep_something(&self, save: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
-        let best = self.folder.join(BEST);
-        if best.exists() { Ok(()) } else { save(&best) }
+        self.kept.truncate(self.k);
+        Ok(changes)
     }
 
     /// What must be saved to continue.
@@ -109,6 +111,7 @@ impl ModelCheckpoint {
 
     /// Restores [`ModelCheckpoint::state`].
     pub fn load_state(&mut self, kept: Vec<Kept>) {
+        self.holds_something = !kept.is_empty();
         self.kept = kept;
     }
 }
@@ -118,37 +121,29 @@ mod tests {
     use super::*;
     use crate::trainer::config::Mode;
 
-    fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+    /// The files after a row of validations, with the value that each holds.
+    fn files(mode: Mode, k: usize, values: &[f64]) -> Vec<(String, f64)> {
+        let mut checkpoint = ModelCheckpoint::new(PathBuf::new(), Monitor::new("val", mode), k);
+        let mut files = std::collections::BTreeMap::new();
+        for (step, &value) in values.iter().enumerate() {
+            let record = Record { epoch: 1, step: step as u64, values: vec![("val".into(), value)] };
+            let changes = checkpoint.on_validation_end(&record).unwrap();
+            files.extend(changes.save.into_iter().map(|path| (path, value)));
+            changes.remove.iter().for_each(|path| assert!(files.remove(path).is_some()));
+        }
+        files.into_iter().map(|(path, value)| (path.to_str().unwrap().to_owned(), value)).collect()
     }
 
     #[test]
     fn the_k_best_stay_and_the_best_has_its_own_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut checkpoint =
-            ModelCheckpoint::new(folder.path().to_owned(), Monitor::new("val_acc", Mode::Max), 2);
-        for (step, acc) in [0.5, f64::NAN, 0.7, 0.6, 0.4, 0.65].into_iter().enumerate() {
-            let record = Record { epoch: 1, step: step as u64, values: vec![("val_acc".into(), acc)] };
-            checkpoint.on_validation_end(&record, &|path| Ok(fs::write(path, acc.to_string())?)).unwrap();
-        }
-        assert_eq!(files(folder.path()), [BEST, "epoch=1-step=2.safetensors", "epoch=1-step=5.safetensors"]);
-        assert_eq!(fs::read_to_string(folder.path().join(BEST)).unwrap(), "0.7");
-        assert_eq!(checkpoint.best().unwrap().step, 2);
+        let got = files(Mode::Max, 2, &[0.5, f64::NAN, 0.7, 0.6, 0.4, 0.65]);
+        let expected =
+            [(BEST, 0.7), ("epoch=1-step=2.safetensors", 0.7), ("epoch=1-step=5.safetensors", 0.65)];
+        assert_eq!(got, expected.map(|(name, value)| (name.to_owned(), value)));
     }
 
     #[test]
     fn one_best_has_one_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut checkpoint =
-            ModelCheckpoint::new(folder.path().to_owned(), Monitor::new("val_loss", Mode::Min), 1);
-        for loss in [f64::INFINITY, 3.0, 2.0, 2.5] {
-            let record = Record { epoch: 1, step: 0, values: vec![("val_loss".into(), loss)] };
-            checkpoint.on_validation_end(&record, &|path| Ok(fs::write(path, loss.to_string())?)).unwrap();
-        }
-        assert_eq!(files(folder.path()), [BEST]);
-        assert_eq!(fs::read_to_string(folder.path().join(BEST)).unwrap(), "2");
+        assert_eq!(files(Mode::Min, 1, &[f64::INFINITY, 3.0, 2.0, 2.5]), [(BEST.to_owned(), 2.0)]);
     }
 }

@@ -1,9 +1,12 @@
 //! What a run leaves behind to be continued, and how it is.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -14,12 +17,24 @@ use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
 use crate::trainer::state::SavedLoopState;
 
+/// Weights on their way to a file.
+pub(super) struct Unsaved {
+    path: PathBuf,
+    weights: Rc<Vec<(String, Tensor)>>,
+    metadata: Value,
+}
+
+/// The last checkpoint is written after an epoch, but not again within this time: an epoch of a small model takes
+/// milliseconds, bringing a file safely to the disk tens of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
 impl Fit<'_> {
-    pub(super) fn checkpoint_is_due(&self) -> bool {
+    pub(super) fn checkpoint_is_due(&self, epoch_ends: bool) -> bool {
         let (step, time) = self.saved_at;
         let steps = self.config.checkpoint_every_n_steps;
         let minutes = self.config.checkpoint_every_n_minutes;
-        steps.is_some_and(|n| self.state.step > step && self.state.step.is_multiple_of(n))
+        (epoch_ends && time.elapsed() >= PAUSE)
+            || steps.is_some_and(|n| self.state.step > step && self.state.step.is_multiple_of(n))
             || minutes.is_some_and(|n| time.elapsed().as_secs_f64() >= 60.0 * n)
     }
 
@@ -28,6 +43,7 @@ impl Fit<'_> {
         self.mark_restore_point();
         self.saved_at = (self.state.step, Instant::now());
         let Some(folder) = self.folder else { return Ok(()) };
+        self.save_kept(&folder.checkpoints())?;
         let marks = self.loggers.iter_mut().map(|logger| logger.flush()).collect::<Result<Vec<_>>>()?;
         let state = json!({
             "loop": self.state.save(),
@@ -62,17 +78,38 @@ impl Fit<'_> {
         Ok(())
     }
 
+    /// Takes a copy of weights that are to be kept. They go to the disk with the next [`Fit::save_last`]: a killed run
+    /// continues from before them, and comes by them again.
     pub(super) fn keep_best(&mut self, record: &Record) -> Result<()> {
-        if self.model_checkpoint.is_none() {
-            return Ok(());
+        let Some(kept) = &mut self.model_checkpoint else { return Ok(()) };
+        let changes = kept.on_validation_end(record)?;
+        if !changes.save.is_empty() {
+            self.swap_average()?;
+            let (weights, metadata) = (Rc::new(self.lit.parameters().snapshot()), self.metadata());
+            self.swap_average()?;
+            for path in changes.save {
+                self.unsaved.retain(|other| other.path != path);
+                self.unsaved.push(Unsaved { path, weights: Rc::clone(&weights), metadata: metadata.clone() });
+            }
         }
-        self.swap_average()?;
-        let (weights, metadata) = (self.weights(), self.metadata());
-        if let Some(kept) = &mut self.model_checkpoint {
-            kept.on_validation_end(record, &|path: &Path| checkpoint::write(path, &weights, &metadata))?;
-        }
-        self.swap_average()?;
+        self.unsaved.retain(|unsaved| !changes.remove.contains(&unsaved.path));
+        self.unwanted.extend(changes.remove);
         self.profiler.lap(Phase::Checkpoint);
+        Ok(())
+    }
+
+    fn save_kept(&mut self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        for kept in self.unsaved.drain(..) {
+            checkpoint::write(&kept.path, &kept.weights, &kept.metadata)?;
+        }
+        for path in self.unwanted.drain(..) {
+            match fs::remove_file(&path) {
+                // Never written, or removed by a process that was killed before it could say so.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => done.with_context(|| format!("removing {}", path.display()))?,
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,182 @@
+//! Forecasts without training, which a model must beat to be worth its while.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use text_recognizer::{Error, Result};
+
+/// A rule that forecasts a value from those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Baseline {
+    /// The last value.
+    Naive,
+    /// The mean of the last values.
+    MovingAverage,
+    /// The value a season ago.
+    SeasonalNaive,
+    /// A smoothed season ago, plus the mean of the latest differences to a season ago.
+    Differencing,
+}
+
+impl Baseline {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Naive, Self::MovingAverage, Self::SeasonalNaive, Self::Differencing];
+
+    /// As in `--model NAME`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Naive => "naive",
+            Self::MovingAverage => "moving_average",
+            Self::SeasonalNaive => "seasonal_naive",
+            Self::Differencing => "differencing",
+        }
+    }
+}
+
+/// The lengths that baselines look back; the defaults are the course's.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineConfig {
+    /// Steps of a season.
+    #[arg(long = "season", default_value_t = 365)]
+    pub season: usize,
+    /// Values that a moving average is over.
+    #[arg(long = "average", default_value_t = 20)]
+    pub average: usize,
+    /// Differences that differencing averages.
+    #[arg(long = "difference_average", default_value_t = 50)]
+    pub difference_average: usize,
+    /// Values around a season ago that differencing averages; 1: the raw past.
+    #[arg(long = "past_average", default_value_t = 10)]
+    pub past_average: usize,
+}
+
+impl Default for BaselineConfig {
+    fn default() -> Self {
+        Self { season: 365, average: 20, difference_average: 50, past_average: 10 }
+    }
+}
+
+impl Baseline {
+    /// One-step forecasts of `series[from..to]`, each from the values before it alone.
+    ///
+    /// # Errors
+    /// When a length is 0, or there are not enough values before `from`.
+    pub fn forecast(
+        self,
+        config: &BaselineConfig,
+        series: &[f64],
+        from: usize,
+        to: usize,
+    ) -> Result<Vec<f64>> {
+        let lengths = [
+            ("season", config.season),
+            ("average", config.average),
+            ("difference_average", config.difference_average),
+            ("past_average", config.past_average),
+        ];
+        for (name, value) in lengths {
+            if value == 0 {
+                return Err(Error::invalid(name, 0, "at least 1"));
+            }
+        }
+        // The window around a season ago reaches past_average / 2 steps further back, and never beyond the present.
+        let back = config.past_average / 2;
+        let ahead = (config.past_average - back).min(config.season);
+        let needed = match self {
+            Self::Naive => 1,
+            Self::MovingAverage => config.average,
+            Self::SeasonalNaive => config.season,
+            Self::Differencing => config.season + config.difference_average.max(back),
+        };
+        if from < needed || to > series.len() {
+            let expected = format!("at least {needed} values before the first forecast");
+            return Err(Error::invalid(
+                format!("the series for {}", self.name()),
+                format!("{from} values before it"),
+                expected,
+            ));
+        }
+        let values = Sums::of(series);
+        let season = config.season;
+        let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
+        let differences = Sums::of(&differences);
+        Ok((from..to)
+            .map(|t| match self {
+                Self::Naive => series[t - 1],
+                Self::MovingAverage => values.mean(t - config.average, t),
+                Self::SeasonalNaive => series[t - season],
+                Self::Differencing => {
+                    let level = differences.mean(t - season - config.difference_average, t - season);
+                    level + values.mean(t - season - back, t - season + ahead)
+                }
+            })
+            .collect())
+    }
+}
+
+/// Sums of all beginnings, so that any mean takes one subtraction.
+struct Sums(Vec<f64>);
+
+impl Sums {
+    fn of(values: &[f64]) -> Self {
+        let mut sum = 0.0;
+        let rest = values.iter().map(|value| {
+            sum += value;
+            sum
+        });
+        Self(std::iter::once(0.0).chain(rest).collect())
+    }
+
+    fn mean(&self, from: usize, to: usize) -> f64 {
+        (self.0[to] - self.0[from]) / (to - from) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::{SyntheticConfig, synthetic};
+
+    /// What the course's own code gives on the same 461 points.
+    #[test]
+    fn the_baselines_reach_the_figures_of_the_course() {
+        let series = synthetic(&SyntheticConfig::default()).unwrap().column(0).unwrap();
+        let c = BaselineConfig::default;
+        let cases = [
+            (Baseline::Naive, c(), 5.938),
+            (Baseline::MovingAverage, c(), 6.031),
+            (Baseline::MovingAverage, BaselineConfig { average: 30, ..c() }, 7.142),
+            (Baseline::Differencing, c(), 4.569),
+            (Baseline::Differencing, BaselineConfig { past_average: 1, ..c() }, 5.839),
+        ];
+        for (baseline, config, expected) in cases {
+            let forecast = baseline.forecast(&config, &series, 1000, 1461).unwrap();
+            let mae = forecast.iter().zip(&series[1000..]).map(|(f, y)| (f - y).abs()).sum::<f64>() / 461.0;
+            assert!((mae - expected).abs() < 6e-4, "{baseline:?} {config:?}: {mae} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn no_forecast_looks_at_what_it_forecasts() {
+        let config = BaselineConfig { season: 6, average: 3, difference_average: 4, past_average: 5 };
+        let series: Vec<f64> = (0..40).map(|t| f64::from(t * t % 17)).collect();
+        let mut other = series.clone();
+        other[30..].iter_mut().for_each(|value| *value += 100.0);
+        for baseline in Baseline::ALL {
+            let first = |series: &[f64]| baseline.forecast(&config, series, 30, 40).unwrap()[0];
+            assert_eq!(first(&series), first(&other), "{baseline:?}");
+        }
+    }
+
+    #[test]
+    fn too_short_a_past_is_refused() {
+        let series = vec![1.0; 100];
+        let error = Baseline::SeasonalNaive
+            .forecast(&BaselineConfig::default(), &series, 50, 100)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("365") && error.contains("50"), "{error}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Series as data to train on.
+
+use std::str::FromStr;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use text_recognizer::data::{DataConfig, DataModule, DataSplits, Dataset, Shuffle};
+use text_recognizer::{Error, Result};
+
+use super::windows::{Layout, WindowDataset};
+use super::{Scaler, Scaling, Series};
+
+/// A moment of a series: a number of rows, or a share of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Moment {
+    /// After that many rows.
+    Row(usize),
+    /// After that share of the rows, in 0..1.
+    Share(f64),
+}
+
+impl Moment {
+    fn of(self, rows: usize) -> usize {
+        match self {
+            Self::Row(row) => row,
+            Self::Share(share) => (rows as f64 * share).round() as usize,
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(row) = text.parse() {
+            return Ok(Self::Row(row));
+        }
+        match text.parse::<f64>() {
+            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
+            _ => Err("expected a number of rows, as in 1000, or a share of them, as in 0.7".into()),
+        }
+    }
+}
+
+/// The size of the shuffle buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ShuffleBuffer {
+    /// As in `tf.data.Dataset.shuffle(N)`.
+    Size(usize),
+    /// All windows.
+    Full(Full),
+}
+
+/// The word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Full {
+    /// All windows.
+    Full,
+}
+
+impl FromStr for ShuffleBuffer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("full", _) => Ok(Self::Full(Full::Full)),
+            (_, Ok(size)) if size > 0 => Ok(Self::Size(size)),
+            _ => Err("expected a number of windows, at least 1, or full".into()),
+        }
+    }
+}
+
+/// How a series is cut into parts and windows; the defaults are the course's.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowConfig {
+    /// Where training ends and validation begins: a number of rows, or a share of them.
+    #[arg(long = "split_time", default_value = "1000")]
+    pub split_time: Moment,
+    /// Where validation ends and testing begins [default: nowhere].
+    #[arg(long = "test_time")]
+    pub test_time: Option<Moment>,
+    /// Values that a forecast is made from.
+    #[arg(long = "window_size", default_value_t = 20)]
+    pub window_size: usize,
+    /// Values that are forecast at once.
+    #[arg(long = "horizon", default_value_t = 1)]
+    pub horizon: usize,
+    /// Steps from one training window to the next.
+    #[arg(long = "shift", default_value_t = 1)]
+    pub shift: usize,
+    /// Steps from one value of a window to the next.
+    #[arg(long = "stride", default_value_t = 1)]
+    pub stride: usize,
+    /// Windows among which the next one is drawn, or full.
+    #[arg(long = "shuffle_buffer", default_value = "1000")]
+    pub shuffle_buffer: ShuffleBuffer,
+    /// Scaling, fitted on the training part and undone in every metric and forecast.
+    #[arg(long = "scaling", value_enum, default_value_t = Scaling::None)]
+    pub scaling: Scaling,
+}
+
+/// A series, its parts and its scaling.
+#[derive(Debug)]
+pub struct SeriesDataModule {
+    series: Series,
+    config: WindowConfig,
+    scaler: Scaler,
+    /// Where validation begins and ends.
+    validation: (usize, usize),
+    sequence: bool,
+}
+
+impl SeriesDataModule {
+    /// Cuts `series` into parts. With `sequence`, the target of a training window is the next value at each of its steps.
+    ///
+    /// # Errors
+    /// When a part is shorter than a window needs: the message has the numbers.
+    pub fn new(series: Series, config: WindowConfig, sequence: bool) -> Result<Self> {
+        let rows = series.len();
+        let split = config.split_time.of(rows);
+        let end = config.test_time.map_or(rows, |moment| moment.of(rows));
+        if split == 0 || split >= rows {
+            return Err(Error::invalid(
+                "split_time",
+                split,
+                format!("between 1 and {}: the series has {rows} rows", rows - 1),
+            ));
+        }
+        if end <= split || end > rows {
+            return Err(Error::invalid(
+                "test_time",
+                end,
+                format!("after split_time {split}, and at most {rows}"),
+            ));
+        }
+        let training = series.values.f_narrow(0, 0, split as i64)?;
+        let scaler = Scaler::fit(config.scaling, &training)?;
+        Ok(Self { series, config, scaler, validation: (split, end), sequence })
+    }
+
+    /// The series as it was read.
+    pub fn series(&self) -> &Series {
+        &self.series
+    }
+
+    /// What undoes the scaling.
+    pub fn scaler(&self) -> &Scaler {
+        &self.scaler
+    }
+
+    /// The rows of the validation part, from and to.
+    pub fn validation(&self) -> (usize, usize) {
+        self.validation
+    }
+
+    /// The windows' sizes.
+    pub fn windows(&self) -> &WindowConfig {
+        &self.config
+    }
+
+    fn layout(&self, shift: usize) -> Layout {
+        let WindowConfig { window_size, horizon, stride, .. } = self.config;
+        Layout { window_size, horizon, shift, stride, sequence: self.sequence }
+    }
+
+    /// Windows whose targets are the rows `from..to`, whatever rows their inputs are: each of them is forecast.
+    fn forecasts(&self, scaled: &Tensor, from: usize, to: usize) -> Result<Box<dyn Dataset>> {
+        let reach = self.config.window_size * self.config.stride;
+        let start = from.checked_sub(reach).ok_or_else(|| {
+            let expected = format!("at most {from}, the rows before the part that is forecast");
+            Error::invalid("window_size", format!("{reach} rows long"), expected)
+        })?;
+        let part = scaled.f_narrow(0, start as i64, (to - start) as i64)?;
+        Ok(Box::new(WindowDataset::new(&part, self.layout(1))?))
+    }
+}
+
+impl DataModule for SeriesDataModule {
+    fn config(&self) -> DataConfig {
+        let columns = self.series.names.len() as i64;
+        DataConfig {
+            input_dims: vec![self.config.window_size as i64, columns],
+            output_dims: vec![self.config.horizon as i64, columns],
+            mapping: self.series.names.clone(),
+        }
+    }
+
+    fn prepare_data(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn setup(&self) -> Result<DataSplits> {
+        let scaled = self.scaler.transform(&self.series.values)?;
+        let (split, end) = self.validation;
+        let training = scaled.f_narrow(0, 0, split as i64)?;
+        let test =
+            (end < self.series.len()).then(|| self.forecasts(&scaled, end, self.series.len())).transpose()?;
+        Ok(DataSplits {
+            train: Box::new(WindowDataset::new(&training, self.layout(self.config.shift))?),
+            val: self.forecasts(&scaled, split, end)?,
+            test,
+        })
+    }
+
+    fn shuffle(&self, seed: u64) -> Shuffle {
+        match self.config.shuffle_buffer {
+            ShuffleBuffer::Size(size) => Shuffle::Buffer { seed, size },
+            ShuffleBuffer::Full(_) => Shuffle::Full { seed },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::{SyntheticConfig, synthetic};
+
+    fn config() -> WindowConfig {
+        WindowConfig {
+            split_time: Moment::Row(1000),
+            test_time: None,
+            window_size: 20,
+            horizon: 1,
+            shift: 1,
+            stride: 1,
+            shuffle_buffer: ShuffleBuffer::Size(1000),
+            scaling: Scaling::None,
+        }
+    }
+
+    fn module(config: WindowConfig) -> Result<SeriesDataModule> {
+        SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, false)
+    }
+
+    #[test]
+    fn the_course_has_980_windows_and_one_forecast_for_each_of_461_points() {
+        let module = module(config()).unwrap();
+        let splits = module.setup().unwrap();
+        assert_eq!((splits.train.len(), splits.val.len()), (980, 461));
+        let (_, y) = splits.val.slice(0, 461).unwrap();
+        assert_eq!(y.view(-1), module.series().values.narrow(0, 1000, 461).view(-1));
+        let (x, y) = splits.train.slice(979, 1).unwrap();
+        assert_eq!((x.size(), y.size()), (vec![1, 20, 1], vec![1, 1, 1]));
+        assert_eq!(y.double_value(&[0, 0, 0]), module.series().column(0).unwrap()[999]);
+    }
+
+    #[test]
+    fn parts_may_be_shares_and_there_may_be_a_test_part() {
+        let config = WindowConfig {
+            split_time: Moment::Share(0.5),
+            test_time: Some(Moment::Row(1400)),
+            horizon: 3,
+            ..config()
+        };
+        let splits = module(config).unwrap().setup().unwrap();
+        assert_eq!(
+            (splits.train.len(), splits.val.len(), splits.test.unwrap().len()),
+            (731 - 22, 1400 - 731 - 2, 61 - 2)
+        );
+    }
+
+    #[test]
+    fn scaling_knows_the_training_part_alone() {
+        let module = module(WindowConfig { scaling: Scaling::Minmax, ..config() }).unwrap();
+        let (x, _) = module.setup().unwrap().train.slice(0, 980).unwrap();
+        assert!(x.min().double_value(&[]) >= 0.0 && x.max().double_value(&[]) <= 1.0);
+        let (_, y) = module.setup().unwrap().val.slice(0, 461).unwrap();
+        assert!(y.max().double_value(&[]) > 1.0);
+    }
+
+    #[test]
+    fn impossible_parts_are_refused_with_the_numbers() {
+        let cases = [
+            (WindowConfig { split_time: Moment::Row(1461), ..config() }, "1461"),
+            (WindowConfig { split_time: Moment::Row(0), ..config() }, "split_time"),
+            (WindowConfig { test_time: Some(Moment::Row(900)), ..config() }, "test_time"),
+            (WindowConfig { window_size: 1000, ..config() }, "1000 values long"),
+            (WindowConfig { window_size: 0, ..config() }, "window_size"),
+            (WindowConfig { horizon: 0, ..config() }, "horizon"),
+            (WindowConfig { horizon: 462, ..config() }, "481 values long"),
+        ];
+        for (config, part) in cases {
+            let error = module(config.clone()).and_then(|module| module.setup()).unwrap_err().to_string();
+            assert!(error.contains(part), "{config:?}: {error}");
+        }
+    }
+}

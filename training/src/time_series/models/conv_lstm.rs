@@ -1,0 +1,137 @@
+//! A causal convolution over time, and long short-term memory on what it finds.
+
+use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tch::kind::FLOAT_CPU;
+use text_recognizer::Result;
+use text_recognizer::data::DataConfig;
+use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement, init};
+
+use super::stack::{Stack, StackConfig};
+use super::{Window, check_sizes};
+
+/// The sizes of a [`ConvLstm`].
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvLstmConfig {
+    /// Filters of the convolution.
+    #[arg(long = "filters", default_value_t = 32)]
+    pub filters: i64,
+    /// How many steps the convolution sees: the present one and those before it.
+    #[arg(long = "kernel_size", default_value_t = 5)]
+    pub kernel_size: i64,
+    /// Units of each LSTM layer.
+    #[arg(long = "units", default_value_t = 32)]
+    pub units: i64,
+    /// LSTM layers.
+    #[arg(long = "layers", default_value_t = 2)]
+    pub layers: i64,
+    /// Probability that an output of a hidden layer is dropped in training.
+    #[arg(long = "dropout", default_value_t = 0.0)]
+    pub dropout: f64,
+    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    #[arg(long = "output_scale", default_value_t = 200.0)]
+    pub output_scale: f64,
+    /// Whether to forecast at every step of the window, not at the last one only.
+    #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub sequence_loss: bool,
+}
+
+impl Default for ConvLstmConfig {
+    fn default() -> Self {
+        Self {
+            filters: 32,
+            kernel_size: 5,
+            units: 32,
+            layers: 2,
+            dropout: 0.0,
+            output_scale: 200.0,
+            sequence_loss: false,
+        }
+    }
+}
+
+/// A causal convolution with ReLU, layers of LSTM cells, a dense layer and a scale: `x: [batch, window_size, features]
+/// -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+#[derive(Debug)]
+pub struct ConvLstm {
+    parameters: Parameters,
+    window: Window,
+    conv: CausalConv,
+    dropout: f64,
+    stack: Stack,
+}
+
+impl ConvLstm {
+    /// Builds the model for windows as `data` describes them. Its weights are `conv.kernel` (`[kernel_size, features,
+    /// filters]`) and `conv.bias`, `lstm.LAYER.kernel`, `.recurrent_kernel`, `.bias` (see
+    /// [`text_recognizer::models::Recurrent::new`]), `dense.weight` and `dense.bias`.
+    ///
+    /// # Errors
+    /// When `data` does not describe windows, or a value of `config` is impossible.
+    pub fn new(config: &ConvLstmConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+        check_sizes([("filters", config.filters), ("kernel_size", config.kernel_size)])?;
+        let window = Window::new(data)?;
+        let mut parameters = Parameters::new(placement);
+        let conv = CausalConv::new(&mut parameters, config.kernel_size, window.features, config.filters)?;
+        let layers = StackConfig {
+            cell: Cell::Lstm,
+            units: config.units,
+            layers: config.layers,
+            bidirectional: false,
+            dropout: config.dropout,
+            output_scale: config.output_scale,
+            sequence: config.sequence_loss,
+        };
+        let stack = Stack::new(&mut parameters, "lstm", layers, window, config.filters)?;
+        Ok(Self { parameters, window, conv, dropout: config.dropout, stack })
+    }
+}
+
+impl Model for ConvLstm {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        self.window.check("conv_lstm", x)?;
+        let x = self.conv.forward(x, context)?;
+        let x = context.layer("conv", x); // [batch, window_size, filters]
+        let x = context.dropout(x.f_relu()?, self.dropout)?;
+        self.stack.forward(x, context)
+    }
+}
+
+/// Keras' `Conv1D(padding="causal")`: the output at a step depends on that step and the ones before it.
+#[derive(Debug)]
+struct CausalConv {
+    /// `[kernel_size, features, filters]`
+    kernel: Tensor,
+    bias: Tensor,
+}
+
+impl CausalConv {
+    fn new(parameters: &mut Parameters, kernel_size: i64, features: i64, filters: i64) -> Result<Self> {
+        let size = [kernel_size, features, filters];
+        let kernel = init::glorot_uniform(
+            parameters.generator(),
+            &size,
+            kernel_size * features,
+            kernel_size * filters,
+        );
+        Ok(Self {
+            kernel: parameters.add("conv.kernel", kernel)?,
+            bias: parameters.add("conv.bias", Tensor::zeros([filters], FLOAT_CPU))?,
+        })
+    }
+
+    /// As a product of the patches with the kernel: for so small a convolution, that is faster than libtorch's.
+    fn forward(&self, x: &Tensor, context: &ForwardContext) -> Result<Tensor> {
+        let size = self.kernel.size(); // [kernel_size, features, filters]
+        let padded = x.f_constant_pad_nd([0, 0, size[0] - 1, 0])?;
+        let patches = padded.f_unfold(1, size[0], 1)?.f_transpose(2, 3)?; // [batch, steps, kernel_size, features]
+        let kernel = self.kernel.f_flatten(0, 1)?.f_transpose(0, 1)?;
+        context.linear(&patches.f_flatten(2, 3)?, &kernel, &self.bias)
+    }
+}

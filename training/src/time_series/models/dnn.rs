@@ -1,0 +1,85 @@
+//! Dense layers on the window.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use text_recognizer::Result;
+use text_recognizer::data::DataConfig;
+use text_recognizer::models::{ForwardContext, Linear, Model, Parameters, Placement};
+
+use super::{Window, check_dropout, check_sizes};
+
+/// The sizes of a [`Dnn`].
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnnConfig {
+    /// Units of each hidden layer.
+    #[arg(long = "units", default_value_t = 10)]
+    pub units: i64,
+    /// Hidden layers.
+    #[arg(long = "layers", default_value_t = 2)]
+    pub layers: i64,
+    /// Probability that a hidden unit is dropped in training.
+    #[arg(long = "dropout", default_value_t = 0.0)]
+    pub dropout: f64,
+}
+
+impl Default for DnnConfig {
+    fn default() -> Self {
+        Self { units: 10, layers: 2, dropout: 0.0 }
+    }
+}
+
+/// Hidden dense layers with ReLU on all values of the window, and a dense layer: `x: [batch, window_size, features] ->
+/// [batch, horizon, targets]`.
+#[derive(Debug)]
+pub struct Dnn {
+    parameters: Parameters,
+    window: Window,
+    dropout: f64,
+    /// Names and layers.
+    hidden: Vec<(String, Linear)>,
+    dense: Linear,
+}
+
+impl Dnn {
+    /// Builds the model for windows as `data` describes them, with Keras' initial weights ([`Linear::glorot`]).
+    ///
+    /// # Errors
+    /// When `data` does not describe windows, or a value of `config` is impossible.
+    pub fn new(config: &DnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+        check_sizes([("units", config.units), ("layers", config.layers)])?;
+        check_dropout(config.dropout)?;
+        let window = Window::new(data)?;
+        let mut parameters = Parameters::new(placement);
+        let mut inputs = window.size * window.features;
+        let mut hidden = Vec::new();
+        for at in 0..config.layers {
+            let name = format!("hidden.{at}");
+            let layer = Linear::glorot(&mut parameters, &name, inputs, config.units)?;
+            hidden.push((name, layer));
+            inputs = config.units;
+        }
+        let dense = Linear::glorot(&mut parameters, "dense", inputs, window.horizon * window.targets)?;
+        Ok(Self { parameters, window, dropout: config.dropout, hidden, dense })
+    }
+}
+
+impl Model for Dnn {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        self.window.check("dnn", x)?;
+        let mut x = x.f_flatten(1, -1)?; // [batch, window_size * features]
+        for (name, layer) in &self.hidden {
+            let y = layer.forward(&x, context)?;
+            let y = context.layer(name, y); // [batch, units]
+            x = context.dropout(y.f_relu()?, self.dropout)?;
+        }
+        let y = self.dense.forward(&x, context)?; // [batch, horizon * targets]
+        let y = y.f_view([-1, self.window.horizon, self.window.targets])?;
+        Ok(context.layer("dense", y))
+    }
+}

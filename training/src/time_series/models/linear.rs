@@ -1,0 +1,51 @@
+//! Linear regression on the window.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use text_recognizer::Result;
+use text_recognizer::data::DataConfig;
+use text_recognizer::models::{self, ForwardContext, Model, Parameters, Placement};
+
+use super::Window;
+
+/// A [`Linear`] has nothing to choose.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinearConfig {}
+
+/// One dense layer on all values of the window: `x: [batch, window_size, features] -> [batch, horizon, targets]`.
+#[derive(Debug)]
+pub struct Linear {
+    parameters: Parameters,
+    window: Window,
+    dense: models::Linear,
+}
+
+impl Linear {
+    /// Builds the model for windows as `data` describes them, with Keras' initial weights
+    /// ([`models::Linear::glorot`]).
+    ///
+    /// # Errors
+    /// When `data` does not describe windows.
+    pub fn new(_config: &LinearConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+        let window = Window::new(data)?;
+        let (inputs, outputs) = (window.size * window.features, window.horizon * window.targets);
+        let mut parameters = Parameters::new(placement);
+        let dense = models::Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
+        Ok(Self { parameters, window, dense })
+    }
+}
+
+impl Model for Linear {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        self.window.check("linear", x)?;
+        let y = self.dense.forward(&x.f_flatten(1, -1)?, context)?; // [batch, horizon * targets]
+        let y = y.f_view([-1, self.window.horizon, self.window.targets])?;
+        Ok(context.layer("dense", y))
+    }
+}

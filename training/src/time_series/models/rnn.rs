@@ -1,0 +1,81 @@
+//! Simple recurrent layers.
+
+use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use text_recognizer::Result;
+use text_recognizer::data::DataConfig;
+use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement};
+
+use super::Window;
+use super::stack::{Stack, StackConfig};
+
+/// The sizes of an [`Rnn`].
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RnnConfig {
+    /// Units of each recurrent layer.
+    #[arg(long = "units", default_value_t = 40)]
+    pub units: i64,
+    /// Recurrent layers.
+    #[arg(long = "layers", default_value_t = 2)]
+    pub layers: i64,
+    /// Probability that an output of a recurrent layer is dropped in training.
+    #[arg(long = "dropout", default_value_t = 0.0)]
+    pub dropout: f64,
+    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    #[arg(long = "output_scale", default_value_t = 100.0)]
+    pub output_scale: f64,
+    /// Whether to forecast at every step of the window, not at the last one only.
+    #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub sequence_loss: bool,
+}
+
+impl Default for RnnConfig {
+    fn default() -> Self {
+        Self { units: 40, layers: 2, dropout: 0.0, output_scale: 100.0, sequence_loss: false }
+    }
+}
+
+/// Layers of simple recurrent cells, a dense layer and a scale: `x: [batch, window_size, features] ->
+/// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+#[derive(Debug)]
+pub struct Rnn {
+    parameters: Parameters,
+    window: Window,
+    stack: Stack,
+}
+
+impl Rnn {
+    /// Builds the model for windows as `data` describes them. Its weights are `rnn.LAYER.kernel`,
+    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::models::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    ///
+    /// # Errors
+    /// When `data` does not describe windows, or a value of `config` is impossible.
+    pub fn new(config: &RnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+        let window = Window::new(data)?;
+        let mut parameters = Parameters::new(placement);
+        let layers = StackConfig {
+            cell: Cell::Rnn,
+            units: config.units,
+            layers: config.layers,
+            bidirectional: false,
+            dropout: config.dropout,
+            output_scale: config.output_scale,
+            sequence: config.sequence_loss,
+        };
+        let stack = Stack::new(&mut parameters, "rnn", layers, window, window.features)?;
+        Ok(Self { parameters, window, stack })
+    }
+}
+
+impl Model for Rnn {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        self.window.check("rnn", x)?;
+        self.stack.forward(x.shallow_clone(), context)
+    }
+}

@@ -1,0 +1,153 @@
+use clap::{Args, Command, FromArgMatches};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tch::Kind;
+use text_recognizer::models::{ForwardContext, Model, Placement};
+
+use super::*;
+
+fn data(input: [i64; 2], output: [i64; 2]) -> DataConfig {
+    DataConfig { input_dims: input.to_vec(), output_dims: output.to_vec(), mapping: Vec::new() }
+}
+
+fn all(data: &DataConfig, sequence_loss: bool) -> Vec<Box<dyn Model>> {
+    let placement = Placement::cpu(3);
+    vec![
+        Box::new(Linear::new(&LinearConfig::default(), data, placement).unwrap()),
+        Box::new(Dnn::new(&DnnConfig::default(), data, placement).unwrap()),
+        Box::new(Rnn::new(&RnnConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(Lstm::new(&LstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(
+            Lstm::new(&LstmConfig { bidirectional: true, layers: 2, ..Default::default() }, data, placement)
+                .unwrap(),
+        ),
+        Box::new(Gru::new(&GruConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(
+            ConvLstm::new(&ConvLstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap(),
+        ),
+    ]
+}
+
+#[test]
+fn outputs_have_the_shape_of_the_targets_and_every_parameter_gets_a_gradient() {
+    let data = data([7, 2], [3, 2]);
+    let x = Tensor::randn([5, 7, 2], tch::kind::FLOAT_CPU);
+    for model in all(&data, false) {
+        let mut context = ForwardContext::train(0, 0);
+        let y = model.forward(&x, &mut context).unwrap();
+        assert_eq!(y.size(), [5, 3, 2], "{model:?}");
+        let grads = context.gradients(&y.square().sum(Kind::Float), model.parameters().tensors()).unwrap();
+        for ((name, _), grad) in model.parameters().iter().zip(grads) {
+            assert!(grad.abs().max().double_value(&[]) > 0.0, "{name} of {model:?}");
+        }
+    }
+}
+
+#[test]
+fn sequences_have_an_output_a_step_whose_last_is_the_forecast() {
+    let data = data([7, 1], [1, 1]);
+    let x = Tensor::randn([5, 7, 1], tch::kind::FLOAT_CPU);
+    let models = all(&data, false).into_iter().zip(all(&data, true));
+    for at_last_and_each in models.skip(2) {
+        let run = |model: &dyn Model| model.forward(&x, &mut ForwardContext::eval()).unwrap();
+        let (last, each) = (run(&*at_last_and_each.0), run(&*at_last_and_each.1));
+        if each.size()[1] == 7 {
+            assert!(each.narrow(1, 6, 1).allclose(&last, 1e-6, 1e-6, false));
+        } else {
+            assert_eq!(
+                at_last_and_each.0.parameters().names().len(),
+                14,
+                "only this one has no sequences here"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_convolution_is_causal() {
+    let data = data([6, 1], [1, 1]);
+    let config = ConvLstmConfig { sequence_loss: true, ..Default::default() };
+    let model = ConvLstm::new(&config, &data, Placement::cpu(0)).unwrap();
+    let x = Tensor::randn([1, 6, 1], tch::kind::FLOAT_CPU);
+    let changed = x.copy();
+    let _ = changed.narrow(1, 3, 1).fill_(9.0);
+    let run = |x: &Tensor| model.forward(x, &mut ForwardContext::eval()).unwrap().flatten(0, -1);
+    let same = Vec::<bool>::try_from(run(&x).eq_tensor(&run(&changed))).unwrap();
+    assert_eq!(same, [true, true, true, false, false, false]);
+}
+
+#[test]
+fn dropout_acts_in_training_alone_and_is_replayed() {
+    let data = data([6, 1], [1, 1]);
+    let model =
+        Rnn::new(&RnnConfig { dropout: 0.5, ..Default::default() }, &data, Placement::cpu(0)).unwrap();
+    let x = Tensor::randn([4, 6, 1], tch::kind::FLOAT_CPU);
+    let run = |mut context: ForwardContext| model.forward(&x, &mut context).unwrap();
+    assert_eq!(run(ForwardContext::train(0, 1)), run(ForwardContext::train(0, 1)));
+    assert_ne!(run(ForwardContext::train(0, 1)), run(ForwardContext::train(0, 2)));
+    assert_ne!(run(ForwardContext::train(0, 1)), run(ForwardContext::eval()));
+}
+
+#[test]
+fn impossible_values_are_refused_by_name() {
+    let one = data([6, 1], [1, 1]);
+    let lstm = |config: LstmConfig, data: &DataConfig| {
+        Lstm::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
+    };
+    let conv =
+        |config: ConvLstmConfig| ConvLstm::new(&config, &one, Placement::cpu(0)).unwrap_err().to_string();
+    let table = [
+        ("units is 0", lstm(LstmConfig { units: 0, ..Default::default() }, &one)),
+        ("layers is -1", lstm(LstmConfig { layers: -1, ..Default::default() }, &one)),
+        ("dropout is 1", lstm(LstmConfig { dropout: 1.0, ..Default::default() }, &one)),
+        ("output_scale is NaN", lstm(LstmConfig { output_scale: f64::NAN, ..Default::default() }, &one)),
+        (
+            "horizon is 3",
+            lstm(LstmConfig { sequence_loss: true, ..Default::default() }, &data([6, 1], [3, 1])),
+        ),
+        ("input_dims", lstm(LstmConfig::default(), &data([0, 1], [1, 1]))),
+        ("filters is 0", conv(ConvLstmConfig { filters: 0, ..Default::default() })),
+        ("kernel_size is 0", conv(ConvLstmConfig { kernel_size: 0, ..Default::default() })),
+    ];
+    for (expected, got) in table {
+        assert!(got.contains(expected), "{got} should say {expected}");
+    }
+    let dnn = DnnConfig { layers: 0, ..Default::default() };
+    assert!(Dnn::new(&dnn, &one, Placement::cpu(0)).unwrap_err().to_string().contains("layers is 0"));
+}
+
+#[test]
+fn other_windows_are_refused() {
+    for model in all(&data([7, 2], [1, 1]), false) {
+        let x = Tensor::zeros([5, 7, 1], tch::kind::FLOAT_CPU);
+        let error = model.forward(&x, &mut ForwardContext::eval()).unwrap_err().to_string();
+        assert!(error.contains("expected shape [batch, 7, 2], got [5, 7, 1]"), "{error}");
+    }
+}
+
+/// The defaults of the flags, of `Default` and of the note are the same, and a configuration survives its file.
+#[test]
+fn defaults_stand_in_flags_and_files() {
+    fn check<
+        C: Args + FromArgMatches + Default + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned,
+    >(
+        json: &str,
+    ) {
+        let flags = C::augment_args(Command::new("test")).get_matches_from(["test"]);
+        assert_eq!(C::from_arg_matches(&flags).unwrap(), C::default());
+        assert_eq!(serde_json::to_string(&C::default()).unwrap(), json);
+        assert_eq!(serde_json::from_str::<C>(json).unwrap(), C::default());
+        assert!(serde_json::from_str::<C>(r#"{"unknown": 1}"#).is_err());
+    }
+    check::<LinearConfig>("{}");
+    check::<DnnConfig>(r#"{"units":10,"layers":2,"dropout":0.0}"#);
+    check::<RnnConfig>(r#"{"units":40,"layers":2,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#);
+    let gated = r#"{"units":32,"layers":1,"bidirectional":false,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#;
+    check::<LstmConfig>(gated);
+    check::<GruConfig>(gated);
+    check::<ConvLstmConfig>(
+        r#"{"filters":32,"kernel_size":5,"units":32,"layers":2,"dropout":0.0,"output_scale":200.0,"sequence_loss":false}"#,
+    );
+    let flags = LstmConfig::augment_args(Command::new("test")).get_matches_from(["test", "--bidirectional"]);
+    assert!(LstmConfig::from_arg_matches(&flags).unwrap().bidirectional);
+}

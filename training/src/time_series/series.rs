@@ -1,0 +1,177 @@
+//! Series of numbers, and the synthetic one of the TensorFlow time-series course.
+
+use clap::Args;
+use rand_mt::Mt;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use text_recognizer::{Error, Result};
+
+/// One or more columns of numbers over time.
+#[derive(Debug)]
+pub struct Series {
+    /// What each row's time is called, in order.
+    pub time: Vec<String>,
+    /// What each column is called.
+    pub names: Vec<String>,
+    /// `[time, columns]`, single precision.
+    pub values: Tensor,
+}
+
+impl Series {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.time.is_empty()
+    }
+
+    /// One column's values.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn column(&self, index: usize) -> Result<Vec<f64>> {
+        Ok(Vec::<f64>::try_from(self.values.f_select(1, index as i64)?.f_to_kind(tch::Kind::Double)?)?)
+    }
+}
+
+/// The constants of the synthetic series; the defaults are the course's.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyntheticConfig {
+    /// Number of values.
+    #[arg(long = "length", default_value_t = 4 * 365 + 1)]
+    pub length: usize,
+    /// Level at time 0.
+    #[arg(long = "baseline", default_value_t = 10.0, allow_negative_numbers = true)]
+    pub baseline: f32,
+    /// Growth per step.
+    #[arg(long = "slope", default_value_t = 0.05, allow_negative_numbers = true)]
+    pub slope: f32,
+    /// Height of the seasonal pattern.
+    #[arg(long = "amplitude", default_value_t = 40.0, allow_negative_numbers = true)]
+    pub amplitude: f32,
+    /// Steps of a season.
+    #[arg(long = "period", default_value_t = 365)]
+    pub period: usize,
+    /// Standard deviation of the noise.
+    #[arg(long = "noise_level", default_value_t = 5.0)]
+    pub noise_level: f64,
+    /// Seed of the noise, as in `numpy.random.RandomState(seed)`.
+    #[arg(long = "noise_seed", default_value_t = 42)]
+    pub noise_seed: u32,
+}
+
+impl Default for SyntheticConfig {
+    fn default() -> Self {
+        Self {
+            length: 1461,
+            baseline: 10.0,
+            slope: 0.05,
+            amplitude: 40.0,
+            period: 365,
+            noise_level: 5.0,
+            noise_seed: 42,
+        }
+    }
+}
+
+/// The synthetic series: `baseline + slope t + amplitude pattern((t mod period) / period)` in single precision, where
+/// `pattern(s)` is `cos(2 pi s)` below 0.4 and `exp(-3 s)` from there on, plus `noise_level` times normal noise, added in
+/// double precision and rounded once.
+///
+/// # Errors
+/// When the length or the period is 0.
+pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
+    for (name, value) in [("length", config.length), ("period", config.period)] {
+        if value == 0 {
+            return Err(Error::invalid(name, value, "at least 1"));
+        }
+    }
+    let mut noise = RandomState::new(config.noise_seed);
+    let value = |t: usize| {
+        let season = (t % config.period) as f32 / config.period as f32;
+        // cos and exp of the single-precision argument in double precision, rounded: what NumPy prints, whatever its version's
+        // own single-precision functions are.
+        let pattern = if season < 0.4 {
+            f64::from(season * std::f32::consts::TAU).cos() as f32
+        } else {
+            1.0 / (f64::from(3.0 * season).exp() as f32)
+        };
+        let clean = config.baseline + config.slope * t as f32 + config.amplitude * pattern;
+        (f64::from(clean) + noise.randn() * config.noise_level) as f32
+    };
+    let values: Vec<f32> = (0..config.length).map(value).collect();
+    Ok(Series {
+        time: (0..config.length).map(|t| t.to_string()).collect(),
+        names: vec!["value".into()],
+        values: Tensor::from_slice(&values).view([-1, 1]),
+    })
+}
+
+/// `numpy.random.RandomState`: the Mersenne Twister with doubles of 53 bits, and Marsaglia's polar method, whose second value
+/// comes first.
+struct RandomState {
+    twister: Mt,
+    cached: Option<f64>,
+}
+
+impl RandomState {
+    fn new(seed: u32) -> Self {
+        Self { twister: Mt::new(seed), cached: None }
+    }
+
+    fn uniform(&mut self) -> f64 {
+        let (a, b) = (self.twister.next_u32() >> 5, self.twister.next_u32() >> 6);
+        (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
+    }
+
+    fn randn(&mut self) -> f64 {
+        if let Some(value) = self.cached.take() {
+            return value;
+        }
+        loop {
+            let (x1, x2) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
+            let r2 = x1 * x1 + x2 * x2;
+            if r2 < 1.0 && r2 != 0.0 {
+                let f = (-2.0 * r2.ln() / r2).sqrt();
+                self.cached = Some(f * x1);
+                return f * x2;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `golden/series.csv` is the course's series, made with NumPy; see the README beside it.
+    #[test]
+    fn the_series_is_that_of_the_course_to_the_last_digit() {
+        let series = synthetic(&SyntheticConfig::default()).unwrap();
+        let got = Vec::<f32>::try_from(series.values.view(-1)).unwrap();
+        let golden = include_str!("../../tests/golden/series.csv").lines().skip(1);
+        let golden: Vec<f32> = golden.map(|line| line.parse().unwrap()).collect();
+        assert_eq!(got.len(), 1461);
+        assert_eq!(got, golden);
+        assert_eq!(got[..6], [52.48357, 49.35275, 53.314735, 57.711823, 48.934444, 48.931244]);
+    }
+
+    #[test]
+    fn the_noise_is_numpys() {
+        // numpy.random.RandomState(42).randn(3)
+        let mut state = RandomState::new(42);
+        for expected in [0.496_714_153_011_233, -0.138_264_301_171_184_66, 0.647_688_538_100_692_4] {
+            assert!((state.randn() - expected).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        let config = SyntheticConfig { period: 0, ..SyntheticConfig::default() };
+        assert!(synthetic(&config).unwrap_err().to_string().contains("period"));
+    }
+}
