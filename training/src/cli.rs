@@ -17,6 +17,7 @@ use text_recognizer::lit_models::LitConfig;
 
 use crate::doctor;
 use crate::registry::{self, DataEntry, ModelEntry};
+use crate::run::ForecastArgs;
 use crate::trainer::{LrFindConfig, TrainerConfig};
 
 /// What a run is, in full: written to its `config.json`, repeated in its checkpoints, and taken by `--config`.
@@ -70,6 +71,8 @@ pub struct RunArgs {
 pub enum Invocation {
     /// Train.
     Run(Box<Run>),
+    /// Forecast the future of a series from a checkpoint.
+    Forecast(Box<ForecastArgs>),
     /// Look at what this program runs on.
     Doctor,
 }
@@ -134,8 +137,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
     let base = config_path.as_deref().map(read_config).transpose()?;
     let text = |key: &str| base.as_ref().and_then(|base| base[key].as_str()).map(str::to_owned);
     let model = named("--model").or(text("model")).unwrap_or_else(|| "mlp".into());
-    let default_data = "mnist".to_owned();
-    let data = named("--data").or(text("data")).unwrap_or(default_data);
+    let data = named("--data").or(text("data")).unwrap_or_else(|| registry::default_data(&model).into());
     // A name that does not exist gets clap's answer, with what was meant.
     let run_args = RunArgs::augment_args(Command::new("run_experiment"));
     named_args(run_args).try_get_matches_from(["run_experiment", "--model", &model, "--data", &data])?;
@@ -147,8 +149,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         command = with_config_defaults(command, base, path, &model, &data)?;
     }
     let matches = command.try_get_matches_from(&args).map_err(|error| explain(error, &model, &data))?;
-    if matches.subcommand_name() == Some("doctor") {
-        return Ok(Invocation::Doctor);
+    match matches.subcommand() {
+        Some(("doctor", _)) => return Ok(Invocation::Doctor),
+        Some(("forecast", matches)) => {
+            return Ok(Invocation::Forecast(Box::new(ForecastArgs::from_arg_matches(matches)?)));
+        }
+        _ => {}
     }
     let run_args = RunArgs::from_arg_matches(&matches)?;
     let config = run_config(&matches, &model, &data)?;
@@ -183,6 +189,10 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
             Command::new("doctor")
                 .about("Show what libtorch, devices and data were found, and train a step on each"),
         )
+        .subcommand(
+            ForecastArgs::augment_args(Command::new("forecast"))
+                .about("Forecast what follows a file's last row, from a checkpoint alone"),
+        )
         .args_conflicts_with_subcommands(true)
         .disable_version_flag(true)
         .arg(clap::Arg::new("version").long("version").action(ArgAction::Version).help("Print the version"))
@@ -200,10 +210,8 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
     let command = TrainerConfig::augment_args(command.next_help_heading("Trainer"));
     // Each flattened struct leaves its own description behind.
     let command = command.about(ABOUT).long_about(ABOUT);
-    model
-        .defaults
-        .iter()
-        .fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
+    let defaults = model.defaults.iter().chain(data.defaults);
+    defaults.fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
 }
 
 /// Lists what `--model` and `--data` can be.
@@ -213,7 +221,7 @@ fn named_args(command: Command) -> Command {
             entries.into_iter().map(|(name, about)| clap::builder::PossibleValue::new(name).help(about)),
         )
     };
-    let models = names(registry::models().iter().map(|entry| (entry.name, entry.about)).collect());
+    let models = names(registry::all_models().iter().map(|entry| (entry.name, entry.about)).collect());
     let data = names(registry::data_modules().iter().map(|entry| (entry.name, entry.about)).collect());
     command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
 }
@@ -294,6 +302,7 @@ fn leaves(key: &str, value: &Value) -> Vec<(String, Option<String>)> {
         Value::Object(object) => object.iter().flat_map(|(key, value)| leaves(key, value)).collect(),
         Value::Null => vec![(key.into(), None)],
         Value::String(text) => vec![(key.into(), Some(text.clone()))],
+        Value::Array(items) if items.is_empty() => vec![(key.into(), None)],
         Value::Array(items) => {
             let texts =
                 items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
@@ -315,7 +324,7 @@ fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError
     let has = |augment: fn(Command) -> Command| {
         augment(Command::new("")).get_arguments().any(|arg| arg.get_long() == Some(flag))
     };
-    let models = registry::models();
+    let models = registry::all_models();
     let models: Vec<&str> =
         models.iter().filter(|entry| has(entry.flags.augment)).map(|entry| entry.name).collect();
     let modules = registry::data_modules();
@@ -436,7 +445,7 @@ mod tests {
 
     #[test]
     fn the_command_of_every_model_and_data_is_sound() {
-        for model in registry::models() {
+        for model in registry::all_models() {
             for data in registry::data_modules() {
                 command(&model, &data).debug_assert();
             }

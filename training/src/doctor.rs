@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use clap::Command;
+use serde_json::Value;
 use tch::{Cuda, Device, Kind, Tensor};
 use text_recognizer::data::{Batch, DataConfig};
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
 use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
 use text_recognizer::optim::Optimizer;
 
-use crate::registry::{self, DataEntry};
+use crate::registry::{self, DataEntry, Task};
 
 /// Where libtorch was when this program was built.
 const LIBTORCH_LIB: Option<&str> = option_env!("LIBTORCH_LIB");
@@ -46,11 +47,11 @@ pub fn run() -> Result<()> {
     devices.extend((0..Cuda::device_count().max(0) as usize).map(Device::Cuda));
     devices.extend(tch::utils::has_mps().then_some(Device::Mps));
     println!("devices         {devices:?}");
-    for entry in registry::data_modules() {
+    for entry in registry::data_modules().iter().filter(|entry| entry.task == Task::Classification) {
         println!(
             "data {:<10} {}",
             entry.name,
-            data_folder(&entry).unwrap_or_else(|error| format!("{error:#}"))
+            data_folder(entry).unwrap_or_else(|error| format!("{error:#}"))
         );
     }
     for device in devices {
@@ -67,7 +68,8 @@ pub fn run() -> Result<()> {
 /// Where a data module with default flags has its raw data.
 fn data_folder(entry: &DataEntry) -> Result<String> {
     let matches = (entry.flags.augment)(Command::new("")).try_get_matches_from([""])?;
-    let folder = entry.build(&(entry.flags.read)(&matches)?)?.folder()?;
+    let data = entry.build(&(entry.flags.read)(&matches)?, &Value::Null)?;
+    let folder = data.module().folder()?;
     Ok(folder.map_or_else(|| "made, not read".into(), |folder| folder.display().to_string()))
 }
 

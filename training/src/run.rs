@@ -9,14 +9,19 @@ use text_recognizer::lit_models::LitModel;
 use text_recognizer::models::Placement;
 
 use crate::cli::{Run, RunConfig};
-use crate::registry;
+use crate::registry::{self, Data};
+use crate::time_series::SeriesDataModule;
 use crate::trainer::callbacks::{ProgressReport, StopReason};
 use crate::trainer::loggers::{JsonLines, TensorBoard};
 use crate::trainer::{
     Fit, FitSummary, Loaders, LrFind, Record, RunFolder, Signals, checkpoint, evaluate, lr_find,
 };
 
+mod forecasts;
 mod report;
+
+use forecasts::Comparison;
+pub use forecasts::{ForecastArgs, run_forecast};
 
 /// Trains, tests and reports.
 ///
@@ -28,12 +33,17 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     let device = config.trainer.resolve_device()?;
     // Heard from here on, so that no signal finds a half-made run.
     let signals = Signals::listen()?;
-    let module = data.build(&config.data_config)?;
+    let data = data.build(&config.data_config, &config.model_config)?;
+    if let (Some(baseline), Data::Series(series)) = (model.as_baseline(), &data) {
+        return forecasts::run_baseline(run, baseline, series);
+    }
+    let module = data.module();
     module.prepare_data()?;
     let splits = module.setup()?;
     let build = |config: &RunConfig| -> Result<Box<dyn LitModel>> {
         let placement = Placement { device, kind: config.trainer.kind(), seed: config.trainer.seed };
-        let lit = model.build(&config.model_config, &config.lit, &module.config(), placement)?;
+        let lit =
+            model.build(&config.model_config, &config.lit, &module.config(), data.scaler(), placement)?;
         if let Some(path) = &config.trainer.load_checkpoint {
             let weights = checkpoint::read(path)?.tensors;
             lit.parameters()
@@ -60,7 +70,7 @@ pub fn run(run: &Run) -> Result<ExitCode> {
         folder.write("config.json", &(serde_json::to_string_pretty(&config)? + "\n"))?;
     }
     let (config, lit) = (&config, &*lit);
-    let description = json!({"run": config, "data": module.config()});
+    let description = json!({"run": config, "data": module.config(), "scaler": data.scaler()});
     let mut fit = Fit::new(&config.trainer, lit, &loaders, folder.as_ref(), description)?.signals(&signals);
     if !run.args.quiet {
         fit = fit.callback(ProgressReport::new(config.trainer.max_epochs));
@@ -88,8 +98,27 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     }
     let results = results(lit, &loaders, config, &summary)?;
     fit.finish_loggers(&results)?;
-    finish(run, config, folder.as_ref(), &summary, &results)?;
+    let comparison = match &data {
+        Data::Series(series) => forecast(config, lit, &loaders, series, folder.as_ref())?,
+        Data::Classes(_) => None,
+    };
+    finish(run, config, folder.as_ref(), &summary, &results, comparison.as_ref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Forecasts the validation part of a series, where there is one, and compares.
+fn forecast(
+    config: &RunConfig,
+    lit: &dyn LitModel,
+    loaders: &Loaders,
+    series: &SeriesDataModule,
+    folder: Option<&RunFolder>,
+) -> Result<Option<Comparison>> {
+    let Some(forecast) = forecasts::validation(lit, loaders, series)? else { return Ok(None) };
+    if let Some(folder) = folder {
+        forecast.write_csv(&folder.path().join("forecast.csv"))?;
+    }
+    forecasts::compare(&config.model, &forecast, series).map(Some)
 }
 
 fn open_folder(run: &Run) -> Result<Option<RunFolder>> {
@@ -147,19 +176,26 @@ fn finish(
     folder: Option<&RunFolder>,
     summary: &FitSummary,
     results: &Record,
+    comparison: Option<&Comparison>,
 ) -> Result<()> {
-    let json = report::json(config, folder.map(RunFolder::path), summary, results);
+    let mut json = report::json(config, folder.map(RunFolder::path), summary, results);
+    if let Some(comparison) = comparison {
+        json["forecast"] = comparison.json();
+    }
     if let Some(folder) = folder {
         folder.write("results.json", &(serde_json::to_string_pretty(&json)? + "\n"))?;
     }
     if run.args.json {
         println!("{json}");
-    } else {
-        print!("{}", report::table(summary, results));
-        println!(
-            "{}",
-            folder.map_or(Path::new("no files were kept").display(), |folder| folder.path().display())
-        );
+        return Ok(());
     }
+    print!("{}", report::table(summary, results));
+    if let Some(comparison) = comparison {
+        print!("{}", comparison.table());
+    }
+    println!(
+        "{}",
+        folder.map_or(Path::new("no files were kept").display(), |folder| folder.path().display())
+    );
     Ok(())
 }
