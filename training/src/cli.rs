@@ -199,6 +199,8 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
         .max_term_width(110)
         // So that --lr -1 is an impossible value, and not an unknown flag -1.
         .allow_negative_numbers(true)
+        // As in argparse: what is said last wins.
+        .args_override_self(true)
         .next_help_heading("Run");
     let command = named_args(RunArgs::augment_args(command))
         .mut_arg("model", |arg| arg.default_value(model.name))

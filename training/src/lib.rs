@@ -3,12 +3,15 @@
 //! - [`cli`]: from the command line to a typed configuration;
 //! - [`registry`]: the one table of models and data modules;
 //! - [`trainer`]: the training loop, callbacks, checkpoints and loggers;
+//! - [`time_series`]: series, windows, forecasting networks, and forecasts;
+//! - [`plots`]: pictures of what a run measured and predicted;
 //! - [`run`]: one run from its configuration to its results;
 //! - [`doctor`]: what the program runs on.
 
 pub mod cli;
 pub mod doctor;
 mod download;
+pub mod plots;
 pub mod registry;
 pub mod run;
 pub mod time_series;

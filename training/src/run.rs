@@ -98,6 +98,9 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     }
     let results = results(lit, &loaders, config, &summary)?;
     fit.finish_loggers(&results)?;
+    if let Some(folder) = &folder {
+        report::draw_metrics(folder)?;
+    }
     let comparison = match &data {
         Data::Series(series) => forecast(config, lit, &loaders, series, folder.as_ref())?,
         Data::Classes(_) => None,
@@ -116,7 +119,7 @@ fn forecast(
 ) -> Result<Option<Comparison>> {
     let Some(forecast) = forecasts::validation(lit, loaders, series)? else { return Ok(None) };
     if let Some(folder) = folder {
-        forecast.write_csv(&folder.path().join("forecast.csv"))?;
+        forecasts::keep(folder, &forecast, series)?;
     }
     forecasts::compare(&config.model, &forecast, series).map(Some)
 }

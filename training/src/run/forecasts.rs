@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tch::Device;
+use tch::{Device, Tensor};
 use text_recognizer::data::DataConfig;
 use text_recognizer::lit_models::{LitModel, Metric};
 use text_recognizer::models::Placement;
 
 use crate::cli::{Run, RunConfig};
+use crate::plots::{self, PlotLabels};
 use crate::registry;
 use crate::time_series::{
     Baseline, BaselineConfig, CsvConfig, Forecast, Scaler, SeriesDataModule, future, mase, read_csv,
@@ -40,6 +41,25 @@ pub fn validation(
     module: &SeriesDataModule,
 ) -> Result<Option<Forecast>> {
     loaders.val.as_ref().map(|val| Forecast::of_validation(lit, val, module)).transpose()
+}
+
+/// Keeps a forecast: as CSV, and drawn over what came, the first column of it; and the series that it is of.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn keep(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
+    forecast.write_csv(&folder.path().join("forecast.csv"))?;
+    let series = module.series();
+    let rows: Vec<f64> = (0..series.len()).map(|row| row as f64).collect();
+    let columns =
+        (0..series.names.len()).map(|column| Ok((series.names[column].clone(), series.column(column)?)));
+    let labels = PlotLabels { title: "series", x: "row", y: "value" };
+    plots::series(&folder.path().join("series"), &labels, &rows, &columns.collect::<Result<Vec<_>>>()?)?;
+    let first = |tensor: &Tensor| Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, 0)?)?);
+    let (from, to) = module.validation();
+    let title = format!("one-step forecast of {} over the validation part", forecast.names[0]);
+    let stem = folder.path().join("forecast");
+    plots::forecast(&stem, &title, &rows[from..to], &first(&forecast.actual)?, &first(&forecast.steps[0])?)
 }
 
 /// Sets a forecast beside those of the baselines.
@@ -95,7 +115,7 @@ pub fn run_baseline(run: &Run, baseline: Baseline, module: &SeriesDataModule) ->
     let name = format!("{}-{}", run.config.model, run.config.data);
     let folder = RunFolder::create(&run.config.trainer.log_dir, &name)?;
     folder.write("config.json", &(serde_json::to_string_pretty(&run.config)? + "\n"))?;
-    forecast.write_csv(&folder.path().join("forecast.csv"))?;
+    keep(&folder, &forecast, module)?;
     let values: Map<String, Value> =
         metrics.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
     let json = json!({

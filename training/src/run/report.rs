@@ -1,14 +1,16 @@
 //! What a run tells a person, and a shell.
 
 use std::fmt::Write;
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use tch::Device;
 use text_recognizer::lit_models::LitModel;
 
 use crate::cli::RunConfig;
+use crate::plots::{self, Measured};
 use crate::trainer::callbacks::number;
 use crate::trainer::{FitSummary, Loaders, Record, RunFolder, Sweep};
 
@@ -42,10 +44,39 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
 pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<()> {
     println!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason);
     if let Some(folder) = folder {
-        sweep.write_csv(&folder.path().join("lr_find.csv"))?;
-        println!("{}", folder.path().join("lr_find.csv").display());
+        let stem = folder.path().join("lr_find");
+        sweep.write_csv(&stem.with_extension("csv"))?;
+        plots::lr_sweep(&stem, &sweep.lrs, &sweep.losses, Some(sweep.suggestion))?;
+        println!("{}", stem.with_extension("png").display());
     }
     Ok(())
+}
+
+/// Draws loss and metrics by epoch, those of before a resume too, from what was logged.
+///
+/// # Errors
+/// When the log cannot be read, or a plot not be written.
+pub fn draw_metrics(folder: &RunFolder) -> Result<()> {
+    let path = folder.path().join("metrics.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut records = Vec::new();
+    for line in text.lines() {
+        let record: Map<String, Value> =
+            serde_json::from_str(line).with_context(|| format!("reading {}", path.display()))?;
+        // The records of single steps are another measure, and many.
+        if record.contains_key("train_loss") {
+            let epoch = record["epoch"].as_f64().unwrap_or(f64::NAN);
+            let values =
+                record.into_iter().filter(|(name, _)| name.starts_with("train_") || name.starts_with("val_"));
+            records.push((
+                epoch,
+                values.map(|(name, value)| (name, value.as_f64().unwrap_or(f64::NAN))).collect::<Vec<_>>(),
+            ));
+        }
+    }
+    let measured: Vec<_> = records.iter().map(|(epoch, values)| Measured { epoch: *epoch, values }).collect();
+    // One point is no curve.
+    if measured.len() > 1 { plots::metrics(&folder.path().join("metrics"), &measured) } else { Ok(()) }
 }
 
 /// The results as a table: a row a metric, a column a part of the data.

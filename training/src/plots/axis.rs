@@ -1,0 +1,191 @@
+//! From data to tick units, and from tick units to labels.
+//!
+//! The drawing crate only ever sees an axis whose ticks are one apart, so that losses of 1e-12 and of 1e12 take the
+//! same path through it; the labels are made here, from whole numbers, without the noise of a float.
+
+use std::sync::Arc;
+
+use kuva::render::layout::TickFormat;
+
+/// About this many ticks: enough to read a value off, too few to run into each other.
+const TICKS: f64 = 8.0;
+/// Air between the data and the frame, as a part of the data's span.
+const AIR: f64 = 0.03;
+
+/// One axis: its range in tick units, and what a tick unit is.
+#[derive(Debug, Clone)]
+pub(super) struct Axis {
+    /// Where the axis begins, in tick units.
+    pub low: f64,
+    /// Where the axis ends, in tick units.
+    pub high: f64,
+    scale: Scale,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Scale {
+    /// A tick is `digit * 10^exponent`; `shared` is the power of ten that every label ends in.
+    Linear { digit: i32, exponent: i32, shared: Option<i32> },
+    /// A tick is so many powers of ten.
+    Log { decades: i32 },
+}
+
+/// `value` if it can be drawn: finite, and not so large that a span of it overflows.
+pub(super) fn drawable(value: f64) -> Option<f64> {
+    const LIMIT: f64 = 1e300;
+    (value.abs() < LIMIT).then_some(if value.abs() < LIMIT.recip() { 0.0 } else { value })
+}
+
+/// The least and the greatest of what can be drawn, or `None` when nothing can.
+pub(super) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().filter_map(drawable).fold(None, |range, v| {
+        Some(range.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v))))
+    })
+}
+
+impl Axis {
+    /// An axis over `low ..= high`, both drawable, with some air at both ends; with ticks at `whole` numbers only for
+    /// what is counted.
+    pub fn linear((low, high): (f64, f64), whole: bool) -> Self {
+        let size = low.abs().max(high.abs());
+        // A constant has no span of its own, and the last digits of a float are noise.
+        let (low, high) = match high - low {
+            span if span > size * 1e-9 => (low - AIR * span, high + AIR * span),
+            _ if size == 0.0 => (-1.0, 1.0),
+            _ => (low - 0.05 * size, high + 0.05 * size),
+        };
+        let least = (high - low) / TICKS;
+        let mut exponent = least.log10().floor() as i32;
+        let fits = |digit: &i32| f64::from(*digit) * power(exponent) >= least;
+        let digit = [1, 2, 5].into_iter().find(fits).unwrap_or_else(|| {
+            exponent += 1;
+            1
+        });
+        let (digit, exponent) = if whole && exponent < 0 { (1, 0) } else { (digit, exponent) };
+        let size = low.abs().max(high.abs());
+        let shared = (!(1e-2..1e6).contains(&size)).then(|| size.log10().floor() as i32);
+        let scale = Scale::Linear { digit, exponent, shared };
+        let place = |value| scale.place(value);
+        Axis { low: place(low), high: place(high), scale }
+    }
+
+    /// A logarithmic axis over `low ..= high`, both drawable and above 0, on which at least two powers of ten lie.
+    pub fn log((low, high): (f64, f64)) -> Self {
+        let (mut low, mut high) = (low.log10(), high.log10());
+        if high - low < 2.0 {
+            (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
+        }
+        let decades = ((high - low) / 12.0).ceil();
+        let air = AIR * (high - low);
+        Axis {
+            low: (low - air) / decades,
+            high: (high + air) / decades,
+            scale: Scale::Log { decades: decades as i32 },
+        }
+    }
+
+    /// Where `value` lies, in tick units.
+    pub fn place(&self, value: f64) -> f64 {
+        self.scale.place(value)
+    }
+
+    /// Labels for the ticks.
+    pub fn format(&self) -> TickFormat {
+        let scale = self.scale;
+        TickFormat::Custom(Arc::new(move |tick| scale.label(tick)))
+    }
+}
+
+impl Scale {
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear { digit, exponent, .. } => value / (f64::from(digit) * power(exponent)),
+            Scale::Log { decades } => value.log10() / f64::from(decades),
+        }
+    }
+
+    fn label(self, tick: f64) -> String {
+        match self {
+            Scale::Log { decades } => format!("1e{}", tick.round() as i32 * decades),
+            Scale::Linear { .. } if tick.round() == 0.0 => "0".to_owned(),
+            Scale::Linear { digit, exponent, shared } => {
+                let digits = tick.round() * f64::from(digit);
+                let exponent = exponent - shared.unwrap_or(0);
+                let number = format!("{:.*}", (-exponent).max(0) as usize, digits * power(exponent));
+                shared.map_or(number.clone(), |shared| format!("{number}e{shared}"))
+            }
+        }
+    }
+}
+
+/// 10^exponent; by division for negative exponents, which rounds once.
+fn power(exponent: i32) -> f64 {
+    if exponent < 0 { 10f64.powi(-exponent).recip() } else { 10f64.powi(exponent) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(range: (f64, f64)) -> Vec<String> {
+        let axis = Axis::linear(range, false);
+        (axis.low.ceil() as i64..=axis.high.floor() as i64)
+            .map(|tick| axis.scale.label(tick as f64))
+            .collect()
+    }
+
+    #[test]
+    fn labels_are_round_numbers_at_every_scale() {
+        assert_eq!(labels((0.0, 0.3)), ["0", "0.05", "0.10", "0.15", "0.20", "0.25", "0.30"]);
+        assert_eq!(labels((0.0, 0.7)), ["0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]);
+        assert_eq!(labels((1000.0, 1460.0)), ["1000", "1100", "1200", "1300", "1400"]);
+        assert_eq!(labels((-5.0, 5.0)), ["-4", "-2", "0", "2", "4"]);
+        assert_eq!(labels((0.0, 90_000.0)), ["0", "20000", "40000", "60000", "80000"]);
+        assert_eq!(labels((1e-12, 7e-12)).join(" "), "1e-12 2e-12 3e-12 4e-12 5e-12 6e-12 7e-12");
+        assert_eq!(labels((0.0, 1.1e12)), ["0", "0.2e12", "0.4e12", "0.6e12", "0.8e12", "1.0e12"]);
+        assert_eq!(labels((1e12, 1e12 + 1e4)).len(), 6);
+    }
+
+    #[test]
+    fn what_is_counted_has_no_half_ticks() {
+        for last in [1.0, 2.0, 3.0] {
+            let axis = Axis::linear((1.0, last), true);
+            assert_eq!([axis.place(1.0), axis.place(last)], [1.0, last]);
+        }
+        assert_eq!(Axis::linear((1.0, 2.0), false).place(2.0), 10.0);
+    }
+
+    #[test]
+    fn a_constant_gets_a_span_around_it() {
+        for value in [0.0, 3.0, -3.0, 1e12, -1e-12, 1e299] {
+            let axis = Axis::linear((value, value), false);
+            let place = axis.place(value);
+            assert!(axis.low < place && place < axis.high, "{value}: {axis:?}");
+            assert!(labels((value, value)).len() >= 2, "{value}: {axis:?}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_floats_are_no_trouble() {
+        assert_eq!(extent([f64::NAN, f64::INFINITY, -f64::INFINITY, f64::MAX]), None);
+        assert_eq!(extent([f64::NAN, 2.0, -1.0]), Some((-1.0, 2.0)));
+        assert_eq!(drawable(f64::MIN_POSITIVE), Some(0.0));
+        for range in [(-9e299, 9e299), (0.0, 2e-300), (1e-12, 1e12), (1e12, 1e12 + 1.0)] {
+            let axis = Axis::linear(range, false);
+            assert!(axis.low < axis.high && axis.high - axis.low < 20.0, "{range:?}: {axis:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_axis_counts_powers_of_ten() {
+        let axis = Axis::log((1e-8, 1e-3));
+        assert!((axis.place(1e-8) + 8.0).abs() < 1e-9 && axis.low < -8.0 && axis.high > -3.0);
+        assert_eq!(axis.scale.label(-5.0), "1e-5");
+        let narrow = Axis::log((2e-4, 3e-4));
+        assert!(narrow.low < -4.0 && narrow.high > -3.0, "{narrow:?}");
+        let point = Axis::log((1e-4, 1e-4));
+        assert!(point.low < -4.0 && point.high > -3.0, "{point:?}");
+        let wide = Axis::log((1e-200, 1e200));
+        assert!(wide.high - wide.low < 20.0, "{wide:?}");
+    }
+}

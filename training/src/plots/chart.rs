@@ -1,0 +1,234 @@
+//! One panel: curves on two axes, in one look for all of our plots.
+
+use anyhow::{Context, Result};
+use kuva::plot::legend::{LegendEntry, LegendPosition, LegendShape};
+use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot, Theme};
+
+use super::axis::{Axis, drawable, extent};
+
+/// Colours that the colour-blind tell apart too, without the pale yellow (Okabe and Ito, "Color Universal Design", 2008).
+pub(super) const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/// What is drawn beside the data: a mark, its label.
+const INK: &str = "#444444";
+/// A curve is thinned to what so many columns of pixels can show.
+const COLUMNS: f64 = 1000.0;
+/// With at most so many points, each gets a dot: so one sees what was measured and what is the line between.
+const DOTTED: usize = 60;
+
+/// A named line.
+#[derive(Debug, Clone)]
+pub(super) struct Curve {
+    pub name: String,
+    pub colour: &'static str,
+    pub width: f64,
+    pub dashes: Option<&'static str>,
+    /// Whether few points get dots.
+    pub dots: bool,
+    /// Pieces of the line, each unbroken.
+    pub pieces: Vec<Vec<(f64, f64)>>,
+}
+
+impl Curve {
+    /// A curve through `points`, broken where a value cannot be drawn.
+    pub fn new(name: &str, colour: &'static str, points: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut pieces = vec![Vec::new()];
+        for (x, y) in points {
+            match (drawable(x), drawable(y), pieces.last_mut()) {
+                (Some(x), Some(y), Some(piece)) => piece.push((x, y)),
+                _ => pieces.push(Vec::new()),
+            }
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        Curve { name: name.to_owned(), colour, width: 1.8, dashes: None, dots: false, pieces }
+    }
+
+    pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.pieces.iter().flatten().copied()
+    }
+
+    fn legend(&self) -> LegendEntry {
+        LegendEntry {
+            label: self.name.clone(),
+            color: self.colour.to_owned(),
+            shape: LegendShape::Line,
+            dasharray: self.dashes.map(str::to_owned),
+        }
+    }
+
+    fn plots(&self, x: &Axis, y: &Axis) -> Vec<Plot> {
+        let mut plots = Vec::new();
+        let mut dots = Vec::new();
+        let dotted = self.dots && self.points().count() <= DOTTED;
+        for piece in &self.pieces {
+            let placed: Vec<_> = piece.iter().map(|&(vx, vy)| (x.place(vx), clamp(y, y.place(vy)))).collect();
+            // A line of one point has no length.
+            if dotted || placed.len() == 1 {
+                dots.extend(&placed);
+            }
+            let mut line = LinePlot::new()
+                .with_data(thinned(&placed, x))
+                .with_color(self.colour)
+                .with_stroke_width(self.width);
+            if let Some(dashes) = self.dashes {
+                line = line.with_line_style(kuva::plot::line::LineStyle::Custom(dashes.to_owned()));
+            }
+            plots.push(line.into());
+        }
+        if !dots.is_empty() {
+            let dots = ScatterPlot::new().with_data(dots).with_color(self.colour).with_size(3.0);
+            plots.push(dots.into());
+        }
+        plots
+    }
+}
+
+/// Keeps what lies far outside the panel near it: the line still leaves the panel, and pixels stay numbers.
+fn clamp(axis: &Axis, place: f64) -> f64 {
+    let span = axis.high - axis.low;
+    place.clamp(axis.low - 100.0 * span, axis.high + 100.0 * span)
+}
+
+/// Of each run of points in one column of pixels the first, the lowest, the highest and the last, which draw the same
+/// line (Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", 2014).
+fn thinned(points: &[(f64, f64)], x: &Axis) -> Vec<(f64, f64)> {
+    if points.len() as f64 <= 4.0 * COLUMNS {
+        return points.to_vec();
+    }
+    let column = |place: f64| ((place - x.low) / (x.high - x.low) * COLUMNS) as i64;
+    let mut kept = Vec::new();
+    for run in points.chunk_by(|a, b| column(a.0) == column(b.0)) {
+        let by_height = |&a: &usize, &b: &usize| run[a].1.total_cmp(&run[b].1);
+        let lowest = (0..run.len()).min_by(by_height).unwrap_or(0);
+        let highest = (0..run.len()).max_by(by_height).unwrap_or(0);
+        let mut chosen = [0, lowest, highest, run.len() - 1].to_vec();
+        chosen.sort_unstable();
+        chosen.dedup();
+        kept.extend(chosen.into_iter().map(|i| run[i]));
+    }
+    kept
+}
+
+/// One panel.
+#[derive(Debug)]
+pub(super) struct Chart {
+    pub title: String,
+    pub x_title: String,
+    pub y_title: String,
+    pub x: Axis,
+    pub y: Axis,
+    pub curves: Vec<Curve>,
+    /// A place on the x axis, with what the legend says of it.
+    pub mark: Option<(f64, String)>,
+}
+
+impl Chart {
+    /// A panel that shows all of `curves`.
+    ///
+    /// # Errors
+    /// When not one point can be drawn.
+    pub fn new(title: &str, x_title: &str, y_title: &str, curves: Vec<Curve>) -> Result<Self> {
+        let points = || curves.iter().flat_map(Curve::points);
+        let nothing = "no point to draw: every value is missing, not a number or infinite";
+        let x = extent(points().map(|p| p.0)).context(nothing)?;
+        let y = extent(points().map(|p| p.1)).context(nothing)?;
+        let counted = points().all(|p| p.0.fract() == 0.0);
+        Ok(Chart {
+            title: title.to_owned(),
+            x_title: x_title.to_owned(),
+            y_title: y_title.to_owned(),
+            x: Axis::linear(x, counted),
+            y: Axis::linear(y, false),
+            curves,
+            mark: None,
+        })
+    }
+
+    /// As the drawing crate wants it, of `width` by `height` pixels.
+    pub fn panel(&self, width: f64, height: f64) -> (Vec<Plot>, Layout) {
+        let range = |axis: &Axis| (axis.low, axis.high);
+        let mut layout = Layout::new(range(&self.x), range(&self.y))
+            .with_width(width)
+            .with_height(height)
+            .with_title_size(20)
+            .with_label_size(16)
+            .with_tick_size(14)
+            .with_body_size(14)
+            .with_x_axis_min(self.x.low)
+            .with_x_axis_max(self.x.high)
+            .with_y_axis_min(self.y.low)
+            .with_y_axis_max(self.y.high)
+            .with_x_tick_step(1.0)
+            .with_y_tick_step(1.0)
+            .with_x_tick_format(self.x.format())
+            .with_y_tick_format(self.y.format())
+            .with_grid_line_width(0.7)
+            .with_theme(theme());
+        let written = |text: &String| (!text.is_empty()).then(|| text.clone());
+        layout.title = written(&self.title);
+        layout.x_label = written(&self.x_title);
+        layout.y_label = written(&self.y_title);
+        let mut legend: Vec<_> = self.curves.iter().map(Curve::legend).collect();
+        if let Some((place, label)) = &self.mark {
+            let dashes = "5 4";
+            let line = ReferenceLine::vertical(self.x.place(*place)).with_color(INK).with_dasharray(dashes);
+            layout = layout.with_reference_line(line);
+            legend.push(LegendEntry {
+                label: label.clone(),
+                color: INK.to_owned(),
+                shape: LegendShape::Line,
+                dasharray: Some(dashes.to_owned()),
+            });
+        }
+        if legend.len() > 1 {
+            layout = layout
+                .with_legend_entries(legend)
+                .with_legend_position(LegendPosition::OutsideBottomColumns)
+                .with_legend_box(false);
+        }
+        let plots = self.curves.iter().flat_map(|curve| curve.plots(&self.x, &self.y)).collect();
+        (plots, layout)
+    }
+}
+
+fn theme() -> Theme {
+    Theme {
+        axis_color: "#888888".to_owned(),
+        grid_color: "#e4e4e4".to_owned(),
+        tick_color: "#888888".to_owned(),
+        text_color: "#222222".to_owned(),
+        ..Theme::light()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_breaks_where_nothing_can_be_drawn() {
+        let values = [1.0, f64::NAN, 2.0, 3.0, f64::INFINITY, f64::NAN];
+        let curve = Curve::new("c", COLOURS[0], values.iter().enumerate().map(|(i, &y)| (i as f64, y)));
+        assert_eq!(curve.pieces, [vec![(0.0, 1.0)], vec![(2.0, 2.0), (3.0, 3.0)]]);
+    }
+
+    #[test]
+    fn thinning_keeps_every_spike_and_both_ends() {
+        let axis = Axis::linear((0.0, 99_999.0), true);
+        let mut points: Vec<_> = (0..100_000).map(|i| (axis.place(f64::from(i)), 0.0)).collect();
+        (points[12_345].1, points[77_777].1) = (5.0, -5.0);
+        let kept = thinned(&points, &axis);
+        assert!(kept.len() <= 4 * 1000 && kept.is_sorted_by_key(|p| p.0), "{}", kept.len());
+        for i in [0, 12_345, 77_777, 99_999] {
+            assert!(kept.contains(&points[i]), "point {i} was lost");
+        }
+        assert_eq!(thinned(&points[..500], &axis).len(), 500);
+    }
+
+    #[test]
+    fn a_value_far_outside_leaves_the_panel_as_a_number() {
+        let axis = Axis::linear((0.0, 1.0), false);
+        let far = clamp(&axis, 1e300);
+        assert!(far > axis.high && far < 1e6, "{far}");
+        assert_eq!(clamp(&axis, axis.place(0.5)), axis.place(0.5));
+    }
+}
