@@ -138,9 +138,12 @@ mod tests {
         parse(text.as_bytes(), config, Path::new("sales.csv"))
     }
 
+    /// What it is, the text, the flags, and the names and values that are read.
+    type Case = (&'static str, &'static str, CsvConfig, &'static [&'static str], &'static [f32]);
+
     #[test]
     fn what_files_look_like() {
-        let cases: [(&str, &str, CsvConfig, &[&str], &[f32]); 8] = [
+        let cases: [Case; 8] = [
             ("a header", "v\n1\n2\n", config(None, &[]), &["v"], &[1.0, 2.0]),
             ("none", "1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
             ("CRLF and no last newline", "v\r\n1\r\n2", config(None, &[]), &["v"], &[1.0, 2.0]),
