@@ -114,7 +114,7 @@ fn lstm_with_sgd_and_a_schedule() {
         "--model=lstm",
         "--units=8",
         "--dropout=0.2",
-        "--max_epochs=6",
+        "--max_epochs=12",
         "--lr_schedule=plateau",
         "--lr_patience=1",
         "--early_stop_patience=50",
