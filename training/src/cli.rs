@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -148,7 +148,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         let path = config_path.as_deref().unwrap_or(Path::new(""));
         command = with_config_defaults(command, base, path, &model, &data)?;
     }
-    let matches = command.try_get_matches_from(&args).map_err(|error| explain(error, &model, &data))?;
+    let matches = command.try_get_matches_from(&args).map_err(|error| {
+        let file = config_path.as_deref().filter(|_| !is_typed(&error, &args));
+        match file {
+            Some(file) => in_file(&error, file),
+            None => explain(error, &model, &data),
+        }
+    })?;
     match matches.subcommand() {
         Some(("doctor", _)) => return Ok(Invocation::Doctor),
         Some(("forecast", matches)) => {
@@ -312,6 +318,18 @@ fn leaves(key: &str, value: &Value) -> Vec<(String, Option<String>)> {
         }
         other => vec![(key.into(), Some(other.to_string()))],
     }
+}
+
+/// Whether the value that `error` complains of is on the command line; if not, it came from a file.
+fn is_typed(error: &clap::Error, args: &[OsString]) -> bool {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return true };
+    args.iter().any(|arg| arg.to_string_lossy().ends_with(value))
+}
+
+fn in_file(error: &clap::Error, file: &Path) -> CliError {
+    let text = |kind| error.get(kind).map_or_else(String::new, ToString::to_string);
+    let (flag, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    anyhow!("{}: {value:?} is no value of {flag}", file.display()).into()
 }
 
 /// Says of an unknown flag whose it is, if it is another model's.

@@ -13,6 +13,7 @@ use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
 use text_recognizer::optim::Optimizer;
 
 use crate::registry::{self, DataEntry, Task};
+use crate::say;
 
 /// Where libtorch was when this program was built.
 const LIBTORCH_LIB: Option<&str> = option_env!("LIBTORCH_LIB");
@@ -34,25 +35,33 @@ pub fn libtorch_version() -> String {
 /// When a step fails: something that training needs does not work.
 pub fn run() -> Result<()> {
     let yes = |there: bool| if there { "yes" } else { "no" };
-    println!("run_experiment  {}", env!("CARGO_PKG_VERSION"));
-    println!("libtorch        {} in {}", libtorch_version(), LIBTORCH_LIB.unwrap_or("an unknown folder"));
-    println!(
+    say::result(format_args!("run_experiment  {}", env!("CARGO_PKG_VERSION")))?;
+    say::result(format_args!(
+        "libtorch        {} in {}",
+        libtorch_version(),
+        LIBTORCH_LIB.unwrap_or("an unknown folder")
+    ))?;
+    say::result(format_args!(
         "arithmetic      MKL {}, oneDNN {}, OpenMP {}",
         yes(tch::utils::has_mkl()),
         yes(tch::utils::has_mkldnn()),
         yes(tch::utils::has_openmp())
-    );
-    println!("threads         {} of {} cores", tch::get_num_threads(), std::thread::available_parallelism()?);
+    ))?;
+    say::result(format_args!(
+        "threads         {} of {} cores",
+        tch::get_num_threads(),
+        std::thread::available_parallelism()?
+    ))?;
     let mut devices = vec![Device::Cpu];
     devices.extend((0..Cuda::device_count().max(0) as usize).map(Device::Cuda));
     devices.extend(tch::utils::has_mps().then_some(Device::Mps));
-    println!("devices         {devices:?}");
+    say::result(format_args!("devices         {devices:?}"))?;
     for entry in registry::data_modules().iter().filter(|entry| entry.task == Task::Classification) {
-        println!(
+        say::result(format_args!(
             "data {:<10} {}",
             entry.name,
             data_folder(entry).unwrap_or_else(|error| format!("{error:#}"))
-        );
+        ))?;
     }
     for device in devices {
         let (before, after) = train_step(device)?;
@@ -60,7 +69,9 @@ pub fn run() -> Result<()> {
             before.is_finite() && after < before,
             "a training step on {device:?} took the loss from {before} to {after}: it should have fallen"
         );
-        println!("self-test       a step on {device:?} took the loss from {before:.4} to {after:.4}: ok");
+        say::result(format_args!(
+            "self-test       a step on {device:?} took the loss from {before:.4} to {after:.4}: ok"
+        ))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! - [`time_series`]: series, windows, forecasting networks, and forecasts;
 //! - [`plots`]: pictures of what a run measured and predicted;
 //! - [`run`]: one run from its configuration to its results;
+//! - [`say`]: standard output and standard error;
 //! - [`doctor`]: what the program runs on.
 
 pub mod cli;
@@ -14,5 +15,6 @@ mod download;
 pub mod plots;
 pub mod registry;
 pub mod run;
+pub mod say;
 pub mod time_series;
 pub mod trainer;

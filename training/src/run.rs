@@ -10,6 +10,7 @@ use text_recognizer::models::Placement;
 
 use crate::cli::{Run, RunConfig};
 use crate::registry::{self, Data};
+use crate::say;
 use crate::time_series::SeriesDataModule;
 use crate::trainer::callbacks::{ProgressReport, StopReason};
 use crate::trainer::loggers::{JsonLines, TensorBoard};
@@ -44,7 +45,7 @@ pub fn run(run: &Run) -> Result<ExitCode> {
         let placement = Placement { device, kind: config.trainer.kind(), seed: config.trainer.seed };
         let lit =
             model.build(&config.model_config, &config.lit, &module.config(), data.scaler(), placement)?;
-        if let Some(path) = &config.trainer.load_checkpoint {
+        if let Some(path) = config.trainer.load_checkpoint.as_ref().filter(|_| run.resume.is_none()) {
             let weights = checkpoint::read(path)?.tensors;
             lit.parameters()
                 .load(&weights)
@@ -86,10 +87,10 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     let summary = fit.run()?;
     let profile = fit.profile();
     if !profile.is_empty() {
-        eprintln!("{profile}");
+        say::note(profile);
     }
     if let (StopReason::Signal(number), Some(folder)) = (&summary.stop, &folder) {
-        eprintln!("stopped by signal {number}; to continue:\n  {}", resume_command(folder));
+        say::note(format_args!("stopped by signal {number}; to continue:\n  {}", resume_command(folder)));
         return Ok(ExitCode::from(128 + *number as u8));
     }
 
@@ -189,16 +190,12 @@ fn finish(
         folder.write("results.json", &(serde_json::to_string_pretty(&json)? + "\n"))?;
     }
     if run.args.json {
-        println!("{json}");
-        return Ok(());
+        return say::result(json);
     }
-    print!("{}", report::table(summary, results));
+    say::result(report::table(summary, results).trim_end())?;
     if let Some(comparison) = comparison {
-        print!("{}", comparison.table());
+        say::result(comparison.table().trim_end())?;
     }
-    println!(
-        "{}",
-        folder.map_or(Path::new("no files were kept").display(), |folder| folder.path().display())
-    );
-    Ok(())
+    let place = folder.map_or(Path::new("no files were kept"), RunFolder::path);
+    say::result(place.display())
 }

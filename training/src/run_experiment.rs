@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use training::cli::{self, CliError, Invocation};
-use training::{doctor, run};
+use training::{doctor, run, say};
 
 fn main() -> ExitCode {
     keep_memory();
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Err(CliError::Other(error)) => Err(error),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        say::note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

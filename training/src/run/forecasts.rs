@@ -16,6 +16,7 @@ use text_recognizer::models::Placement;
 use crate::cli::{Run, RunConfig};
 use crate::plots::{self, PlotLabels};
 use crate::registry;
+use crate::say;
 use crate::time_series::{
     Baseline, BaselineConfig, CsvConfig, Forecast, Scaler, SeriesDataModule, future, mase, read_csv,
 };
@@ -127,13 +128,13 @@ pub fn run_baseline(run: &Run, baseline: Baseline, module: &SeriesDataModule) ->
     });
     folder.write("results.json", &(serde_json::to_string_pretty(&json)? + "\n"))?;
     if run.args.json {
-        println!("{json}");
+        say::result(json)?;
     } else {
         for (name, value) in metrics {
-            println!("{name:<12}{:>12}", number(value));
+            say::result(format_args!("{name:<12}{:>12}", number(value)))?;
         }
-        print!("{}", comparison.table());
-        println!("{}", folder.path().display());
+        say::result(comparison.table().trim_end())?;
+        say::result(folder.path().display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use text_recognizer::lit_models::LitModel;
 
 use crate::cli::RunConfig;
 use crate::plots::{self, Measured};
+use crate::say;
 use crate::trainer::callbacks::number;
 use crate::trainer::{FitSummary, Loaders, Record, RunFolder, Sweep};
 
@@ -19,7 +20,7 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
     let parameters = lit.parameters();
     let width = parameters.names().iter().map(String::len).max().unwrap_or(0);
     for (name, tensor) in parameters.iter() {
-        eprintln!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size());
+        say::note(format_args!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size()));
     }
     let rows = |loader: &Option<text_recognizer::data::DataLoader>| {
         loader.as_ref().map_or(0, |loader| loader.rows())
@@ -28,13 +29,13 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
         Device::Cpu => format!("cpu, {} threads", tch::get_num_threads()),
         other => format!("{other:?}"),
     };
-    eprintln!(
+    say::note(format_args!(
         "{} parameters; {} rows to train on, {} to validate, {} to test; {device}",
         parameters.count(),
         loaders.train.rows(),
         rows(&loaders.val),
-        rows(&loaders.test),
-    );
+        rows(&loaders.test)
+    ));
 }
 
 /// What a learning-rate sweep came to; its points go to the run's folder.
@@ -42,12 +43,12 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
 /// # Errors
 /// When a file cannot be written.
 pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<()> {
-    println!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason);
+    say::result(format_args!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason))?;
     if let Some(folder) = folder {
         let stem = folder.path().join("lr_find");
         sweep.write_csv(&stem.with_extension("csv"))?;
         plots::lr_sweep(&stem, &sweep.lrs, &sweep.losses, Some(sweep.suggestion))?;
-        println!("{}", stem.with_extension("png").display());
+        say::result(stem.with_extension("png").display())?;
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Baseline {
             Self::Naive => 1,
             Self::MovingAverage => config.average,
             Self::SeasonalNaive => config.season,
-            Self::Differencing => config.season + config.difference_average.max(back),
+            Self::Differencing => config.season.saturating_add(config.difference_average.max(back)),
         };
         if from < needed || to > series.len() {
             let expected = format!("at least {needed} values before the first forecast");
@@ -178,5 +178,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("365") && error.contains("50"), "{error}");
+        let config = BaselineConfig { season: usize::MAX, ..BaselineConfig::default() };
+        assert!(Baseline::Differencing.forecast(&config, &series, 50, 100).is_err());
     }
 }

@@ -1,14 +1,14 @@
 //! Series from CSV files.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Series;
+use super::{Series, Time};
 
 /// Which file, and what in it.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct CsvConfig {
     /// Columns of the values, by name or by number from 0 [default: all but the time].
     #[arg(long = "value_columns", value_delimiter = ',')]
     pub value_columns: Vec<String>,
-    /// Whether the first row names the columns [default: yes, unless all of it are numbers].
+    /// Whether the first row names the columns [default: yes, unless there is a number or a date in it].
     #[arg(long = "header", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub header: Option<bool>,
 }
@@ -31,8 +31,8 @@ pub struct CsvConfig {
 /// Reads the series that `config` describes.
 ///
 /// # Errors
-/// Says row (counted as an editor counts lines where no quoted cell spans several) and column of what cannot be used: a
-/// missing cell, something that is not a finite number, times that repeat or go back, a row of another length.
+/// Says row (counted as an editor counts lines) and column of what cannot be used: a missing cell, something that is not a
+/// finite number, a time that is neither number nor date or is not later than the one above it, a row of another length.
 pub fn read(config: &CsvConfig) -> Result<Series> {
     let path = config.csv.as_deref().context("--csv FILE is missing: it names the file to read")?;
     let file = std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
@@ -44,84 +44,168 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
 /// # Errors
 /// As [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(input);
-    let mut rows = reader.records().map(|row| row.context("a row cannot be split into cells")).peekable();
-    let first = match rows.peek() {
-        Some(Ok(first)) => first.clone(),
-        Some(Err(_)) => csv::StringRecord::new(),
-        None => bail!("the file is empty"),
-    };
-    // A byte-order mark is no part of the first name.
-    let cell = |cell: &str| cell.trim_start_matches('\u{feff}').trim().to_owned();
-    let header = config
-        .header
-        .unwrap_or_else(|| first.iter().any(|c| cell(c).parse::<f64>().is_err() && !cell(c).is_empty()));
-    let names: Vec<String> = if header {
-        rows.next();
-        first.iter().map(cell).collect()
-    } else if first.len() == 1 {
-        vec![path.file_stem().map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())]
-    } else {
-        (0..first.len()).map(|column| column.to_string()).collect()
-    };
+    let mut rows = Rows::new(input);
+    let first = rows.next()?.context("the file is empty")?;
+    let header = config.header.unwrap_or_else(|| names_columns(&first.cells));
+    let names: Vec<String> = first
+        .cells
+        .iter()
+        .enumerate()
+        .map(|(column, cell)| match cell {
+            name if header && !name.is_empty() => name.to_owned(),
+            _ if !header && first.cells.len() == 1 => {
+                path.file_stem().map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())
+            }
+            _ => column.to_string(),
+        })
+        .collect();
+    let (time_column, columns) = choose(config, &names)?;
+
+    let (mut labels, mut values) = (Vec::<String>::new(), Vec::new());
+    let mut time: Option<Time> = None;
+    let mut next = if header { rows.next()? } else { Some(first) };
+    while let Some(Row { line, cells }) = next {
+        ensure!(
+            cells.len() == names.len(),
+            "row {line}: found {} cells, expected {} as in the first row",
+            cells.len(),
+            names.len()
+        );
+        for &column in &columns {
+            values.push(number(&cells[column], line, &names[column])?);
+        }
+        labels.push(match time_column {
+            Some(column) => {
+                later(&mut time, &cells[column]).map_err(|what| {
+                    anyhow!("row {line}, column {}: {:?} {what}", names[column], &cells[column])
+                })?;
+                cells[column].to_owned()
+            }
+            None => labels.len().to_string(),
+        });
+        next = rows.next()?;
+    }
+    ensure!(!labels.is_empty(), "there is no row of values");
+    let names = columns.iter().map(|&column| names[column].clone()).collect();
+    let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
+    Ok(Series { time: labels, names, values })
+}
+
+/// The cells of one row.
+struct Row {
+    /// The line that it begins on, from 1.
+    line: u64,
+    cells: csv::StringRecord,
+}
+
+/// Rows with their lines, and no blank ones.
+struct Rows<R> {
+    reader: csv::Reader<R>,
+    begun: bool,
+}
+
+impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
+    fn new(input: R) -> Self {
+        // Rows end in LF alone, so that lines can be counted: a CR before it is trimmed as other white space is.
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .trim(csv::Trim::All)
+            .from_reader(input.chain(&b"\n"[..]));
+        Self { reader, begun: false }
+    }
+
+    fn next(&mut self) -> Result<Option<Row>> {
+        let mut cells = csv::StringRecord::new();
+        let mut gap = None;
+        loop {
+            let before = self.reader.position().clone();
+            if !self.reader.read_record(&mut cells).context("a row cannot be split into cells")? {
+                return Ok(None);
+            }
+            let after = self.reader.position();
+            let inside = cells.iter().flat_map(str::bytes).filter(|&byte| byte == b'\n').count() as u64;
+            // The crate passes over empty lines itself, but not over those of a CR, which are one byte longer.
+            let passed = (after.line() - before.line()).saturating_sub(1 + inside);
+            let line = before.line() + passed;
+            let blank = after.byte() - before.byte() - passed <= 2 && cells.iter().eq([""]);
+            if passed > 0 || blank {
+                gap.get_or_insert(before.line());
+            }
+            if blank {
+                continue;
+            }
+            if let (Some(gap), 1, true) = (gap, cells.len(), self.begun) {
+                bail!("row {gap} is blank: a file of one column needs a value in each row");
+            }
+            self.begun = true;
+            return Ok(Some(Row { line, cells }));
+        }
+    }
+}
+
+/// Whether a first row names the columns: a number or a date in it says that it does not.
+fn names_columns(cells: &csv::StringRecord) -> bool {
+    let is_value = |cell: &str| cell.parse::<f64>().is_ok() || Time::like(cell).is_some();
+    cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
+}
+
+/// The column of the times, and those of the values.
+fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usize>, Vec<usize>)> {
     let find = |flag: &str, wanted: &str| -> Result<usize> {
-        let by_name = names.iter().position(|name| name == wanted);
-        by_name
-            .or_else(|| wanted.parse().ok().filter(|&index| index < names.len()))
-            .with_context(|| format!("--{flag}: there is no column {wanted}; there are {}", names.join(", ")))
+        let mut named =
+            names.iter().enumerate().filter(|(_, name)| *name == wanted).map(|(column, _)| column);
+        match (named.next(), named.next()) {
+            (Some(column), None) => Ok(column),
+            (Some(one), Some(other)) => {
+                bail!("--{flag}: columns {one} and {other} are both named {wanted}; give the number of one")
+            }
+            _ => wanted.parse().ok().filter(|&index| index < names.len()).with_context(|| {
+                format!("--{flag}: there is no column {wanted}; there are {}", names.join(", "))
+            }),
+        }
     };
-    let time_column = config.time_column.as_deref().map(|name| find("time_column", name)).transpose()?;
+    let time = config.time_column.as_deref().map(|name| find("time_column", name)).transpose()?;
     let columns: Vec<usize> = if config.value_columns.is_empty() {
-        (0..names.len()).filter(|&column| Some(column) != time_column).collect()
+        (0..names.len()).filter(|&column| Some(column) != time).collect()
     } else {
         config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?
     };
     ensure!(!columns.is_empty(), "there is no column of values");
-
-    let (mut time, mut values) = (Vec::<String>::new(), Vec::new());
-    for row in rows {
-        let row = row?;
-        let line = row.position().map_or(0, csv::Position::line);
-        for &column in &columns {
-            values.push(number(row.get(column).map(cell).as_deref(), line, &names[column])?);
-        }
-        let label = match time_column {
-            Some(column) => row.get(column).map(cell).unwrap_or_default(),
-            None => time.len().to_string(),
-        };
-        if let (Some(column), Some(before)) = (time_column, time.last()) {
-            check_order(before, &label, line, &names[column])?;
-        }
-        time.push(label);
+    for (at, column) in columns.iter().enumerate() {
+        ensure!(Some(*column) != time, "--value_columns: column {} is the --time_column", names[*column]);
+        ensure!(!columns[..at].contains(column), "--value_columns: column {} is there twice", names[*column]);
     }
-    ensure!(!time.is_empty(), "there is no row of values");
-    let names = columns.iter().map(|&column| names[column].clone()).collect();
-    let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
-    Ok(Series { time, names, values })
+    Ok((time, columns))
 }
 
-fn number(cell: Option<&str>, line: u64, column: &str) -> Result<f32> {
-    let cell = cell.unwrap_or_default();
+fn number(cell: &str, line: u64, column: &str) -> Result<f32> {
     ensure!(!cell.is_empty(), "row {line}, column {column}: the cell is empty; fill it or leave the row out");
     match cell.parse::<f32>() {
         Ok(value) if value.is_finite() => Ok(value),
-        _ => bail!("row {line}, column {column}: {cell:?} is not a finite number"),
+        _ => {
+            let hint = match (line, Time::like(cell)) {
+                (_, Some(Time::Dates { .. })) => format!("; if it is the time, say --time_column {column}"),
+                (1, _) => "; if the first row names the columns, say --header true".to_owned(),
+                _ => String::new(),
+            };
+            bail!("row {line}, column {column}: {cell:?} is not a finite number{hint}")
+        }
     }
 }
 
-/// Times are numbers, or text such as ISO 8601 dates whose alphabetical order is that of time. Gaps may differ: a window
-/// counts rows.
-fn check_order(before: &str, now: &str, line: u64, column: &str) -> Result<()> {
-    let order = match (before.parse::<f64>(), now.parse::<f64>()) {
-        (Ok(before), Ok(now)) => before.partial_cmp(&now),
-        _ => Some(before.cmp(now)),
-    };
-    match order {
-        Some(std::cmp::Ordering::Less) => Ok(()),
-        Some(std::cmp::Ordering::Equal) => {
-            bail!("row {line}, column {column}: the time {now} is there twice")
+/// Notes the next moment. Gaps may differ: a window counts rows.
+fn later(time: &mut Option<Time>, cell: &str) -> Result<(), String> {
+    match time {
+        Some(time) => time.push(cell),
+        None => {
+            let first = Time::like(cell).ok_or(
+                "is neither a number nor a date such as 2024-12-31, 2024-12-31 23:59:00 or 2024-12; write it so, or name \
+                 --value_columns without a --time_column, and rows are counted",
+            )?;
+            time.insert(first).push(cell)
         }
-        _ => bail!("row {line}, column {column}: the time {now} comes after {before}; sort the rows by time"),
     }
 }
 
@@ -143,12 +227,30 @@ mod tests {
 
     #[test]
     fn what_files_look_like() {
-        let cases: [Case; 8] = [
+        let cases: [Case; 14] = [
             ("a header", "v\n1\n2\n", config(None, &[]), &["v"], &[1.0, 2.0]),
             ("none", "1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
             ("CRLF and no last newline", "v\r\n1\r\n2", config(None, &[]), &["v"], &[1.0, 2.0]),
             ("a byte-order mark", "\u{feff}t,v\n1,5\n", config(Some("t"), &[]), &["v"], &[5.0]),
             ("a byte-order mark and no header", "\u{feff}1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
+            (
+                "dates and no header",
+                "2020-01-01,5\n2020-01-02,6\n",
+                config(Some("0"), &[]),
+                &["1"],
+                &[5.0, 6.0],
+            ),
+            ("an unnamed index", ",v\n0,5\n1,6\n", config(Some("0"), &[]), &["v"], &[5.0, 6.0]),
+            ("blank lines at the end", "v\n1\n\n\n", config(None, &[]), &["v"], &[1.0]),
+            ("those of CRLF", "v\r\n1\r\n\r\n", config(None, &[]), &["v"], &[1.0]),
+            (
+                "blank lines between rows of two cells",
+                "t,v\n\n1,5\n\n2,6\n",
+                config(Some("t"), &[]),
+                &["v"],
+                &[5.0, 6.0],
+            ),
+            ("both line ends", "v\r\n1\n2\r\n3\n", config(None, &[]), &["v"], &[1.0, 2.0, 3.0]),
             ("quotes", "\"a, b\",c\n\"1\",2\n", config(None, &["a, b"]), &["a, b"], &[1.0]),
             ("by number", "t,v,w\n1,5,6\n", config(Some("0"), &["2"]), &["w"], &[6.0]),
             (
@@ -180,8 +282,24 @@ mod tests {
             ("v\n1\ninf\n", &plain, &["row 3", "inf"]),
             ("v\n1e99\n", &plain, &["row 2", "1e99"]),
             ("t,v\n1,2\n1,3\n", &timed, &["row 3", "column t", "twice"]),
-            ("t,v\n10,2\n9,3\n", &timed, &["row 3", "9 comes after 10", "sort"]),
-            ("t,v\n1,2\n2,3,4\n", &timed, &["3"]),
+            ("t,v\n10,2\n9,3\n", &timed, &["row 3", "column t", "\"9\" is earlier", "sort"]),
+            ("t,v\n,2\n", &timed, &["row 2", "column t", "\"\" is neither"]),
+            ("t,v\ninf,2\n", &timed, &["row 2", "column t", "\"inf\" is neither"]),
+            ("t,v\n1,2\n,3\n", &timed, &["row 3", "column t", "not a number"]),
+            ("t,v\n12/31/2019,2\n01/01/2020,3\n", &timed, &["row 2", "12/31/2019", "2024-12-31"]),
+            ("t,v\n2020-01-31,2\n2020-02-30,3\n", &timed, &["row 3", "2020-02-30", "not a date"]),
+            ("t,v\n2020-01-31,2\n", &plain, &["row 2", "column t", "--time_column t"]),
+            ("id,2020\n1,2\n", &plain, &["row 1", "\"id\"", "--header true"]),
+            ("t,v\n1,2\n2,3,4\n", &timed, &["row 3: found 3 cells, expected 2"]),
+            ("t,v\r\n1,2\r\n2\r\n", &timed, &["row 3: found 1 cells, expected 2"]),
+            ("v\n1\n\n3\n", &plain, &["row 3 is blank"]),
+            ("v\r\n1\r\n\r\n3", &plain, &["row 3 is blank"]),
+            ("v\n1\n\"\"\n", &plain, &["row 3", "empty"]),
+            ("v\r\n1\r\nx\r\n", &plain, &["row 3", "\"x\""]),
+            ("t,\"a\nb\"\n\n1,2\n2,x\n", &plain, &["row 5", "\"x\""]),
+            ("t,v\n1,2\n", &config(Some("t"), &["t"]), &["column t is the --time_column"]),
+            ("t,v\n1,2\n", &config(None, &["v", "1"]), &["column v is there twice"]),
+            ("v,v\n1,2\n", &config(None, &["v"]), &["columns 0 and 1 are both named v"]),
             ("t,v\n1,2\n", &config(Some("u"), &[]), &["--time_column", "no column u", "t, v"]),
             ("t,v\n1,2\n", &config(None, &["w"]), &["--value_columns", "no column w"]),
             ("t\n1\n", &timed, &["no column of values"]),

@@ -170,7 +170,7 @@ impl SeriesDataModule {
 
     /// Windows whose targets are the rows `from..to`, whatever rows their inputs are: each of them is forecast.
     fn forecasts(&self, scaled: &Tensor, from: usize, to: usize) -> Result<Box<dyn Dataset>> {
-        let reach = self.config.window_size * self.config.stride;
+        let reach = self.config.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
             let expected = format!("at most {from}, the rows before the part that is forecast");
             Error::invalid("window_size", format!("{reach} rows long"), expected)

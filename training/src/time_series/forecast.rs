@@ -102,8 +102,8 @@ impl Forecast {
         writer.write_record(&header)?;
         let rows = |tensor: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(Vec::try_from(tensor)?) };
         let (actual, steps) = (rows(&self.actual)?, self.steps.iter().map(rows).collect::<Result<Vec<_>>>()?);
-        // What is not there is an empty cell.
-        let cell = |value: &f64| if value.is_nan() { String::new() } else { value.to_string() };
+        // What is not there is an empty cell. The series is of f32: the digits beyond are none of its own.
+        let cell = |value: &f64| if value.is_nan() { String::new() } else { (*value as f32).to_string() };
         for (row, time) in self.time.iter().enumerate() {
             let values = actual[row].iter().chain(steps.iter().flat_map(|step| &step[row]));
             writer.write_record(std::iter::once(time.clone()).chain(values.map(cell)))?;

@@ -8,6 +8,7 @@ mod forecaster;
 pub mod models;
 mod scaler;
 mod series;
+mod time;
 mod windows;
 
 pub use baselines::{Baseline, BaselineConfig};
@@ -17,4 +18,5 @@ pub use forecast::{Forecast, future, mase};
 pub use forecaster::LitForecaster;
 pub use scaler::{Scaler, Scaling};
 pub use series::{Series, SyntheticConfig, synthetic};
+pub use time::Time;
 pub use windows::{Layout, WindowDataset, windowed_dataset, windows};

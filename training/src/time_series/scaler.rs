@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use text_recognizer::Result;
+use text_recognizer::{Error, Result};
 
 /// What is done to the values before a network sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -51,11 +51,21 @@ impl Scaler {
         Ok(Tensor::f_from_slice(values)?.f_to_kind(like.kind())?.f_to_device(like.device())?)
     }
 
+    /// A column too few or too many would be broadcast, and come back as numbers of another column.
+    fn check(&self, x: &Tensor) -> Result<()> {
+        let columns = self.shift.len();
+        match x.size().last() {
+            Some(&last) if last == columns as i64 => Ok(()),
+            _ => Err(Error::shape("Scaler", format!("[..., {columns}], one for each column"), &x.size())),
+        }
+    }
+
     /// Scales `[..., columns]`.
     ///
     /// # Errors
     /// When the last dimension is not the columns.
     pub fn transform(&self, x: &Tensor) -> Result<Tensor> {
+        self.check(x)?;
         Ok(x.f_sub(&Self::row(&self.shift, x)?)?.f_div(&Self::row(&self.scale, x)?)?)
     }
 
@@ -64,6 +74,7 @@ impl Scaler {
     /// # Errors
     /// When the last dimension is not the columns.
     pub fn inverse(&self, x: &Tensor) -> Result<Tensor> {
+        self.check(x)?;
         Ok(x.f_mul(&Self::row(&self.scale, x)?)?.f_add(&Self::row(&self.shift, x)?)?)
     }
 }
@@ -87,6 +98,19 @@ mod tests {
                 Scaling::None => assert_eq!(column, [1.0, 2.0, 6.0]),
                 Scaling::Standard => assert!(column.iter().sum::<f64>().abs() < 1e-12),
                 Scaling::Minmax => assert_eq!(column, [0.0, 0.2, 1.0]),
+            }
+        }
+    }
+
+    #[test]
+    fn other_columns_are_refused_and_not_broadcast() {
+        for (fitted, given) in [(3, 1), (1, 3), (2, 3)] {
+            let scaler =
+                Scaler::fit(Scaling::Standard, &Tensor::rand([9, fitted], tch::kind::FLOAT_CPU)).unwrap();
+            let x = Tensor::rand([4, given], tch::kind::FLOAT_CPU);
+            for result in [scaler.transform(&x), scaler.inverse(&x)] {
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains(&format!("[..., {fitted}]")), "{error}");
             }
         }
     }

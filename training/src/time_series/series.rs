@@ -39,7 +39,7 @@ impl Series {
 
 /// The constants of the synthetic series; the defaults are the course's.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct SyntheticConfig {
     /// Number of values.
     #[arg(long = "length", default_value_t = 4 * 365 + 1)]
@@ -53,6 +53,12 @@ pub struct SyntheticConfig {
     /// Height of the seasonal pattern.
     #[arg(long = "amplitude", default_value_t = 40.0, allow_negative_numbers = true)]
     pub amplitude: f32,
+    /// Share of a season in which the pattern is a cosine; then it decays.
+    #[arg(long = "pattern_switch", default_value_t = 0.4)]
+    pub pattern_switch: f32,
+    /// How fast it decays, per season.
+    #[arg(long = "pattern_decay", default_value_t = 3.0, allow_negative_numbers = true)]
+    pub pattern_decay: f32,
     /// Steps of a season.
     #[arg(long = "period", default_value_t = 365)]
     pub period: usize,
@@ -71,6 +77,8 @@ impl Default for SyntheticConfig {
             baseline: 10.0,
             slope: 0.05,
             amplitude: 40.0,
+            pattern_switch: 0.4,
+            pattern_decay: 3.0,
             period: 365,
             noise_level: 5.0,
             noise_seed: 42,
@@ -79,11 +87,11 @@ impl Default for SyntheticConfig {
 }
 
 /// The synthetic series: `baseline + slope t + amplitude pattern((t mod period) / period)` in single precision, where
-/// `pattern(s)` is `cos(2 pi s)` below 0.4 and `exp(-3 s)` from there on, plus `noise_level` times normal noise, added in
+/// `pattern(s)` is `cos(2 pi s)` below `pattern_switch` and `exp(-pattern_decay s)` from there on, plus `noise_level` times normal noise, added in
 /// double precision and rounded once.
 ///
 /// # Errors
-/// When the length or the period is 0.
+/// When the length or the period is 0, memory does not hold the length, or a value is not finite.
 pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
     for (name, value) in [("length", config.length), ("period", config.period)] {
         if value == 0 {
@@ -95,15 +103,23 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
         let season = (t % config.period) as f32 / config.period as f32;
         // cos and exp of the single-precision argument in double precision, rounded: what NumPy prints, whatever its version's
         // own single-precision functions are.
-        let pattern = if season < 0.4 {
+        let pattern = if season < config.pattern_switch {
             f64::from(season * std::f32::consts::TAU).cos() as f32
         } else {
-            1.0 / (f64::from(3.0 * season).exp() as f32)
+            1.0 / (f64::from(config.pattern_decay * season).exp() as f32)
         };
         let clean = config.baseline + config.slope * t as f32 + config.amplitude * pattern;
         (f64::from(clean) + noise.randn() * config.noise_level) as f32
     };
-    let values: Vec<f32> = (0..config.length).map(value).collect();
+    let mut values: Vec<f32> = Vec::new();
+    if values.try_reserve_exact(config.length).is_err() {
+        return Err(Error::invalid("length", config.length, "a number of values that memory holds"));
+    }
+    values.extend((0..config.length).map(value));
+    if let Some(t) = values.iter().position(|value| !value.is_finite()) {
+        let expected = "a finite number: choose other constants";
+        return Err(Error::invalid(format!("the value at time {t}"), values[t], expected));
+    }
     Ok(Series {
         time: (0..config.length).map(|t| t.to_string()).collect(),
         names: vec!["value".into()],
@@ -171,7 +187,16 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused() {
-        let config = SyntheticConfig { period: 0, ..SyntheticConfig::default() };
-        assert!(synthetic(&config).unwrap_err().to_string().contains("period"));
+        let default = SyntheticConfig::default;
+        for (config, complaint) in [
+            (SyntheticConfig { period: 0, ..default() }, "period is 0"),
+            (SyntheticConfig { length: 0, ..default() }, "length is 0"),
+            (SyntheticConfig { length: usize::MAX, ..default() }, "memory"),
+            (SyntheticConfig { noise_level: f64::NAN, ..default() }, "at time 0 is NaN"),
+            (SyntheticConfig { slope: f32::MAX, ..default() }, "at time 2 is inf"),
+        ] {
+            let error = synthetic(&config).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use text_recognizer::{Error, Result};
 /// At the end they get shorter, unless `drop_remainder`. All of them are views.
 ///
 /// # Errors
-/// When `size`, `shift` or `stride` is 0.
+/// When `size`, `shift` or `stride` is 0, or `series` is a scalar.
 pub fn windows(
     series: &Tensor,
     size: i64,
@@ -21,15 +21,18 @@ pub fn windows(
             return Err(Error::invalid(name, value, "at least 1"));
         }
     }
-    let length = series.size()[0];
-    let span = (size - 1) * stride + 1;
-    let starts =
-        (0..length).step_by(shift as usize).filter(|start| !drop_remainder || start + span <= length);
-    starts.map(|start| Ok(series.f_slice(0, start, (start + span).min(length), stride)?)).collect()
+    let Some(&length) = series.size().first() else {
+        return Err(Error::shape("windows", "[time, ...]", &[]));
+    };
+    let span = (size - 1).saturating_mul(stride).saturating_add(1);
+    let stride = stride.min(length.max(1)); // Beyond the end is beyond the end, and libtorch's sums do not overflow.
+    let starts = (0..length).step_by(shift as usize);
+    let starts = starts.filter(|start| !drop_remainder || span <= length - start);
+    starts.map(|start| Ok(series.f_slice(0, start, start + span.min(length - start), stride)?)).collect()
 }
 
-/// The course's `windowed_dataset`: windows of `window_size` values of `series` (`[time, features]`) with the value after
-/// them, shuffled by way of a buffer, in batches.
+/// The course's `windowed_dataset`: windows of `window_size` values of `series` (`[time, features]`, or `[time]` for one
+/// feature) with the value after them, shuffled by way of a buffer, in batches.
 ///
 /// # Errors
 /// When the series is shorter than one window and its next value, or a size is 0.
@@ -41,7 +44,8 @@ pub fn windowed_dataset(
     seed: u64,
 ) -> Result<DataLoader> {
     let layout = Layout { window_size, horizon: 1, shift: 1, stride: 1, sequence: false };
-    let dataset = WindowDataset::new(series, layout)?;
+    let columns = if series.dim() == 1 { series.f_unsqueeze(1)? } else { series.shallow_clone() };
+    let dataset = WindowDataset::new(&columns, layout)?;
     DataLoader::new(Box::new(dataset), batch_size, Shuffle::Buffer { seed, size: shuffle_buffer })
 }
 
@@ -61,9 +65,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Rows of the series that a window and its target span.
+    /// Rows of the series that a window and its target span; as many as there can be where that is beyond counting.
     pub fn span(self) -> usize {
-        (self.window_size + self.horizon - 1) * self.stride + 1
+        let values = self.window_size.saturating_add(self.horizon);
+        values.saturating_sub(1).saturating_mul(self.stride).saturating_add(1)
     }
 }
 
@@ -71,16 +76,19 @@ impl Layout {
 /// `[batch, window_size, features]`.
 #[derive(Debug)]
 pub struct WindowDataset {
-    /// `[windows, features, window_size + horizon]`, a view of the series.
-    view: Tensor,
+    series: Tensor,
     layout: Layout,
+    /// `[windows, window_size, features]`, a view of the series.
+    x: Tensor,
+    /// `[windows, horizon or window_size, features]`, a view of the series.
+    y: Tensor,
 }
 
 impl WindowDataset {
     /// Cuts `series`, `[time, features]`, without copying it.
     ///
     /// # Errors
-    /// When the series is shorter than one window and its target, or a size is 0.
+    /// When the series is shorter than one window and its target, a size is 0, or the shape is another.
     pub fn new(series: &Tensor, layout: Layout) -> Result<Self> {
         let Layout { window_size, horizon, shift, stride, sequence } = layout;
         for (name, value) in
@@ -97,59 +105,53 @@ impl WindowDataset {
                 "1 with sequence_loss, whose target is the next value at each step",
             ));
         }
-        let (length, span) = (series.size()[0], layout.span());
+        let [length, features] = series.size()[..] else {
+            return Err(Error::shape("WindowDataset", "[time, features]", &series.size()));
+        };
+        let span = layout.span();
         if (length as usize) < span {
             let expected = format!(
                 "at least {span} values: a window of {window_size}, {stride} apart, and {horizon} after it"
             );
             return Err(Error::invalid("the part of the series", format!("{length} values long"), expected));
         }
-        let view =
-            series.f_unfold(0, span as i64, shift as i64)?.f_slice(2, 0, span as i64, stride as i64)?;
-        Ok(Self { view, layout })
-    }
-
-    /// Inputs and targets of windows, `[n, features, window_size + horizon]`.
-    fn split(&self, windows: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (size, horizon) = (self.layout.window_size as i64, self.layout.horizon as i64);
-        let windows = windows.f_transpose(1, 2)?; // [n, window_size + horizon, features]
-        let x = windows.f_narrow(1, 0, size)?;
-        let y = if self.layout.sequence {
-            windows.f_narrow(1, 1, size)?
-        } else {
-            windows.f_narrow(1, size, horizon)?
+        // A window can begin no further on than the series is long, and from here on all of it fits i64.
+        let (shift, stride) = (shift.min(length as usize) as i64, stride as i64);
+        let count = (length - span as i64) / shift + 1;
+        let (row, column) = (series.stride()[0], series.stride()[1]);
+        let view = |first: i64, steps: usize| {
+            let size = [count, steps as i64, features];
+            let offset = series.storage_offset() + first * stride * row;
+            series.f_as_strided(size, [shift * row, stride * row, column], offset)
         };
-        Ok((x, y))
+        let x = view(0, window_size)?;
+        let y = if sequence { view(1, window_size)? } else { view(window_size as i64, horizon)? };
+        Ok(Self { series: series.shallow_clone(), layout, x, y })
     }
 }
 
 impl Dataset for WindowDataset {
     fn len(&self) -> usize {
-        self.view.size()[0] as usize
+        self.x.size()[0] as usize
     }
 
+    /// Two gathers, each contiguous, are faster than one whose halves are not.
     fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.split(&self.view.f_index_select(0, indices)?)
+        Ok((self.x.f_index_select(0, indices)?, self.y.f_index_select(0, indices)?))
     }
 
     fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
-        self.split(&self.view.f_narrow(0, start, length)?)
+        Ok((self.x.f_narrow(0, start, length)?, self.y.f_narrow(0, start, length)?))
     }
 
     fn device(&self) -> Device {
-        self.view.device()
+        self.series.device()
     }
 
     /// Moves the series under the windows, and not each window.
-    fn to(mut self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>> {
-        if (self.view.device(), self.view.kind()) != (device, kind) {
-            let (size, strides, offset) = (self.view.size(), self.view.stride(), self.view.storage_offset());
-            let reach: i64 =
-                size.iter().zip(&strides).map(|(size, stride)| (size - 1) * stride).sum::<i64>() + 1;
-            let flat = self.view.f_as_strided([reach], [1], offset)?;
-            self.view = flat.f_to_device(device)?.f_to_kind(kind)?.f_as_strided(&size, &strides, 0)?;
-        }
-        Ok(self)
+    fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>> {
+        let series = self.series.f_to_device(device)?.f_to_kind(kind)?;
+        Ok(Box::new(Self::new(&series, self.layout)?))
     }
 }
 
@@ -230,7 +232,7 @@ mod tests {
         let series = Tensor::arange(1000, tch::kind::FLOAT_CPU).view([1000, 1]);
         let layout = Layout { window_size: 100, horizon: 1, shift: 1, stride: 1, sequence: false };
         let dataset = WindowDataset::new(&series, layout).unwrap();
-        assert_eq!(dataset.view.data_ptr(), series.data_ptr());
+        assert_eq!(dataset.x.data_ptr(), series.data_ptr());
         let double = Box::new(dataset).to(Device::Cpu, Kind::Double).unwrap();
         let (x, y) = double.gather(&Tensor::from_slice(&[7i64, 899])).unwrap();
         assert_eq!((x.double_value(&[1, 99, 0]), y.double_value(&[0, 0, 0])), (998.0, 107.0));
@@ -242,5 +244,56 @@ mod tests {
         let layout = Layout { window_size: 10, horizon: 1, shift: 1, stride: 1, sequence: false };
         let error = WindowDataset::new(&ten().view([10, 1]), layout).unwrap_err().to_string();
         assert!(error.contains("10 values long") && error.contains("at least 11"), "{error}");
+    }
+
+    #[test]
+    fn a_batch_is_contiguous_whatever_the_series_is_a_part_of() {
+        let wide = Tensor::arange(60, tch::kind::FLOAT_CPU).view([12, 5]);
+        let part = wide.narrow(1, 1, 3).narrow(0, 2, 10); // row t is [5t + 11, 5t + 12, 5t + 13]
+        let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 3, sequence: false };
+        let dataset = WindowDataset::new(&part, layout).unwrap();
+        let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
+        assert_eq!((rows(&x), rows(&y)), (vec![vec![16, 17, 18, 31, 32, 33]], vec![vec![46, 47, 48]]));
+        assert!(x.is_contiguous() && y.is_contiguous());
+    }
+
+    #[test]
+    fn what_no_series_can_fill_is_refused_without_overflow() {
+        let all = i64::MAX;
+        assert_eq!(lists(&windows(&ten(), all, all, all, false).unwrap()), [[0]]);
+        assert!(windows(&ten(), all, 1, 2, true).unwrap().is_empty());
+        assert!(windows(&Tensor::from(1.0), 2, 1, 1, false).unwrap_err().to_string().contains("[time, ...]"));
+        let layout = Layout { window_size: 2, horizon: 1, shift: usize::MAX, stride: 1, sequence: false };
+        let series = ten().view([10, 1]);
+        assert_eq!(WindowDataset::new(&series, layout).unwrap().len(), 1);
+        for layout in [
+            Layout { window_size: usize::MAX, ..layout },
+            Layout { horizon: usize::MAX, ..layout },
+            Layout { stride: usize::MAX, ..layout },
+        ] {
+            let error = WindowDataset::new(&series, layout).unwrap_err().to_string();
+            assert!(error.contains("10 values long"), "{error}");
+        }
+        assert!(WindowDataset::new(&ten(), layout).unwrap_err().to_string().contains("[time, features]"));
+        assert_eq!(windowed_dataset(&ten(), 4, 2, 10, 1).unwrap().rows(), 6);
+    }
+
+    /// All windows together would take 4 GB.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_million_points_with_windows_of_a_thousand_take_no_copy() {
+        let peak = || -> u64 {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        let before = peak();
+        let series = Tensor::zeros([1_000_000, 1], tch::kind::FLOAT_CPU);
+        let loader = windowed_dataset(&series, 1000, 32, 1000, 1).unwrap();
+        for batch in loader.epoch(0, 0).take(3) {
+            assert_eq!(batch.unwrap().x.size(), [32, 1000, 1]);
+        }
+        let grown = peak() - before;
+        assert!(grown < 1_000_000, "{grown} KiB");
     }
 }

@@ -59,6 +59,10 @@ const DTYPES: [(Kind, Dtype); 6] = [
     (Kind::Uint8, Dtype::U8),
 ];
 
+/// Stands for a file without tensors, such as the state of an optimiser that has none: the crate writes a header of
+/// metadata alone as broken JSON.
+const NOTHING: &str = ".nothing";
+
 /// Writes `tensors` and `metadata` to `path`, so that a reader at any moment, also after a power cut, finds either
 /// what was there before or all of this.
 ///
@@ -82,6 +86,9 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
         };
         let shape = tensor.size().iter().map(|&d| d as usize).collect();
         views.push((name.as_str(), Bytes { dtype: *dtype, shape, data: Cow::Borrowed(data) }));
+    }
+    if views.is_empty() {
+        views.push((NOTHING, Bytes { dtype: Dtype::U8, shape: vec![0], data: Cow::Borrowed(&[]) }));
     }
     let metadata = serde_json::to_string(metadata)?;
     let header = HashMap::from([
@@ -160,7 +167,7 @@ pub fn parse(bytes: &[u8]) -> Result<Contents> {
         got == *field("sha256")?,
         "its content does not match its digest: it was damaged after it was written"
     );
-    let tensors = views.iter().map(|(name, view)| {
+    let tensors = views.iter().filter(|(name, _)| name != NOTHING).map(|(name, view)| {
         let Some((kind, _)) = DTYPES.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
             bail!("tensor {name} is of kind {:?}, which is not read", view.dtype());
         };
@@ -259,6 +266,15 @@ mod tests {
             assert_eq!((got, got.kind(), got.size()), (&tensor, tensor.kind(), tensor.size()));
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_without_tensors_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write(&path, &[], &json!({"epoch": 3})).unwrap();
+        let read = read(&path).unwrap();
+        assert_eq!((read.tensors, read.metadata), (vec![], json!({"epoch": 3})));
     }
 
     fn expected_copy(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {

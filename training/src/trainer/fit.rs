@@ -211,7 +211,7 @@ impl<'a> Fit<'a> {
     /// Trains until the budget is spent, a callback has seen enough, or a signal comes.
     ///
     /// # Errors
-    /// When a loss or gradient is non-finite (see [`OnNonfinite`]), or a file cannot be written.
+    /// When a loss or gradient is non-finite (see `--on_nonfinite`), or a file cannot be written.
     pub fn run(&mut self) -> Result<FitSummary> {
         let outcome = self.fit();
         for callback in &mut self.callbacks {
@@ -236,6 +236,10 @@ impl<'a> Fit<'a> {
     fn fit(&mut self) -> Result<StopReason> {
         self.sanity_check()?;
         self.mark_restore_point();
+        // A run that was interrupted after it had seen enough has still seen enough.
+        if let Some(ControlFlow::Break(reason)) = self.early_stopping.as_ref().map(EarlyStopping::verdict) {
+            return self.finish(reason);
+        }
         loop {
             if let Some(reason) = self.budget() {
                 return self.finish(reason);
@@ -359,8 +363,11 @@ impl<'a> Fit<'a> {
             self.state.batch = 0;
             self.average_epoch()?;
         }
+        let end = self.budget();
         let mut flow = ControlFlow::Continue(());
-        if epoch_ends || self.validates_within_epoch(at) {
+        // The result of a run is a validation of what it has come to. It comes before the checkpoint: a run that is
+        // killed between the two must not continue as one that has nothing left to do.
+        if epoch_ends || end.is_some() || self.validates_within_epoch(at) {
             flow = self.end_of_validation(at, epoch_ends)?;
         }
         if epoch_ends {
@@ -372,16 +379,10 @@ impl<'a> Fit<'a> {
         if let Some(signal) = self.signals.and_then(Signals::stop) {
             return Ok(ControlFlow::Break(StopReason::Signal(signal)));
         }
-        if flow.is_continue()
-            && let Some(reason) = self.budget()
-        {
-            // The result of a run is a validation of what it has come to.
-            if !epoch_ends && self.state.batch > 0 && !self.validates_within_epoch(at) {
-                let _ = self.end_of_validation(at, false)?;
-            }
-            return Ok(ControlFlow::Break(reason));
-        }
-        Ok(flow)
+        Ok(match end {
+            Some(reason) if flow.is_continue() => ControlFlow::Break(reason),
+            _ => flow,
+        })
     }
 
     /// Validates if it is time to, and hands one record to everybody.

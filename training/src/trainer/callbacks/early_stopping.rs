@@ -16,12 +16,26 @@ pub struct EarlyStopping {
     min_delta: f64,
     min_epochs: u64,
     waited: u64,
+    /// Whether the last validation was one too many.
+    enough: bool,
 }
 
 impl EarlyStopping {
     /// Watches `monitor`; never stops before `min_epochs` epochs.
     pub fn new(monitor: Monitor, patience: u64, min_delta: f64, min_epochs: u64) -> Self {
-        Self { monitor, patience, min_delta, min_epochs, waited: 0 }
+        Self { monitor, patience, min_delta, min_epochs, waited: 0, enough: false }
+    }
+
+    /// What the last validation came to: also that of a run that was interrupted then, unless it is resumed with more
+    /// patience.
+    pub fn verdict(&self) -> ControlFlow<StopReason> {
+        if !self.enough || self.waited < self.patience {
+            return ControlFlow::Continue(());
+        }
+        let best = self.monitor.best.unwrap_or(f64::NAN);
+        let reason =
+            format!("{} has not improved on {best:.5} for {} validations", self.monitor.metric, self.waited);
+        ControlFlow::Break(StopReason::Callback(reason))
     }
 }
 
@@ -33,22 +47,20 @@ impl Callback for EarlyStopping {
         } else {
             self.waited += 1;
         }
-        if self.waited < self.patience || record.epoch < self.min_epochs {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let best = self.monitor.best.unwrap_or(f64::NAN);
-        let reason =
-            format!("{} has not improved on {best:.5} for {} validations", self.monitor.metric, self.waited);
-        Ok(ControlFlow::Break(StopReason::Callback(reason)))
+        self.enough = self.waited >= self.patience && record.epoch >= self.min_epochs;
+        Ok(self.verdict())
     }
 
     fn state(&self) -> Value {
-        json!({"best": self.monitor.best, "waited": self.waited})
+        // As bits: NaN and infinity are values here, and none in JSON.
+        json!({"best": self.monitor.best.map(f64::to_bits), "waited": self.waited, "enough": self.enough})
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
-        self.monitor.best = serde_json::from_value(state["best"].clone())?;
+        let best: Option<u64> = serde_json::from_value(state["best"].clone())?;
+        self.monitor.best = best.map(f64::from_bits);
         self.waited = serde_json::from_value(state["waited"].clone())?;
+        self.enough = serde_json::from_value(state["enough"].clone())?;
         Ok(())
     }
 }
@@ -91,6 +103,7 @@ mod tests {
             ("min_delta", stops_after(Mode::Min, 1, 0.5, 0, &[3.0, 2.4, 2.0]), Some(3)),
             ("min_epochs", stops_after(Mode::Min, 1, 0.0, 4, &[1.0, 1.0, 1.0, 1.0]), Some(4)),
             ("NaN is no improvement", stops_after(Mode::Min, 1, 0.0, 0, &[1.0, nan]), Some(2)),
+            ("NaN after NaN is no improvement", stops_after(Mode::Min, 1, 0.0, 0, &[nan, nan]), Some(2)),
             ("a number after NaN is", stops_after(Mode::Min, 2, 0.0, 0, &[nan, nan, 1.0]), None),
         ];
         for (name, got, expected) in cases {

@@ -9,6 +9,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Callback, Position, StopReason};
+use crate::say;
 use crate::trainer::record::Record;
 
 /// A bar for each epoch on a terminal, and a line for each validation.
@@ -31,7 +32,7 @@ impl ProgressReport {
     }
 
     fn print(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say::note(line));
     }
 }
 
