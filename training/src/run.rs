@@ -60,15 +60,15 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     let folder = open_folder(run)?;
     if let Some(mode) = config.lr_find.lr_find.take().filter(|_| run.resume.is_none()) {
         let sweep = lr_find(&config.lr_find, &config.trainer, &*lit, &loaders)?;
-        report::sweep(&sweep, folder.as_ref())?;
+        let found = report::sweep(&sweep, folder.as_ref())?;
         if mode == LrFind::Only {
-            return Ok(ExitCode::SUCCESS);
+            return say::result(found).map(|()| ExitCode::SUCCESS);
+        }
+        if !run.args.quiet {
+            say::note(found);
         }
         config.lit.optimizer.lr = sweep.suggestion;
         lit = build(&config)?;
-    }
-    if let Some(folder) = folder.as_ref().filter(|_| run.resume.is_none()) {
-        folder.write("config.json", &(serde_json::to_string_pretty(&config)? + "\n"))?;
     }
     let (config, lit) = (&config, &*lit);
     let description = json!({"run": config, "data": module.config(), "scaler": data.scaler()});
@@ -83,6 +83,10 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     }
     if let Some(resume) = &run.resume {
         fit.resume(&resume.checkpoint)?;
+    }
+    if let Some(folder) = &folder {
+        // Again: with the rate that a sweep has found, or the budget that a resumed run now has.
+        folder.write("config.json", &(serde_json::to_string_pretty(config)? + "\n"))?;
     }
     let summary = fit.run()?;
     let profile = fit.profile();

@@ -1,48 +1,60 @@
-//! What Python's tools make of a run: PyTorch of its checkpoint, TensorBoard and pandas of its metrics. They run where the
-//! python that the variable `PYTHON` names (else `python3`) has the packages.
+//! What a run leaves, read by the Python tools that it is written for. The interpreter is that of the variable PYTHON,
+//! else python3; where it lacks the packages the tests say so and pass.
 
-mod common;
+mod lab;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::{Logs, stderr};
+use lab::{Lab, Trained, report, resume, text};
 
-fn python() -> Command {
-    let mut command = Command::new(std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into()));
-    // Not the module that answers where libtorch is.
-    command.env_remove("PYTHONPATH");
-    command
-}
-
-/// Runs `SCRIPT RUN_FOLDER ...` if `packages` can be imported.
-fn check(script: &str, packages: &str, args: &[&str]) {
-    let importable = python().args(["-c", &format!("import {packages}")]).output();
-    if !importable.is_ok_and(|output| output.status.success()) {
-        println!("skipped: there is no python with {packages}");
-        return;
-    }
-    let logs = Logs::new();
-    let run = logs.succeed(&[
-        "--fc1=32",
-        "--fc2=16",
-        "--max_epochs=2",
-        "--limit_train_batches=50",
-        "--log_every_n_steps=5",
-    ]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
-    let output = python().arg(script).arg(run).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    println!("{}", String::from_utf8_lossy(&output.stdout));
-}
-
-#[test]
-fn pytorch_loads_the_checkpoint_and_measures_the_same_accuracy() {
-    let raw = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/raw/mnist");
-    check("load_checkpoint.py", "torch, safetensors", &[raw]);
+/// Runs a script of `tests/python`, which ends with code 77 where a package is missing.
+fn python(script: &str, args: &[&Path]) {
+    let interpreter = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
+    // Cargo's own PYTHONPATH has a module `torch` that is no PyTorch.
+    let Ok(output) = Command::new(&interpreter).arg(path).args(args).env_remove("PYTHONPATH").output() else {
+        return report(&format!("skipped: {script}: there is no {interpreter}"));
+    };
+    let said = text(&output.stdout);
+    assert!(matches!(output.status.code(), Some(0 | 77)), "{script}: {said}{}", text(&output.stderr));
+    report(&format!("{script}: {}", said.trim_end()));
 }
 
 #[test]
 fn tensorboard_and_pandas_read_the_metrics() {
-    check("read_events.py", "tensorboard, pandas", &[]);
+    let lab = Lab::new();
+    let run =
+        lab.train(&["--log_every_n_steps", "7", "--lr_schedule", "cosine", "--check_val_every_n_epoch", "2"]);
+    python("read_events.py", &[&run.folder]);
+}
+
+#[test]
+fn tensorboard_reads_a_resumed_run_without_doubles() {
+    let lab = Lab::new();
+    let logs = lab.logs();
+    // The first process stops at a time that is no checkpoint's, as if killed: what it logged last is logged again.
+    let explode = ["--log_every_n_steps", "3", "--checkpoint_every_n_steps", "10", "--max_epochs", "4"];
+    let mut child = lab
+        .small(&explode)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let folder = logs.join("mlp-mnist/version_0");
+    while !folder.join("checkpoints/last.safetensors").exists() {
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = Trained::of(resume(&folder, &["--json"]).arg("--quiet"));
+    python("read_events.py", &[&run.folder]);
+}
+
+#[test]
+fn pytorch_loads_the_weights() {
+    let lab = Lab::new();
+    let run = lab.train(&["--limit_test_batches", "1.0", "--limit_train_batches", "100"]);
+    let mnist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/raw/mnist");
+    python("load_checkpoint.py", &[&run.folder, &mnist]);
 }

@@ -1,245 +1,307 @@
-//! The binary from end to end: what it leaves behind, and what it says.
+//! The real binary on a little of the real data: what it leaves, and what its flags do.
 
-mod common;
+mod lab;
 
 use std::fs;
-use std::path::Path;
+use std::process::Stdio;
 
-use common::{Logs, stderr};
+use lab::{Lab, Trained, binary, files, text};
 use serde_json::Value;
-use training::trainer::checkpoint::read;
-
-/// A run on MNIST of a few hundred milliseconds.
-const SMALL: [&str; 7] = [
-    "--fc1=32",
-    "--fc2=16",
-    "--limit_train_batches=20",
-    "--limit_val_batches=1",
-    "--limit_test_batches=1",
-    "--max_epochs=2",
-    "--threads=1",
-];
-
-fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    SMALL.iter().chain(more).copied().collect()
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn history(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn weights(folder: &Path, name: &str) -> Vec<(String, tch::Tensor)> {
-    read(&folder.join("checkpoints").join(name)).unwrap().tensors
-}
 
 #[test]
-fn a_run_leaves_a_folder_that_reproduces_it() {
-    let logs = Logs::new();
-    let first = logs.succeed(&with(&["--log_every_n_steps=10"]));
-    assert!(first.ends_with("mlp-mnist/version_0"), "{first:?}");
-    let names: Vec<String> = fs::read_dir(&first)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    for expected in
-        ["config.json", "metrics.jsonl", "results.json", "checkpoints", "metrics.png", "metrics.svg"]
-    {
-        assert!(names.iter().any(|name| name == expected), "no {expected} in {names:?}");
+fn a_run_leaves_a_folder_and_prints_its_results_last() {
+    let lab = Lab::new();
+    let output = lab.small(&[]).output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    let folder = lab.logs().join("mlp-mnist/version_0");
+    assert_eq!(lines.len(), 5, "{stdout}");
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["val", "test"]);
+    assert!(lines[1].starts_with("loss") && lines[2].starts_with("acc"), "{stdout}");
+    assert!(lines[3].starts_with("2 epochs, 40 steps"), "{stdout}");
+    assert_eq!(lines[4], folder.to_str().unwrap());
+    for part in ["fc1.weight", "25818 parameters", "epoch 1/2", "epoch 2/2", "val_loss"] {
+        assert!(stderr.contains(part), "no {part} in {stderr}");
     }
-    assert!(names.iter().any(|name| name.starts_with("events.out.tfevents.")), "{names:?}");
-    assert!(!names.iter().any(|name| name.starts_with(".tmp")), "{names:?}");
 
-    let config = first.join("config.json");
-    let second = logs.succeed(&["--config", config.to_str().unwrap()]);
-    assert!(second.ends_with("version_1"));
-    for name in ["best.safetensors", "last.safetensors"] {
-        assert_eq!(weights(&first, name), weights(&second, name), "{name}");
-    }
-    assert_eq!(history(&first), history(&second));
-    let other = logs.succeed(&with(&["--seed=7"]));
-    assert_ne!(weights(&first, "last.safetensors"), weights(&other, "last.safetensors"));
-}
-
-#[test]
-fn standard_output_holds_results_alone() {
-    let logs = Logs::new();
-    let output = logs.run(&with(&["--json"]));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    let result: Value = serde_json::from_str(&text).unwrap();
-    for metric in ["val_loss", "val_acc", "test_loss", "test_acc"] {
-        assert!(result["metrics"][metric].as_f64().unwrap().is_finite(), "{metric}");
-    }
-    assert_eq!(result, json(&Path::new(result["folder"].as_str().unwrap()).join("results.json")));
-    let quiet = logs.run(&with(&["--quiet"]));
-    assert!(quiet.status.success() && stderr(&quiet).is_empty(), "{}", stderr(&quiet));
-    let text = String::from_utf8(logs.run(&with(&[])).stdout).unwrap();
-    assert!(text.contains("test") && text.lines().last().unwrap().contains("version_2"), "{text}");
-}
-
-#[test]
-fn a_tiny_batch_can_be_overfitted() {
-    let logs = Logs::new();
-    let args = [
-        "--overfit_batches=1",
-        "--batch_size=16",
-        "--dropout=0",
-        "--max_epochs=150",
-        "--early_stop_patience=0",
-    ];
-    let folder = logs.succeed(&[&SMALL[..2], &args[..], &["--limit_test_batches=1", "--threads=1"]].concat());
-    let last = history(&folder).pop().unwrap();
-    assert_eq!(last["train_acc"], 1.0, "{last}");
-    assert!(last["train_loss"].as_f64().unwrap() < 0.05, "{last}");
-}
-
-#[test]
-fn a_dev_run_keeps_no_files() {
-    let logs = Logs::new();
-    let output = logs.run(&["--fast_dev_run", "--fc1=32"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(fs::read_dir(logs.path()).unwrap().count(), 0);
-}
-
-/// Each flag does what it says, seen in what the run leaves.
-#[test]
-fn the_trainers_flags() {
-    let logs = Logs::new();
-    let steps = |args: &[&str]| {
-        let folder = logs.succeed(&with(args));
-        json(&folder.join("results.json"))["steps"].as_u64().unwrap()
-    };
-    assert_eq!(steps(&[]), 40);
-    assert_eq!(steps(&["--accumulate_grad_batches=3"]), 14);
-    assert_eq!(steps(&["--max_steps=7"]), 7);
-    assert_eq!(steps(&["--limit_train_batches=0.01"]), 8);
-    assert_eq!(steps(&["--max_time=0"]), 0);
-    assert_eq!(steps(&["--precision=bf16", "--gradient_clip_val=0.1"]), 40);
+    let (events, rest): (Vec<_>, Vec<_>) =
+        files(&folder).into_iter().partition(|name| name.contains("tfevents"));
+    assert_eq!(events.len(), 1);
     assert_eq!(
-        steps(&["--stochastic_weight_avg", "--gradient_clip_val=0.1", "--gradient_clip_algorithm=value"]),
-        40
+        rest,
+        [
+            ".lock",
+            "checkpoints",
+            "config.json",
+            "metrics.jsonl",
+            "metrics.png",
+            "metrics.svg",
+            "results.json"
+        ]
     );
+    assert_eq!(
+        files(&folder.join("checkpoints")),
+        ["best.safetensors", "last.safetensors", "last.state-40.safetensors"]
+    );
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["model"], &config["model_config"]["fc1"]), (&"mlp".into(), &32.into()));
 
-    let validations = |args: &[&str]| {
-        let folder = logs.succeed(&with(args));
-        history(&folder).iter().filter(|record| record.get("val_loss").is_some()).count()
+    let second = lab.train(&["--quiet"]);
+    assert_eq!(second.folder, lab.logs().join("mlp-mnist/version_1"));
+    assert_eq!(second.stderr, "", "--quiet");
+    let results: Value =
+        serde_json::from_str(&fs::read_to_string(second.folder.join("results.json")).unwrap()).unwrap();
+    assert_eq!(results, second.json);
+    assert_eq!(second.metrics().len(), 2);
+    assert_eq!((second.json["epochs"].as_u64(), second.json["steps"].as_u64()), (Some(2), Some(40)));
+}
+
+#[test]
+fn the_seed_and_the_configuration_determine_every_bit() {
+    let lab = Lab::new();
+    let first = lab.train(&["--seed", "7"]);
+    let same = |other: &Trained, what: &str| {
+        assert!(first.best() == other.best() && first.last() == other.last(), "{what}: weights differ");
+        assert_eq!(first.metrics_text(), other.metrics_text(), "{what}");
+        assert_eq!(first.json["metrics"], other.json["metrics"], "{what}");
     };
-    assert_eq!(validations(&["--check_val_every_n_epoch=2"]), 1);
-    assert_eq!(validations(&["--val_check_interval=0.25"]), 8);
-    assert_eq!(validations(&["--val_check_interval=10"]), 4);
-    assert_eq!(validations(&["--limit_val_batches=0"]), 0);
-    assert_eq!(validations(&["--lr=1e-30", "--patience=1", "--max_epochs=9"]), 2);
-
-    let folder = logs.succeed(&with(&[
-        "--track_grad_norm",
-        "--log_every_n_steps=5",
-        "--save_top_k=3",
-        "--max_epochs=5",
-    ]));
-    let records = history(&folder);
-    assert!(records.iter().filter_map(|record| record["grad_norm"].as_f64()).all(|norm| norm > 0.0));
-    assert_eq!(records.iter().filter(|record| record.get("grad_norm").is_some()).count(), 20);
-    let kept = fs::read_dir(folder.join("checkpoints")).unwrap();
-    let kept =
-        kept.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("epoch="));
-    assert_eq!(kept.count(), 3);
-
-    let double = logs.succeed(&with(&["--precision=64"]));
-    assert!(
-        weights(&double, "best.safetensors").iter().all(|(_, tensor)| tensor.kind() == tch::Kind::Double)
+    same(&lab.train(&["--seed", "7"]), "the same seed");
+    let config = first.folder.join("config.json");
+    same(
+        &Trained::of(&mut binary(&["--config", config.to_str().unwrap(), "--json"])),
+        "a run's own configuration",
     );
-    let best = double.join("checkpoints/best.safetensors");
-    let more = logs.succeed(&with(&["--load_checkpoint", best.to_str().unwrap(), "--lr=1e-30"]));
-    let before = json(&double.join("results.json"))["metrics"]["val_loss"].as_f64().unwrap();
-    let after = json(&more.join("results.json"))["metrics"]["val_loss"].as_f64().unwrap();
-    assert!((before - after).abs() < 1e-5, "{before} {after}");
-    let profile = logs.run(&with(&["--profiler=simple"]));
-    assert!(stderr(&profile).contains("backward"), "{}", stderr(&profile));
+    let other = lab.train(&["--seed", "8"]);
+    assert!(first.best() != other.best() && first.metrics_text() != other.metrics_text());
 }
 
 #[test]
-fn what_is_not_finite_is_found_where_it_is_born() {
-    let logs = Logs::new();
-    let wild = ["--optimizer=sgd", "--lr=1e30", "--dropout=0"];
-    let output = logs.run(&with(&wild));
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["step 2", "epoch 1", "batch 2", "rows", "layer", "--on_nonfinite skip"] {
-        assert!(said.contains(part), "{said:?} does not say {part}");
-    }
-    for policy in ["--on_nonfinite=skip", "--on_nonfinite=restore"] {
-        let folder = logs.succeed(&with(&[&wild[..], &[policy]].concat()));
-        assert!(json(&folder.join("results.json"))["skipped"].as_u64().unwrap() > 0, "{policy}");
-    }
+fn a_tiny_batch_is_learnt_by_heart() {
+    let lab = Lab::new();
+    let run = lab.train(&[
+        "--overfit_batches",
+        "1",
+        "--batch_size",
+        "32",
+        "--max_epochs",
+        "80",
+        "--dropout",
+        "0",
+        "--lr",
+        "0.01",
+    ]);
+    assert_eq!(run.column("train_acc").last(), Some(&1.0));
+    assert_eq!(run.metric("val_acc"), 1.0, "validated on the same batch");
+    assert_eq!(run.json["steps"], 80);
 }
 
 #[test]
-fn a_series_is_forecast_and_so_is_its_future() {
-    let logs = Logs::new();
-    let folder = logs.succeed(&["--model=dnn", "--max_epochs=20"]);
-    let csv = fs::read_to_string(folder.join("forecast.csv")).unwrap();
-    assert_eq!((csv.lines().next(), csv.lines().count()), (Some("time,actual,forecast"), 462));
-    for plot in ["series.png", "forecast.svg", "metrics.png"] {
-        assert!(fs::metadata(folder.join(plot)).unwrap().len() > 5000, "{plot}");
-    }
-    let results = json(&folder.join("results.json"));
-    let mae = results["metrics"]["val_mae"].as_f64().unwrap();
-    // One batched pass of the forecast gives the validation's own figure.
-    assert!((results["forecast"]["mae"]["dnn"].as_f64().unwrap() - mae).abs() < 1e-4);
-    assert!((results["forecast"]["mae"]["naive"].as_f64().unwrap() - 5.938).abs() < 1e-3);
-
-    let series = logs.path().join("line.csv");
-    fs::write(&series, (0..40).map(|t| format!("{}\n", 50 + t % 7)).collect::<String>()).unwrap();
-    let checkpoint = folder.join("checkpoints/best.safetensors");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_run_experiment"));
-    let paths = [checkpoint.to_str().unwrap(), "--csv", series.to_str().unwrap()];
-    let output = command.args(["forecast", "--steps=5", "--checkpoint"]).args(paths).output().unwrap();
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!((text.lines().next(), text.lines().count()), (Some("step,line"), 6), "{text}");
-    let values = text.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<f64>().unwrap());
-    assert!(values.into_iter().all(|value| (30.0..80.0).contains(&value)), "{text}");
+fn fast_dev_run_leaves_nothing() {
+    let lab = Lab::new();
+    let run = lab.train(&["--fast_dev_run"]);
+    assert_eq!((run.json["steps"].as_u64(), run.json["folder"].as_str()), (Some(1), None));
+    assert!(run.metric("test_loss").is_finite());
+    assert!(!lab.logs().exists());
 }
 
 #[test]
-fn files_of_several_columns_and_steps_ahead() {
-    let logs = Logs::new();
-    let file = logs.path().join("two.csv");
-    let rows = (0..300).map(|t| format!("{t},{},{}\n", (f64::from(t) / 9.0).sin(), 100 + t % 5));
-    fs::write(&file, "day,a,b\n".to_owned() + &rows.collect::<String>()).unwrap();
-    let args = [
-        "--data=csv",
-        "--time_column=day",
-        "--horizon=3",
-        "--scaling=standard",
-        "--max_epochs=5",
-        "--lr=1e-3",
+fn load_checkpoint_starts_a_new_run_from_its_weights() {
+    let lab = Lab::new();
+    let first = lab.train(&[]);
+    let best = first.folder.join("checkpoints/best.safetensors");
+    // A learning rate that no single-precision weight can feel.
+    let still = ["--load_checkpoint", best.to_str().unwrap(), "--optimizer", "sgd", "--lr", "1e-30"];
+    let second = lab.train(&still);
+    assert_ne!(second.folder, first.folder);
+    assert!(second.last() == first.best());
+    assert_eq!(second.metric("test_loss"), first.metric("test_loss"));
+    assert_eq!(second.metrics()[0]["step"], 20, "a new run counts from 0");
+}
+
+#[test]
+fn budgets_and_validation_intervals() {
+    let lab = Lab::new();
+    // Flags, and the (epoch, step, validated) of each line of metrics.
+    type Lines = &'static [(u64, u64, bool)];
+    let cases: &[(&[&str], Lines)] = &[
+        (&["--max_steps", "27"], &[(1, 20, true), (1, 27, true)]),
+        (&["--max_time", "0"], &[]),
+        (&["--max_epochs", "1", "--limit_train_batches", "0.01"], &[(1, 4, true)]),
+        (&["--max_steps", "20"], &[(1, 20, true)]),
+        (
+            &["--max_epochs", "3", "--check_val_every_n_epoch", "2"],
+            &[(1, 20, false), (2, 40, true), (3, 60, false)],
+        ),
+        (&["--max_epochs", "1", "--val_check_interval", "8"], &[(0, 8, true), (0, 16, true), (1, 20, false)]),
+        (&["--max_epochs", "1", "--val_check_interval", "0.5"], &[(0, 10, true), (1, 20, true)]),
+        (&["--max_epochs", "1", "--limit_val_batches", "0"], &[(1, 20, false)]),
+        (&["--max_epochs", "1", "--accumulate_grad_batches", "3"], &[(1, 7, true)]),
     ];
-    for model in ["linear", "dnn", "rnn", "lstm", "gru", "conv_lstm"] {
-        let model = format!("--model={model}");
-        let folder = logs.succeed(&[&[model.as_str(), "--csv", file.to_str().unwrap()], &args[..]].concat());
-        let csv = fs::read_to_string(folder.join("forecast.csv")).unwrap();
-        let header = "time,actual_a,actual_b,forecast_a_1,forecast_b_1,forecast_a_2,forecast_b_2,forecast_a_3,forecast_b_3";
-        assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header), 61), "{model}");
+    for (args, expected) in cases {
+        let lines: Vec<(u64, u64, bool)> = lab
+            .train(args)
+            .metrics()
+            .iter()
+            .filter(|line| line.get("train_loss").is_some())
+            .map(|line| {
+                let number = |key: &str| line[key].as_u64().unwrap();
+                (number("epoch"), number("step"), line.get("val_loss").is_some())
+            })
+            .collect();
+        assert_eq!(&lines, expected, "{args:?}");
     }
 }
 
 #[test]
-fn a_sweep_suggests_a_rate_and_the_run_uses_it() {
-    let logs = Logs::new();
-    let args = ["--model=dnn", "--max_epochs=2", "--lr_find_points=30"];
-    let folder = logs.succeed(&[&args[..], &["--lr_find"]].concat());
-    let csv = fs::read_to_string(folder.join("lr_find.csv")).unwrap();
-    assert!(csv.starts_with("lr,loss\n1e-8,") && csv.lines().count() > 10, "{csv}");
-    let lr = json(&folder.join("config.json"))["lit"]["optimizer"]["lr"].as_f64().unwrap();
-    assert!((1e-7..1e-3).contains(&lr), "{lr}");
-    // The sweep leaves no trace in the weights: the run is that of the suggested rate.
-    let lr = format!("--lr={lr}");
-    let alone = logs.succeed(&[&args[..], &[lr.as_str()]].concat());
-    assert_eq!(weights(&folder, "last.safetensors"), weights(&alone, "last.safetensors"));
+fn accumulated_halves_make_the_step_of_the_whole() {
+    let lab = Lab::new();
+    let whole = lab.train(&["--dropout", "0", "--batch_size", "128", "--limit_train_batches", "10"]);
+    let halves = lab.train(&[
+        "--dropout",
+        "0",
+        "--batch_size",
+        "64",
+        "--limit_train_batches",
+        "20",
+        "--accumulate_grad_batches",
+        "2",
+    ]);
+    assert_eq!(whole.json["steps"], halves.json["steps"]);
+    for name in ["train_loss", "train_acc"] {
+        for (a, b) in whole.column(name).iter().zip(halves.column(name)) {
+            assert!((a - b).abs() < 1e-4, "{name}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_tracked_and_clipped() {
+    let lab = Lab::new();
+    let sgd = ["--optimizer", "sgd", "--lr", "0.1", "--log_every_n_steps", "1", "--track_grad_norm"];
+    let with = |more: &[&str]| lab.train(&[&sgd[..], more].concat());
+    let free = with(&[]);
+    let norms = free.column("grad_norm");
+    assert_eq!(norms.len(), 40);
+    assert!(norms.iter().all(|norm| norm.is_finite() && *norm > 0.0), "{norms:?}");
+    assert_eq!(free.column("train_loss_step").len(), 40);
+    for algorithm in ["norm", "value"] {
+        let clipped = with(&["--gradient_clip_val", "1e-12", "--gradient_clip_algorithm", algorithm]);
+        assert_eq!(clipped.column("grad_norm")[0], norms[0], "the norm is that before clipping");
+        let moved = |run: &Trained| (run.column("val_loss")[1] - run.column("val_loss")[0]).abs();
+        assert!(moved(&clipped) < 1e-6 && moved(&free) > 1e-3, "{algorithm}");
+    }
+}
+
+#[test]
+fn precisions() {
+    let lab = Lab::new();
+    let single = lab.train(&["--dropout", "0"]);
+    for (precision, kind, tolerance) in [("64", "F64", 1e-4), ("bf16", "F32", 0.05)] {
+        let run = lab.train(&["--dropout", "0", "--precision", precision]);
+        assert!(run.best().values().all(|(got, ..)| got == kind), "{precision}");
+        let (got, expected) = (run.metric("val_loss"), single.metric("val_loss"));
+        assert!((got - expected).abs() < tolerance && got != expected, "{precision}: {got}, {expected}");
+    }
+}
+
+#[test]
+fn averages_are_judged_and_leave_training_alone() {
+    let lab = Lab::new();
+    let ten =
+        |more: &[&str]| lab.train(&[&["--max_epochs", "10", "--limit_train_batches", "4"], more].concat());
+    let (plain, ema, swa) = (ten(&[]), ten(&["--ema_decay", "0.9"]), ten(&["--stochastic_weight_avg"]));
+    for averaged in [&ema, &swa] {
+        assert_eq!(averaged.column("train_loss"), plain.column("train_loss"));
+        assert!(averaged.last() == plain.last(), "the last checkpoint holds what is trained on");
+        assert!(averaged.best() != plain.best());
+    }
+    let (plain, ema, swa) = (plain.column("val_loss"), ema.column("val_loss"), swa.column("val_loss"));
+    assert!(ema.iter().zip(&plain).all(|(a, b)| a != b));
+    // From 80 % of the epochs on: the mean of one is itself, that of two is not.
+    assert_eq!(swa[..9], plain[..9]);
+    assert_ne!(swa[9], plain[9]);
+}
+
+#[test]
+fn patience_ends_a_run_that_stands_still() {
+    let lab = Lab::new();
+    let still = ["--optimizer", "sgd", "--lr", "1e-30", "--max_epochs", "50", "--limit_train_batches", "2"];
+    for (more, epochs) in [(&["--patience", "2"][..], 3), (&["--patience", "2", "--min_epochs", "5"], 5)] {
+        let run = lab.train(&[&still[..], more].concat());
+        assert_eq!(run.json["epochs"], epochs, "{more:?}");
+        assert!(run.json["stop"].as_str().unwrap().contains("val_loss has not improved"));
+    }
+}
+
+#[test]
+fn the_best_checkpoints_are_kept() {
+    let lab = Lab::new();
+    let run = lab.train(&["--max_epochs", "5", "--save_top_k", "3", "--limit_train_batches", "10"]);
+    let val_loss = run.column("val_loss");
+    let mut order: Vec<usize> = (0..5).collect();
+    order.sort_by(|&a, &b| val_loss[a].total_cmp(&val_loss[b]));
+    let mut expected: Vec<String> =
+        order[..3].iter().map(|at| format!("epoch={}-step={}.safetensors", at + 1, (at + 1) * 10)).collect();
+    expected.sort();
+    let kept: Vec<String> = files(&run.folder.join("checkpoints"))
+        .into_iter()
+        .filter(|name| name.starts_with("epoch="))
+        .collect();
+    assert_eq!(kept, expected);
+    let best = format!("checkpoints/epoch={0}-step={0}0.safetensors", order[0] + 1);
+    assert!(lab::tensors(&run.folder.join(best)) == run.best());
+    assert_eq!(run.json["best"]["epoch"], order[0] + 1);
+    assert_eq!(run.metric("val_loss"), val_loss[order[0]], "results are those of the best weights");
+}
+
+#[test]
+fn the_profiler_names_the_phases() {
+    let lab = Lab::new();
+    let run = lab.train(&["--profiler", "simple"]);
+    for phase in ["data", "forward", "backward", "optimizer", "validation", "logging", "checkpoint"] {
+        assert!(run.stderr.contains(phase), "no {phase} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_loss_that_explodes_is_found_where_it_is_born() {
+    let lab = Lab::new();
+    let explode = ["--optimizer", "sgd", "--lr", "1e30", "--dropout", "0"];
+    let output = lab.small(&explode).output().unwrap();
+    let parts = ["NaN or infinite in step 2 (epoch 1, batch 2, rows ", "(128 rows)", "layer", "fc", "--lr"];
+    lab::assert_refused("stop", &output, 1, &parts);
+    for policy in ["skip", "restore"] {
+        let run = lab.train(&[&explode[..], &["--on_nonfinite", policy]].concat());
+        let (steps, skipped) = (run.json["steps"].as_u64().unwrap(), run.json["skipped"].as_u64().unwrap());
+        assert!(skipped > 0, "{policy}");
+        assert_eq!(steps + skipped, 40, "{policy}: every batch is a step or is left out");
+        assert_eq!(run.json["epochs"], 2, "{policy}");
+    }
+}
+
+/// Shells cut off what they have seen enough of: `run_experiment 2>&1 | head -1`.
+#[test]
+fn a_run_outlives_its_readers() {
+    let lab = Lab::new();
+    for (args, closes_stdout) in [(&[][..], false), (&["--json"][..], true)] {
+        let mut child = lab.small(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (closed, read): (Box<dyn Send>, Box<dyn std::io::Read>) = if closes_stdout {
+            (Box::new(stdout), Box::new(stderr))
+        } else {
+            (Box::new(stderr), Box::new(stdout))
+        };
+        drop(closed);
+        let told = std::io::read_to_string(read).unwrap();
+        assert!(!told.contains("panicked"), "{told}");
+        child.wait().unwrap();
+    }
+    for version in ["version_0", "version_1"] {
+        assert!(
+            lab.logs().join("mlp-mnist").join(version).join("results.json").is_file(),
+            "{version} did not end"
+        );
+    }
 }

@@ -38,19 +38,19 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
     ));
 }
 
-/// What a learning-rate sweep came to; its points go to the run's folder.
+/// What a learning-rate sweep came to, in words; its points go to the run's folder.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<()> {
-    say::result(format_args!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason))?;
+pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<String> {
+    let mut text = format!("learning rate {:.3e}: {}", sweep.suggestion, sweep.reason);
     if let Some(folder) = folder {
         let stem = folder.path().join("lr_find");
         sweep.write_csv(&stem.with_extension("csv"))?;
         plots::lr_sweep(&stem, &sweep.lrs, &sweep.losses, Some(sweep.suggestion))?;
-        say::result(stem.with_extension("png").display())?;
+        text += &format!("\n{}", stem.with_extension("png").display());
     }
-    Ok(())
+    Ok(text)
 }
 
 /// Draws loss and metrics by epoch, those of before a resume too, from what was logged.

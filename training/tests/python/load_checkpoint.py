@@ -1,6 +1,8 @@
-"""Loads a run's best checkpoint into the same MLP in PyTorch, and compares its test accuracy with the run's own.
+"""Loads a run's best checkpoint into the same network in PyTorch, and tests it on the same images.
 
-    python load_checkpoint.py RUN_FOLDER RAW_MNIST_FOLDER
+    python load_checkpoint.py RUN_FOLDER MNIST_FOLDER
+
+Exit code 77: a package is missing.
 """
 
 import gzip
@@ -8,35 +10,44 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
-from torch import nn
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+except ImportError as error:
+    print(f"skipped: {error}")
+    sys.exit(77)
 
 
-class Mlp(nn.Module):
+class MLP(torch.nn.Module):
     def __init__(self, fc1, fc2):
         super().__init__()
-        self.fc1 = nn.Linear(784, fc1)
-        self.fc2 = nn.Linear(fc1, fc2)
-        self.fc3 = nn.Linear(fc2, 10)
+        self.fc1 = torch.nn.Linear(784, fc1)
+        self.fc2 = torch.nn.Linear(fc1, fc2)
+        self.fc3 = torch.nn.Linear(fc2, 10)
 
     def forward(self, x):
         x = torch.relu(self.fc1(x.flatten(1)))
         return self.fc3(torch.relu(self.fc2(x)))
 
 
-def idx(path, header):
-    return torch.frombuffer(bytearray(gzip.open(path).read())[header:], dtype=torch.uint8)
+folder, mnist = map(Path, sys.argv[1:])
+config = json.loads((folder / "config.json").read_text())["model_config"]
+results = json.loads((folder / "results.json").read_text())["metrics"]
 
 
-run, raw = Path(sys.argv[1]), Path(sys.argv[2])
-config = json.loads((run / "config.json").read_text())["model_config"]
-model = Mlp(config["fc1"], config["fc2"]).eval()
-model.load_state_dict(load_file(run / "checkpoints" / "best.safetensors"), strict=True)
-x = idx(raw / "t10k-images-idx3-ubyte.gz", 16).view(-1, 1, 28, 28)
-y = idx(raw / "t10k-labels-idx1-ubyte.gz", 8).long()
+def read(name, skip):
+    return torch.from_numpy(np.frombuffer(gzip.open(mnist / f"{name}.gz").read(), np.uint8, offset=skip).copy())
+
+
+images = read("t10k-images-idx3-ubyte", 16).view(-1, 1, 28, 28)
+labels = read("t10k-labels-idx1-ubyte", 8).long()
+model = MLP(config["fc1"], config["fc2"])
+model.load_state_dict(load_file(folder / "checkpoints" / "best.safetensors"), strict=True)
 with torch.no_grad():
-    got = (model((x.float() / 255 - 0.1307) / 0.3081).argmax(1) == y).double().mean().item()
-expected = json.loads((run / "results.json").read_text())["metrics"]["test_acc"]
-assert got == expected, f"PyTorch measures {got}, the run {expected}"
-print(f"test_acc {got}")
+    logits = model((images / 255 - 0.1307) / 0.3081)
+accuracy = (logits.argmax(1) == labels).double().mean().item()
+loss = torch.nn.functional.cross_entropy(logits, labels).item()
+assert accuracy == results["test_acc"], f"accuracy {accuracy} in PyTorch, {results['test_acc']} here"
+assert abs(loss - results["test_loss"]) < 1e-5, f"loss {loss} in PyTorch, {results['test_loss']} here"
+print(f"test accuracy {accuracy} in PyTorch {torch.__version__} and here")
