@@ -4,10 +4,9 @@
 //! (see [`ModelEntry::defaults`]), those of `--config FILE` or of the run that `--resume` continues. What is typed wins.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -18,7 +17,15 @@ use text_recognizer::lit_models::LitConfig;
 use crate::doctor;
 use crate::registry::{self, DataEntry, ModelEntry};
 use crate::run::ForecastArgs;
+use crate::say::LogLevel;
 use crate::trainer::{LrFindConfig, TrainerConfig};
+
+mod defaults;
+mod resume;
+
+use defaults::{in_file, is_typed, read_config, with_config_defaults};
+pub use resume::Resume;
+use resume::{check_resume, find_resume};
 
 /// What a run is, in full: written to its `config.json`, repeated in its checkpoints, and taken by `--config`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,9 +68,19 @@ pub struct RunArgs {
     /// Print the results as one line of JSON.
     #[arg(long = "json")]
     pub json: bool,
-    /// Say nothing but results and errors.
-    #[arg(long = "quiet")]
-    pub quiet: bool,
+    /// How much of the run's course is told, on standard error.
+    #[arg(long = "log_level", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+    /// Say nothing but results and errors, as --log_level error.
+    #[arg(long = "quiet", overrides_with = "log_level")]
+    quiet: bool,
+}
+
+impl RunArgs {
+    /// How much is told.
+    pub fn level(&self) -> LogLevel {
+        if self.quiet { LogLevel::Error } else { self.log_level }
+    }
 }
 
 /// A command line, understood.
@@ -86,15 +103,6 @@ pub struct Run {
     pub config: RunConfig,
     /// The checkpoint to continue from, and its run's folder.
     pub resume: Option<Resume>,
-}
-
-/// Where a run continues.
-#[derive(Debug, Clone)]
-pub struct Resume {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// The checkpoint in it.
-    pub checkpoint: PathBuf,
 }
 
 /// Why there is no invocation: clap's own message (with its exit code), or ours.
@@ -261,77 +269,6 @@ fn value_of(args: &[OsString], flag: &str) -> Option<String> {
     found
 }
 
-fn read_config(path: &Path) -> Result<Value> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    ensure!(value.is_object(), "{} holds no JSON object", path.display());
-    Ok(value)
-}
-
-/// Makes the values of a configuration file the defaults of the flags of the same names.
-fn with_config_defaults(
-    mut command: Command,
-    base: &Value,
-    path: &Path,
-    model: &ModelEntry,
-    data: &DataEntry,
-) -> Result<Command> {
-    let sections = [("model_config", ("model", model.name)), ("data_config", ("data", data.name))];
-    let known: Vec<String> =
-        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
-    for (key, value) in base.as_object().into_iter().flatten() {
-        // The flags of another model say nothing about this one.
-        if let Some((_, (kind, name))) = sections.iter().find(|(section, _)| section == key)
-            && base[*kind].as_str().is_some_and(|of| of != *name)
-        {
-            continue;
-        }
-        for (flag, value) in leaves(key, value) {
-            ensure!(
-                known.contains(&flag),
-                "{}: {flag} is no flag of {} on {}",
-                path.display(),
-                model.name,
-                data.name
-            );
-            if let Some(value) = value {
-                command = command.mut_arg(&flag, |arg| arg.default_value(value));
-            }
-        }
-    }
-    Ok(command)
-}
-
-/// The flags and values in a configuration, however deep; `None` for null.
-fn leaves(key: &str, value: &Value) -> Vec<(String, Option<String>)> {
-    match value {
-        Value::Object(object) => object.iter().flat_map(|(key, value)| leaves(key, value)).collect(),
-        Value::Null => vec![(key.into(), None)],
-        Value::String(text) => vec![(key.into(), Some(text.clone()))],
-        Value::Array(items) if items.is_empty() => vec![(key.into(), None)],
-        Value::Array(items) => {
-            let texts =
-                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
-            vec![(key.into(), Some(texts.collect::<Vec<_>>().join(",")))]
-        }
-        other => vec![(key.into(), Some(other.to_string()))],
-    }
-}
-
-/// Whether the value that `error` complains of is on the command line; if not, it came from a file.
-fn is_typed(error: &clap::Error, args: &[OsString]) -> bool {
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return true };
-    args.iter().any(|arg| arg.to_string_lossy().ends_with(value))
-}
-
-fn in_file(error: &clap::Error, file: &Path) -> CliError {
-    let text = |kind| error.get(kind).map_or_else(String::new, ToString::to_string);
-    let (flag, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
-    anyhow!("{}: {value:?} is no value of {flag}", file.display()).into()
-}
-
 /// Says of an unknown flag whose it is, if it is another model's.
 fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError {
     if error.kind() != ErrorKind::UnknownArgument {
@@ -359,98 +296,10 @@ fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError
     clap::Error::raw(ErrorKind::UnknownArgument, message).into()
 }
 
-/// The run that `--resume` means.
-fn find_resume(
-    given: &Path,
-    model: Option<String>,
-    data: Option<String>,
-    log_dir: Option<String>,
-) -> Result<Resume> {
-    let in_folder = |folder: &Path| Resume {
-        folder: folder.to_owned(),
-        checkpoint: folder.join("checkpoints").join(crate::trainer::callbacks::LAST),
-    };
-    if given == Path::new("last") && !given.exists() {
-        let log_dir = log_dir.map_or_else(|| PathBuf::from("logs"), PathBuf::from);
-        let name = format!("{}-{}", model.as_deref().unwrap_or("mlp"), data.as_deref().unwrap_or("mnist"));
-        let parent = log_dir.join(name);
-        let runs = fs::read_dir(&parent).into_iter().flatten().flatten().filter_map(|entry| {
-            let version: u64 = entry.file_name().to_str()?.strip_prefix("version_")?.parse().ok()?;
-            in_folder(&entry.path()).checkpoint.exists().then(|| (version, entry.path()))
-        });
-        let latest =
-            runs.max().with_context(|| format!("there is no run to resume in {}", parent.display()))?;
-        return Ok(in_folder(&latest.1));
-    }
-    if given.is_file() {
-        let folder = given.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-        return Ok(Resume { folder: folder.to_owned(), checkpoint: given.to_owned() });
-    }
-    let resume = in_folder(given);
-    if !resume.checkpoint.is_file() {
-        bail!(
-            "--resume: {} is neither a checkpoint nor a run's folder with {}",
-            given.display(),
-            resume.checkpoint.display()
-        );
-    }
-    Ok(resume)
-}
-
-/// Flags that a resumed run may change: its budget, and what it shows or keeps.
-const FREE: [&str; 26] = [
-    "max_epochs",
-    "min_epochs",
-    "max_steps",
-    "max_time",
-    "device",
-    "threads",
-    "log_dir",
-    "log_every_n_steps",
-    "profiler",
-    "on_nonfinite",
-    "detect_anomaly",
-    "early_stop_patience",
-    "early_stop_min_delta",
-    "save_top_k",
-    "checkpoint_every_n_steps",
-    "checkpoint_every_n_minutes",
-    "limit_test_batches",
-    "num_sanity_val_steps",
-    "data_dir",
-    "load_checkpoint",
-    "track_grad_norm",
-    "lr_find",
-    "lr_find_min",
-    "lr_find_max",
-    "lr_find_points",
-    "lr_find_interval",
-];
-
-/// Refuses to continue a run with other mathematics than it began with.
-fn check_resume(base: &Value, config: &RunConfig) -> Result<()> {
-    let new = serde_json::to_value(config)?;
-    let (old, new) = (leaves("", base), leaves("", &new));
-    let old_value =
-        |flag: &str| old.iter().find(|(name, _)| name == flag).and_then(|(_, value)| value.clone());
-    let show = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
-    let changed: Vec<String> = new
-        .iter()
-        .filter(|(flag, value)| !FREE.contains(&flag.as_str()) && old_value(flag) != *value)
-        .map(|(flag, value)| format!("  --{flag}: {} -> {}", show(&old_value(flag)), show(value)))
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "a resumed run keeps its mathematics, and these flags would change it:\n{}\nLeave them out, or start a new run (with \
-         --load_checkpoint it starts from these weights)",
-        changed.join("\n")
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<RunConfig, String> {

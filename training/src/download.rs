@@ -1,6 +1,5 @@
 //! Tells how far a download is: a bar on a terminal, a line a file off it.
 
-use crate::say;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
@@ -27,7 +26,7 @@ pub fn report() -> impl Fn(Progress<'_>) + Send + Sync + 'static {
 
 fn start(progress: &Progress<'_>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
-        say::note(format_args!("downloading {}", progress.url));
+        log::info!("downloading {}", progress.url);
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(progress.total.unwrap_or(0)).with_message(progress.file.to_owned());

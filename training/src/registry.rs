@@ -241,7 +241,8 @@ pub fn all_models() -> Vec<ModelEntry> {
         ModelEntry::network::<MlpConfig, _>(
             ("mlp", "two hidden layers with dropout"),
             Classification,
-            &[],
+            // Adam's own 1e-3 is past its best after five epochs: half of it is right more often for every seed tried.
+            &[("lr", "5e-4")],
             Mlp::new,
         ),
         ModelEntry::network(

@@ -62,18 +62,21 @@ pub fn run(run: &Run) -> Result<ExitCode> {
         let sweep = lr_find(&config.lr_find, &config.trainer, &*lit, &loaders)?;
         let found = report::sweep(&sweep, folder.as_ref())?;
         if mode == LrFind::Only {
+            if let Some(folder) = &folder {
+                folder.keep();
+            }
+            let json = || json!({"lr": sweep.suggestion, "reason": sweep.reason, "folder": folder.as_ref().map(RunFolder::path)});
+            let found = if run.args.json { json().to_string() } else { found };
             return say::result(found).map(|()| ExitCode::SUCCESS);
         }
-        if !run.args.quiet {
-            say::note(found);
-        }
+        log::info!("{found}");
         config.lit.optimizer.lr = sweep.suggestion;
         lit = build(&config)?;
     }
     let (config, lit) = (&config, &*lit);
     let description = json!({"run": config, "data": module.config(), "scaler": data.scaler()});
     let mut fit = Fit::new(&config.trainer, lit, &loaders, folder.as_ref(), description)?.signals(&signals);
-    if !run.args.quiet {
+    if log::log_enabled!(log::Level::Info) {
         fit = fit.callback(ProgressReport::new(config.trainer.max_epochs));
         report::summary(lit, &loaders, device);
     }

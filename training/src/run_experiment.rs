@@ -8,7 +8,10 @@ use training::{doctor, run, say};
 fn main() -> ExitCode {
     keep_memory();
     let outcome = match cli::parse(std::env::args_os()) {
-        Ok(Invocation::Run(run)) => run::run(&run),
+        Ok(Invocation::Run(run)) => {
+            say::start(run.args.level());
+            run::run(&run)
+        }
         Ok(Invocation::Forecast(args)) => run::run_forecast(&args).map(|()| ExitCode::SUCCESS),
         Ok(Invocation::Doctor) => doctor::run().map(|()| ExitCode::SUCCESS),
         // Help goes to standard output with exit code 0, a usage error to standard error with 2.

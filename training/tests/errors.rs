@@ -249,7 +249,7 @@ fn a_resumed_run_keeps_its_mathematics() {
             "--batch_size: 128 -> 64",
             "--seed: 42 -> 1",
             "--fc1: 32 -> 24",
-            "--lr: 0.001 -> 0.5",
+            "--lr: 0.0005 -> 0.5",
             "start a new run",
         ],
     );
@@ -272,6 +272,20 @@ fn one_process_writes_to_a_folder() {
     assert_refused("locked", &again(), 1, &["another process is writing to", folder, "wait until it ends"]);
     drop(lock);
     assert!(again().status.success());
+}
+
+/// What is refused before the first step leaves no folder behind.
+#[test]
+fn refused_runs_leave_nothing() {
+    let lab = Lab::new();
+    for (args, part) in [
+        (["--checkpoint_monitor", "val_f1"], "val_loss"),
+        (["--early_stop_monitor", "loss"], "val_loss"),
+        (["--load_checkpoint", "nowhere.safetensors"], "nowhere"),
+    ] {
+        assert_refused(part, &lab.small(&args).output().unwrap(), 1, &[args[1], part]);
+        assert_eq!(files(&lab.logs().join("mlp-mnist")), [""; 0]);
+    }
 }
 
 #[test]

@@ -327,6 +327,24 @@ fn signals() {
     Outcome::of(&folder).assert_is(&Outcome::of(&left_alone.folder), "after SIGUSR1, SIGTERM and SIGINT");
 }
 
+/// A second SIGINT does not wait for the step, which takes this one many seconds of arithmetic.
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let lab = Lab::new();
+    let args = ["--fc1", "8192", "--fc2", "4096", "--batch_size", "16384", "--limit_train_batches", "1"];
+    let mut command = lab.small(&args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = wait_until_set_up(&mut child);
+    send("-INT", &child);
+    // Signals of one kind that come together are one.
+    std::thread::sleep(Duration::from_millis(100));
+    send("-INT", &child);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(!said.contains("--resume"), "it has saved nothing: {said}");
+}
+
 #[test]
 fn last_is_the_latest_run() {
     let lab = Lab::new();

@@ -138,6 +138,11 @@ fn budgets_and_validation_intervals() {
         (&["--max_epochs", "1", "--val_check_interval", "0.5"], &[(0, 10, true), (1, 20, true)]),
         (&["--max_epochs", "1", "--limit_val_batches", "0"], &[(1, 20, false)]),
         (&["--max_epochs", "1", "--accumulate_grad_batches", "3"], &[(1, 7, true)]),
+        // Batches 5, 10, 15 and 20 are part of steps 2, 4, 5 and 7.
+        (
+            &["--max_epochs", "1", "--val_check_interval", "5", "--accumulate_grad_batches", "3"],
+            &[(0, 2, true), (0, 4, true), (0, 5, true), (1, 7, true)],
+        ),
     ];
     for (args, expected) in cases {
         let lines: Vec<(u64, u64, bool)> = lab
@@ -279,6 +284,40 @@ fn a_loss_that_explodes_is_found_where_it_is_born() {
         assert_eq!(steps + skipped, 40, "{policy}: every batch is a step or is left out");
         assert_eq!(run.json["epochs"], 2, "{policy}");
     }
+}
+
+/// What was best before it went wrong is kept.
+#[test]
+fn a_run_that_explodes_keeps_its_best() {
+    let lab = Lab::new();
+    // One good epoch; the rate of the second is beyond anything.
+    let args = [
+        "--dropout",
+        "0",
+        "--optimizer",
+        "sgd",
+        "--lr_schedule",
+        "exponential",
+        "--lr_epochs_per_decade",
+        "0.03",
+    ];
+    let output = lab.small(&args).output().unwrap();
+    lab::assert_refused("explodes", &output, 1, &["NaN or infinite", "epoch 2"]);
+    assert!(lab.logs().join("mlp-mnist/version_0/checkpoints/best.safetensors").is_file());
+}
+
+#[test]
+fn the_log_level_is_heeded() {
+    let lab = Lab::new();
+    let said = |args: &[&str]| lab.train(args).stderr;
+    assert_eq!(said(&["--quiet"]), "");
+    assert_eq!(said(&["--log_level", "warn"]), "");
+    let (info, debug) = (said(&[]), said(&["--log_level", "debug"]));
+    assert!(info.contains("epoch 2/2") && !info.contains("debug:"), "{info}");
+    assert!(debug.contains("epoch 2/2") && debug.contains("debug: saved"), "{debug}");
+    let explode = ["--optimizer", "sgd", "--lr", "1e30", "--on_nonfinite", "skip", "--log_level", "warn"];
+    let warned = said(&explode);
+    assert_eq!(warned.matches("warning:").count(), 1, "{warned}");
 }
 
 /// Shells cut off what they have seen enough of: `run_experiment 2>&1 | head -1`.

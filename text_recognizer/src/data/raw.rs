@@ -159,6 +159,7 @@ pub(crate) struct Content {
 
 impl Content {
     pub fn open(path: &Path) -> Result<Self> {
+        log::debug!("reading {}", path.display());
         let file = File::open(path).map_err(Error::io("opening", path))?;
         let stored = file.metadata().map_err(Error::io("reading", path))?.len();
         Self::new(BufReader::with_capacity(CHUNK, file), stored, path)

@@ -115,6 +115,7 @@ pub fn run_baseline(run: &Run, baseline: Baseline, module: &SeriesDataModule) ->
     let comparison = compare(baseline.name(), &forecast, module)?;
     let name = format!("{}-{}", run.config.model, run.config.data);
     let folder = RunFolder::create(&run.config.trainer.log_dir, &name)?;
+    folder.keep();
     folder.write("config.json", &(serde_json::to_string_pretty(&run.config)? + "\n"))?;
     keep(&folder, &forecast, module)?;
     let values: Map<String, Value> =

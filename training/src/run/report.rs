@@ -11,7 +11,6 @@ use text_recognizer::lit_models::LitModel;
 
 use crate::cli::RunConfig;
 use crate::plots::{self, Measured};
-use crate::say;
 use crate::trainer::callbacks::number;
 use crate::trainer::{FitSummary, Loaders, Record, RunFolder, Sweep};
 
@@ -20,7 +19,7 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
     let parameters = lit.parameters();
     let width = parameters.names().iter().map(String::len).max().unwrap_or(0);
     for (name, tensor) in parameters.iter() {
-        say::note(format_args!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size()));
+        log::info!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size());
     }
     let rows = |loader: &Option<text_recognizer::data::DataLoader>| {
         loader.as_ref().map_or(0, |loader| loader.rows())
@@ -29,13 +28,13 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
         Device::Cpu => format!("cpu, {} threads", tch::get_num_threads()),
         other => format!("{other:?}"),
     };
-    say::note(format_args!(
+    log::info!(
         "{} parameters; {} rows to train on, {} to validate, {} to test; {device}",
         parameters.count(),
         loaders.train.rows(),
         rows(&loaders.val),
         rows(&loaders.test)
-    ));
+    );
 }
 
 /// What a learning-rate sweep came to, in words; its points go to the run's folder.

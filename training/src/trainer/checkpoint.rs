@@ -12,10 +12,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use safetensors::tensor::{Dtype, SafeTensors, View, serialize};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize_to_file};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
+use tempfile::NamedTempFile;
 
 /// Raised when a file of this version can no longer be read by an older program.
 pub const FORMAT_VERSION: u32 = 1;
@@ -100,8 +101,10 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
         ),
         ("metadata".to_owned(), metadata),
     ]);
-    let bytes = serialize(views, &Some(header)).context("serialising the checkpoint")?;
-    write_atomic(path, &bytes)
+    replace(path, |file| match serialize_to_file(views, &Some(header), file.path()) {
+        Err(SafeTensorError::IoError(error)) => Err(error.into()),
+        done => done.context("serialising the checkpoint"),
+    })
 }
 
 /// Writes `bytes` to `path` by way of a temporary file beside it, synced before it takes the name.
@@ -109,17 +112,22 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
 /// # Errors
 /// When the folder cannot be written to; what was at `path` is still there then.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, |file| Ok(file.write_all(bytes)?))
+}
+
+fn replace(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
+    let write = || -> Result<()> {
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        fill(&mut file)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        // The file that a refusal carries would live as long as the error.
+        file.persist(path).map_err(|refused| refused.error)?;
         // The rename itself is on disk only once the folder is.
         #[cfg(unix)]
         File::open(folder)?.sync_all()?;
@@ -210,7 +218,6 @@ pub fn write_with_state(
     moment: u64,
 ) -> Result<()> {
     let folder = path.parent().context("a checkpoint lies in a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let name = format!("{STATE}{moment}.safetensors");
     write(&path.with_file_name(&name), state_tensors, state)?;
     metadata["state"] = name.clone().into();

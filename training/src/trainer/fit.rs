@@ -15,18 +15,18 @@ use text_recognizer::optim::{self, Optimizer, Schedule};
 
 use super::averaging::Averaging;
 use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Monitor, Position, StopReason};
-use super::config::{Batches, ClipAlgorithm, TrainerConfig};
-use super::evaluate::{evaluate, evaluate_batches};
+use super::config::{ClipAlgorithm, TrainerConfig};
 use super::loggers::Logger;
 use super::profiler::{Phase, Profiler};
 use super::record::Record;
+use super::saver::{Saver, Weights};
 use super::state::{Averages, LoopState};
 use super::{Loaders, RunFolder, Signals};
 
 mod persist;
+mod validation;
 mod weights;
 
-use persist::Unsaved;
 use weights::RestorePoint;
 
 /// How a run ended.
@@ -85,8 +85,9 @@ pub struct Fit<'a> {
     /// What `--on_nonfinite restore` returns to.
     restore_point: Option<RestorePoint>,
     /// Checkpoints of the best that are not on the disk yet, and files that are no longer among them.
-    unsaved: Vec<Unsaved>,
+    unsaved: Vec<Weights>,
     unwanted: Vec<PathBuf>,
+    saver: Saver,
     started: Instant,
     saved_at: (u64, Instant),
     train_time: Duration,
@@ -137,6 +138,7 @@ impl<'a> Fit<'a> {
             restore_point: None,
             unsaved: Vec::new(),
             unwanted: Vec::new(),
+            saver: Saver::default(),
             started: Instant::now(),
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
@@ -214,10 +216,12 @@ impl<'a> Fit<'a> {
     /// When a loss or gradient is non-finite (see `--on_nonfinite`), or a file cannot be written.
     pub fn run(&mut self) -> Result<FitSummary> {
         let outcome = self.fit();
+        let saved = self.settle(outcome.is_err());
         for callback in &mut self.callbacks {
             callback.on_fit_end();
         }
         let stop = outcome?;
+        saved?;
         Ok(FitSummary {
             stop,
             epochs: self.state.epoch,
@@ -235,6 +239,9 @@ impl<'a> Fit<'a> {
 
     fn fit(&mut self) -> Result<StopReason> {
         self.sanity_check()?;
+        if let Some(folder) = self.folder {
+            folder.keep();
+        }
         self.mark_restore_point();
         // A run that was interrupted after it had seen enough has still seen enough.
         if let Some(ControlFlow::Break(reason)) = self.early_stopping.as_ref().map(EarlyStopping::verdict) {
@@ -367,7 +374,7 @@ impl<'a> Fit<'a> {
         let mut flow = ControlFlow::Continue(());
         // The result of a run is a validation of what it has come to. It comes before the checkpoint: a run that is
         // killed between the two must not continue as one that has nothing left to do.
-        if epoch_ends || end.is_some() || self.validates_within_epoch(at) {
+        if epoch_ends || end.is_some() || self.validates(at) {
             flow = self.end_of_validation(at, epoch_ends)?;
         }
         if epoch_ends {
@@ -383,68 +390,6 @@ impl<'a> Fit<'a> {
             Some(reason) if flow.is_continue() => ControlFlow::Break(reason),
             _ => flow,
         })
-    }
-
-    /// Validates if it is time to, and hands one record to everybody.
-    fn end_of_validation(&mut self, at: Position, epoch_ends: bool) -> Result<ControlFlow<StopReason>> {
-        let mut values = self.state.train.values("train");
-        let skipped_epoch =
-            epoch_ends && !self.state.epoch.is_multiple_of(self.config.check_val_every_n_epoch);
-        let validates = !skipped_epoch && (!epoch_ends || self.validates_at_epoch_end(at));
-        if validates && let Some(val) = &self.loaders.val {
-            self.swap_average()?;
-            values.extend(evaluate(self.lit, val, "val", self.config.matmul_kind())?);
-            self.swap_average()?;
-        }
-        self.profiler.lap(Phase::Validation);
-        let record = Record { epoch: self.state.epoch, step: self.state.step, values };
-        self.log(&record)?;
-        let mut flow = ControlFlow::Continue(());
-        if validates || self.loaders.val.is_none() {
-            if let Some(loss) = record.get("val_loss").or(record.get("train_loss")) {
-                self.schedule.observe(loss);
-            }
-            self.keep_best(&record)?;
-            if let Some(early_stopping) = &mut self.early_stopping {
-                flow = early_stopping.on_validation_end(&record)?;
-            }
-        }
-        for callback in &mut self.callbacks {
-            if let ControlFlow::Break(reason) = callback.on_validation_end(&record)? {
-                flow = ControlFlow::Break(reason);
-            }
-        }
-        self.last = Some(record);
-        self.profiler.lap(Phase::Logging);
-        Ok(flow)
-    }
-
-    fn validates_at_epoch_end(&self, at: Position) -> bool {
-        self.validation_interval(at).is_none_or(|interval| at.batches.is_multiple_of(interval))
-    }
-
-    fn validates_within_epoch(&self, at: Position) -> bool {
-        at.batch < at.batches
-            && self.validation_interval(at).is_some_and(|interval| at.batch.is_multiple_of(interval))
-    }
-
-    /// Batches between two validations; `None` for the end of the epoch alone.
-    fn validation_interval(&self, at: Position) -> Option<usize> {
-        match self.config.val_check_interval {
-            Batches::Share(1.0) => None,
-            interval => Some(interval.of(at.batches).max(1)),
-        }
-    }
-
-    fn sanity_check(&mut self) -> Result<()> {
-        let fresh = self.state.step == 0 && !self.config.fast_dev_run;
-        if let Some(val) = self.loaders.val.as_ref().filter(|_| fresh && self.config.num_sanity_val_steps > 0)
-        {
-            let few = val.epoch(0, 0).take(self.config.num_sanity_val_steps);
-            evaluate_batches(self.lit, few, "val", self.config.matmul_kind())?;
-        }
-        self.profiler.lap(Phase::Validation);
-        Ok(())
     }
 
     fn budget(&self) -> Option<StopReason> {

@@ -21,6 +21,7 @@ mod nonfinite;
 mod profiler;
 mod record;
 mod run_folder;
+mod saver;
 mod signals;
 mod state;
 

@@ -1,5 +1,6 @@
 //! One folder a run: `LOG_DIR/NAME/version_N`, never written to by two processes.
 
+use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,13 @@ pub struct RunFolder {
     path: PathBuf,
     /// Held for the lock, which the operating system drops with the process, however it ends.
     _lock: File,
+    /// Made for a run that has not begun.
+    provisional: Cell<bool>,
 }
 
 impl RunFolder {
-    /// Creates the next free `LOG_DIR/NAME/version_N`.
+    /// Creates the next free `LOG_DIR/NAME/version_N`. It goes again with this value, unless [`RunFolder::keep`] is called: a
+    /// run that is refused leaves nothing.
     ///
     /// # Errors
     /// When the folder cannot be created.
@@ -35,7 +39,11 @@ impl RunFolder {
         loop {
             let path = parent.join(format!("version_{version}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Self::lock(path),
+                Ok(()) => {
+                    let folder = Self::lock(path)?;
+                    folder.provisional.set(true);
+                    return Ok(folder);
+                }
                 // Another run took it a moment ago.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
                 Err(error) => return Err(error).with_context(hint),
@@ -68,7 +76,7 @@ impl RunFolder {
         let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = options.with_context(|| format!("creating {}", lock_path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, _lock: lock, provisional: Cell::new(false) }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another process is writing to {}: wait until it ends, or stop it", path.display())
             }
@@ -76,6 +84,11 @@ impl RunFolder {
                 Err(error).with_context(|| format!("locking {}", lock_path.display()))
             }
         }
+    }
+
+    /// The run has begun: its folder stays, however it ends.
+    pub fn keep(&self) {
+        self.provisional.set(false);
     }
 
     /// The folder.
@@ -97,6 +110,15 @@ impl RunFolder {
     }
 }
 
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if self.provisional.get() {
+            // Nobody is there to be told; an empty folder more is no harm.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,15 +129,19 @@ mod tests {
         fs::create_dir_all(logs.path().join("a/version_7")).unwrap();
         fs::create_dir_all(logs.path().join("a/version_x")).unwrap();
         for expected in ["version_8", "version_9"] {
-            assert_eq!(RunFolder::create(logs.path(), "a").unwrap().path().file_name().unwrap(), expected);
+            let folder = RunFolder::create(logs.path(), "a").unwrap();
+            folder.keep();
+            assert_eq!(folder.path().file_name().unwrap(), expected);
         }
         assert!(RunFolder::create(logs.path(), "b").unwrap().path().ends_with("b/version_0"));
+        assert!(!logs.path().join("b/version_0").exists(), "a run that did not begin");
     }
 
     #[test]
     fn one_writer_at_a_time() {
         let logs = tempfile::tempdir().unwrap();
         let first = RunFolder::create(logs.path(), "a").unwrap();
+        first.keep();
         let path = first.path().to_owned();
         assert!(RunFolder::open(&path).unwrap_err().to_string().contains("another process"));
         fs::write(path.join(".tmp-abc"), "half").unwrap();

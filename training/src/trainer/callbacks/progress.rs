@@ -27,7 +27,9 @@ impl ProgressReport {
     /// Reports on a run of at most `max_epochs` epochs.
     pub fn new(max_epochs: u64) -> Self {
         let now = Instant::now();
-        let redraw = std::io::stderr().is_terminal().then_some(now);
+        // What is logged at the levels below comes from other threads too, and would break the bar.
+        let draws = std::io::stderr().is_terminal() && log::max_level() <= log::LevelFilter::Info;
+        let redraw = draws.then_some(now);
         Self { bar: ProgressBar::hidden(), redraw, epoch: None, max_epochs, started: now }
     }
 

@@ -1,12 +1,9 @@
 //! What a run leaves behind to be continued, and how it is.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -15,14 +12,8 @@ use crate::trainer::callbacks::{BEST, Callback, LAST, ModelCheckpoint};
 use crate::trainer::checkpoint;
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
+use crate::trainer::saver::{Last, Save, Weights};
 use crate::trainer::state::SavedLoopState;
-
-/// Weights on their way to a file.
-pub(super) struct Unsaved {
-    path: PathBuf,
-    weights: Rc<Vec<(String, Tensor)>>,
-    metadata: Value,
-}
 
 /// The last checkpoint is written after an epoch, but not again within this time: an epoch of a small model takes
 /// milliseconds, bringing a file safely to the disk tens of them.
@@ -43,7 +34,8 @@ impl Fit<'_> {
         self.mark_restore_point();
         self.saved_at = (self.state.step, Instant::now());
         let Some(folder) = self.folder else { return Ok(()) };
-        self.save_kept(&folder.checkpoints())?;
+        // Before anything is copied: two moments of a large model at once may be one too many for the memory.
+        self.saver.wait()?;
         let marks = self.loggers.iter_mut().map(|logger| logger.flush()).collect::<Result<Vec<_>>>()?;
         let state = json!({
             "loop": self.state.save(),
@@ -58,22 +50,24 @@ impl Fit<'_> {
             .optimizer
             .state()
             .into_iter()
-            .map(|(name, tensor)| (format!("optimizer.{name}"), tensor))
+            .map(|(name, tensor)| (format!("optimizer.{name}"), tensor.copy()))
             .collect();
         if let Some(averaging) = &self.averaging {
             let names = self.lit.parameters().names().iter();
             let each = names.zip(averaging.state().0);
-            tensors.extend(each.map(|(name, tensor)| (format!("average.{name}"), tensor.shallow_clone())));
+            tensors.extend(each.map(|(name, tensor)| (format!("average.{name}"), tensor.copy())));
         }
-        let path = folder.checkpoints().join(LAST);
-        checkpoint::write_with_state(
-            &path,
-            &self.weights(),
-            self.metadata(),
-            &tensors,
-            &state,
-            self.state.batches_seen,
-        )?;
+        let folder = folder.checkpoints();
+        let last = Last {
+            path: folder.join(LAST),
+            weights: self.lit.parameters().snapshot(),
+            metadata: self.metadata(),
+            state_tensors: tensors,
+            state,
+            moment: self.state.batches_seen,
+        };
+        let (kept, unwanted) = (std::mem::take(&mut self.unsaved), std::mem::take(&mut self.unwanted));
+        self.saver.start(Save { folder, kept, unwanted, last: Some(last) })?;
         self.profiler.lap(Phase::Checkpoint);
         Ok(())
     }
@@ -85,36 +79,33 @@ impl Fit<'_> {
         let changes = kept.on_validation_end(record)?;
         if !changes.save.is_empty() {
             self.swap_average()?;
-            let (weights, metadata) = (Rc::new(self.lit.parameters().snapshot()), self.metadata());
+            let (tensors, metadata) = (self.lit.parameters().snapshot(), self.metadata());
             self.swap_average()?;
-            for path in changes.save {
-                self.unsaved.retain(|other| other.path != path);
-                self.unsaved.push(Unsaved { path, weights: Rc::clone(&weights), metadata: metadata.clone() });
-            }
+            self.leave_out(&changes.save);
+            self.unsaved.push(Weights { paths: changes.save, tensors, metadata });
         }
-        self.unsaved.retain(|unsaved| !changes.remove.contains(&unsaved.path));
+        self.leave_out(&changes.remove);
         self.unwanted.extend(changes.remove);
         self.profiler.lap(Phase::Checkpoint);
         Ok(())
     }
 
-    fn save_kept(&mut self, folder: &Path) -> Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-        for kept in self.unsaved.drain(..) {
-            checkpoint::write(&kept.path, &kept.weights, &kept.metadata)?;
+    fn leave_out(&mut self, paths: &[PathBuf]) {
+        for weights in &mut self.unsaved {
+            weights.paths.retain(|path| !paths.contains(path));
         }
-        for path in self.unwanted.drain(..) {
-            match fs::remove_file(&path) {
-                // Never written, or removed by a process that was killed before it could say so.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                done => done.with_context(|| format!("removing {}", path.display()))?,
-            }
-        }
-        Ok(())
+        self.unsaved.retain(|weights| !weights.paths.is_empty());
     }
 
-    pub(super) fn weights(&self) -> Vec<(String, Tensor)> {
-        self.lit.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect()
+    /// Waits for the disk. A run that failed keeps the best that it has come to.
+    pub(super) fn settle(&mut self, failed: bool) -> Result<()> {
+        if let Some(folder) = self.folder.filter(|_| failed && !self.unsaved.is_empty()) {
+            let kept = std::mem::take(&mut self.unsaved);
+            self.saver.start(Save { folder: folder.checkpoints(), kept, ..Save::default() })?;
+        }
+        let outcome = self.saver.wait();
+        self.profiler.lap(Phase::Checkpoint);
+        outcome
     }
 
     pub(super) fn metadata(&self) -> Value {

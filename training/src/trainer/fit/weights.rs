@@ -71,6 +71,10 @@ impl Fit<'_> {
             }
         }
         self.state.skipped += 1;
+        // The first is news; what a run comes to in the end stands in its results.
+        let level = if self.state.skipped == 1 { log::Level::Warn } else { log::Level::Debug };
+        let (epoch, batch) = (self.state.epoch + 1, self.state.batch);
+        log::log!(level, "epoch {epoch}, batch {batch}: a NaN or infinite loss or gradient, left out");
         // Half of a step would be neither the step nor none.
         self.accumulated = None;
         Ok(())

@@ -1,27 +1,34 @@
-//! Whatever bytes the checkpoint reader is given, it answers with tensors or an error: no panic, no memory beyond a few
-//! times the input.
+//! Whatever bytes the readers of checkpoints and of IDX files are given, they answer with tensors or an error: no panic, no
+//! memory beyond a few times the input.
 
 mod lab;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use safetensors::Dtype;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tch::Tensor;
+use text_recognizer::data::parse_idx;
 use text_recognizer::rng::Stream;
 use training::trainer::checkpoint::{parse, write};
 
 /// The system's allocator, remembering the largest single request.
 struct Watched;
 
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Of the test that runs in this thread.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
 
 // SAFETY: every call goes to the system's allocator as it is.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        LARGEST.set(LARGEST.get().max(layout.size()));
         // SAFETY: the caller's promise is handed on.
         unsafe { System.alloc(layout) }
     }
@@ -89,7 +96,7 @@ fn random_damage_is_refused() {
     let expected = parse(&good).unwrap();
     let mut random = Stream::new(2024);
     let mut read = 0;
-    LARGEST.store(0, Ordering::Relaxed);
+    LARGEST.set(0);
     for input in 0..INPUTS {
         let mut bytes = good.clone();
         mutate(&mut bytes, &mut random);
@@ -103,7 +110,7 @@ fn random_damage_is_refused() {
             read += 1;
         }
     }
-    let largest = LARGEST.load(Ordering::Relaxed);
+    let largest = LARGEST.get();
     assert!(largest < 64 * 1024, "an allocation of {largest} bytes for a file of {}", good.len());
     assert!(read < INPUTS / 10, "{read} of {INPUTS} damaged files were read");
     lab::report(&format!(
@@ -162,4 +169,50 @@ fn well_signed_nonsense_is_refused() {
     }
     assert!(read > 0, "no nonsense was right: the digest of this test is not the reader's");
     lab::report(&format!("checkpoint reader: {INPUTS} well-signed files, {read} of them sound"));
+}
+
+/// The images of three digits, raw and gzipped, and random damage to them; and headers that promise what cannot be.
+#[test]
+fn damaged_idx_files_are_refused() {
+    const INPUTS: u32 = 40_000;
+    let header = |dims: &[u32]| -> Vec<u8> {
+        let dims_bytes = dims.iter().flat_map(|dim| dim.to_be_bytes());
+        [0, 0, 8, dims.len() as u8].into_iter().chain(dims_bytes).collect()
+    };
+    let raw: Vec<u8> =
+        header(&[3, 28, 28]).into_iter().chain((0..3 * 28 * 28).map(|i| (i % 251) as u8)).collect();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&raw).unwrap();
+    let gzipped = encoder.finish().unwrap();
+    let good = parse_idx(&raw, "raw").unwrap();
+    assert_eq!(good, parse_idx(&gzipped, "gzipped").unwrap());
+    let mut random = Stream::new(28);
+    let mut read = 0;
+    LARGEST.set(0);
+    for input in 0..INPUTS {
+        let bytes = match input % 3 {
+            0 | 1 => {
+                let mut bytes = [&raw, &gzipped][input as usize % 3].clone();
+                mutate(&mut bytes, &mut random);
+                bytes
+            }
+            _ => {
+                let sizes = [0, 1, 3, 28, 1 << 16, 1 << 31, u32::MAX];
+                let dims: Vec<u32> = (0..random.below(9)).map(|_| sizes[random.below(7) as usize]).collect();
+                let rest = raw[16..16 + random.below(1024) as usize].iter().copied();
+                header(&dims).into_iter().chain(rest).collect()
+            }
+        };
+        // Another value of a pixel is another picture; a tensor that its file does not hold is a mistake.
+        if let Ok(tensor) = parse_idx(&bytes, "damaged") {
+            assert!(tensor.numel() <= 2 * raw.len(), "{input}: {:?} of {} bytes", tensor.size(), bytes.len());
+            read += 1;
+        }
+    }
+    let largest = LARGEST.get();
+    assert!(largest < 256 * 1024, "an allocation of {largest} bytes for a file of {}", raw.len());
+    assert!(read < INPUTS / 2, "{read} of {INPUTS} damaged files were read");
+    lab::report(&format!(
+        "IDX parser: {INPUTS} damaged files, {read} still well-formed; largest allocation {largest} bytes"
+    ));
 }
