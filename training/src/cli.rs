@@ -377,6 +377,20 @@ mod tests {
     }
 
     #[test]
+    fn every_preset_is_a_configuration_of_its_model() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
+        let mut presets = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = parsed(&["--config", path.to_str().unwrap()]).unwrap();
+            assert_eq!(config.model, path.file_stem().unwrap().to_str().unwrap());
+            assert_ne!(config, parsed(&["--model", &config.model]).unwrap(), "{}", config.model);
+            presets += 1;
+        }
+        assert_eq!(presets, 6);
+    }
+
+    #[test]
     fn a_resumed_run_may_change_its_budget_and_nothing_else() {
         let base = parsed(&[]).unwrap();
         let json = serde_json::to_value(&base).unwrap();

@@ -33,7 +33,7 @@ fn a_series_is_forecast_and_so_is_its_future() {
     let output = forecast.output().unwrap();
     let table = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!((table.lines().next(), table.lines().count()), (Some("step,line"), 6), "{table}");
+    assert_eq!((table.lines().next(), table.lines().count()), (Some("time,line"), 6), "{table}");
     for line in table.lines().skip(1) {
         let value: f64 = line.split(',').nth(1).unwrap().parse().unwrap();
         assert!((30.0..80.0).contains(&value), "{table}");

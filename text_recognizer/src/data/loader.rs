@@ -27,6 +27,8 @@ pub enum Shuffle {
         seed: u64,
         /// The number of rows in the buffer, at least one.
         size: usize,
+        /// Whether each epoch has an order of its own (`reshuffle_each_iteration` of tf.data), not all that of the first.
+        reshuffle: bool,
     },
 }
 
@@ -35,7 +37,8 @@ impl Shuffle {
         match self {
             Self::No => (0..n as i64).collect(),
             Self::Full { seed } => rng::permutation(n, seed, epoch),
-            Self::Buffer { seed, size } => {
+            Self::Buffer { seed, size, reshuffle } => {
+                let epoch = if reshuffle { epoch } else { 0 };
                 let mut stream = rng::Stream::new(rng::key(seed, &[epoch]));
                 let mut incoming = 0..n as i64;
                 let mut buffer: Vec<i64> = incoming.by_ref().take(size).collect();
@@ -177,11 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn an_order_can_be_the_same_in_every_epoch() {
+        let loader = loader(103, 8, Shuffle::Buffer { seed: 1, size: 50, reshuffle: false });
+        let first = rows(&loader, 0, 0);
+        assert_ne!(first.concat(), (0..103).collect::<Vec<_>>());
+        assert_eq!(first, rows(&loader, 7, 0));
+    }
+
+    #[test]
     fn every_shuffle_serves_every_row_once_and_repeats_itself() {
         for shuffle in [
             Shuffle::Full { seed: 7 },
-            Shuffle::Buffer { seed: 7, size: 10 },
-            Shuffle::Buffer { seed: 7, size: 1000 },
+            Shuffle::Buffer { seed: 7, size: 10, reshuffle: true },
+            Shuffle::Buffer { seed: 7, size: 1000, reshuffle: true },
         ] {
             let loader = loader(103, 8, shuffle);
             let order = rows(&loader, 0, 0).concat();
@@ -195,10 +206,11 @@ mod tests {
 
     #[test]
     fn a_buffer_never_brings_a_row_forward_by_more_than_its_size() {
-        let order = rows(&loader(100, 100, Shuffle::Buffer { seed: 1, size: 10 }), 0, 0).concat();
+        let order =
+            rows(&loader(100, 100, Shuffle::Buffer { seed: 1, size: 10, reshuffle: true }), 0, 0).concat();
         assert!(order.iter().enumerate().all(|(at, &row)| row < at as i64 + 10));
         assert_eq!(
-            rows(&loader(9, 9, Shuffle::Buffer { seed: 1, size: 1 }), 0, 0).concat(),
+            rows(&loader(9, 9, Shuffle::Buffer { seed: 1, size: 1, reshuffle: true }), 0, 0).concat(),
             (0..9).collect::<Vec<_>>()
         );
     }

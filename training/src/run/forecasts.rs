@@ -18,14 +18,16 @@ use crate::plots::{self, PlotLabels};
 use crate::registry;
 use crate::say;
 use crate::time_series::{
-    Baseline, BaselineConfig, CsvConfig, Forecast, Scaler, SeriesDataModule, future, mase, read_csv,
+    Baseline, BaselineConfig, CsvConfig, Forecast, Scaler, SeriesDataModule, Time, future, mase, read_csv,
 };
 use crate::trainer::callbacks::number;
 use crate::trainer::checkpoint::{self, write_atomic};
 use crate::trainer::{Loaders, RunFolder};
 
-/// Errors of one-step forecasts of the validation part.
+/// Errors of forecasts of the validation part.
 pub struct Comparison {
+    /// Steps ahead.
+    horizon: usize,
     /// The model's mean absolute scaled error.
     mase: f64,
     /// Mean absolute errors: the model's first, then each baseline's that has enough of a past.
@@ -76,7 +78,7 @@ pub fn compare(name: &str, forecast: &Forecast, module: &SeriesDataModule) -> Re
             maes.push((baseline.name().to_owned(), forecast.metric(Metric::Mae)?));
         }
     }
-    Ok(Comparison { mase: mase(mae, module)?, maes })
+    Ok(Comparison { horizon: forecast.steps.len(), mase: mase(mae, module)?, maes })
 }
 
 impl Comparison {
@@ -84,7 +86,9 @@ impl Comparison {
     pub fn table(&self) -> String {
         let mut rows: Vec<_> = self.maes.iter().collect();
         rows.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let mut text = "MAE of one-step forecasts of the validation part\n".to_owned();
+        let ahead =
+            if self.horizon == 1 { "one step".into() } else { format!("1 to {} steps", self.horizon) };
+        let mut text = format!("MAE of forecasts of the validation part, {ahead} ahead\n");
         for (name, mae) in rows {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));
@@ -178,11 +182,18 @@ pub fn run_forecast(args: &ForecastArgs) -> Result<()> {
     let stride = config.data_config["windows"]["stride"].as_u64().with_context(of_series)? as usize;
     let forecast: Vec<Vec<f64>> = Vec::try_from(future(&*lit, &data, &scaler, stride, &series, steps)?)?;
 
+    // The next moments where those of the series are regular, else the steps ahead.
+    let times = Time::of(&series.time).and_then(|time| time.after(steps.checked_mul(stride)?));
+    let (column, labels): (_, Vec<String>) = match times {
+        Some(times) => ("time", times.labels().into_iter().skip(stride - 1).step_by(stride).collect()),
+        None => ("step", (1..=steps).map(|step| step.to_string()).collect()),
+    };
+
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(std::iter::once("step").chain(series.names.iter().map(String::as_str)))?;
-    for (step, row) in forecast.iter().enumerate() {
+    writer.write_record(std::iter::once(column).chain(series.names.iter().map(String::as_str)))?;
+    for (label, row) in labels.into_iter().zip(&forecast) {
         let cells = row.iter().map(|value| (*value as f32).to_string());
-        writer.write_record(std::iter::once((step + 1).to_string()).chain(cells))?;
+        writer.write_record(std::iter::once(label).chain(cells))?;
     }
     let bytes = writer.into_inner().context("writing the forecast")?;
     match &args.output {

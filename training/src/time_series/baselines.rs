@@ -59,7 +59,8 @@ impl Default for BaselineConfig {
 }
 
 impl Baseline {
-    /// One-step forecasts of `series[from..to]`, each from the values before it alone.
+    /// Forecasts of `series[from..to]`, each of row `t` from the values before row `t - gap` alone: a `gap` of 0 is one step
+    /// ahead.
     ///
     /// # Errors
     /// When a length is 0, or there are not enough values before `from`.
@@ -69,6 +70,7 @@ impl Baseline {
         series: &[f64],
         from: usize,
         to: usize,
+        gap: usize,
     ) -> Result<Vec<f64>> {
         let lengths = [
             ("season", config.season),
@@ -83,12 +85,18 @@ impl Baseline {
         }
         // The window around a season ago reaches past_average / 2 steps further back, and never beyond the present.
         let back = config.past_average / 2;
-        let ahead = (config.past_average - back).min(config.season);
+        let season = config.season;
+        // The latest whole number of seasons ago that is known.
+        let ago = season.saturating_mul(gap / season + 1);
+        let ahead = (config.past_average - back).min(ago - gap);
         let needed = match self {
-            Self::Naive => 1,
-            Self::MovingAverage => config.average,
-            Self::SeasonalNaive => config.season,
-            Self::Differencing => config.season.saturating_add(config.difference_average.max(back)),
+            Self::Naive => gap.saturating_add(1),
+            Self::MovingAverage => gap.saturating_add(config.average),
+            Self::SeasonalNaive => ago,
+            Self::Differencing => {
+                let differences = gap.saturating_add(season).saturating_add(config.difference_average);
+                differences.max(ago.saturating_add(back))
+            }
         };
         if from < needed || to > series.len() {
             let expected = format!("at least {needed} values before the first forecast");
@@ -99,17 +107,17 @@ impl Baseline {
             ));
         }
         let values = Sums::of(series);
-        let season = config.season;
         let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
         let differences = Sums::of(&differences);
         Ok((from..to)
             .map(|t| match self {
-                Self::Naive => series[t - 1],
-                Self::MovingAverage => values.mean(t - config.average, t),
-                Self::SeasonalNaive => series[t - season],
+                Self::Naive => series[t - gap - 1],
+                Self::MovingAverage => values.mean(t - gap - config.average, t - gap),
+                Self::SeasonalNaive => series[t - ago],
                 Self::Differencing => {
-                    let level = differences.mean(t - season - config.difference_average, t - season);
-                    level + values.mean(t - season - back, t - season + ahead)
+                    let known = t - gap - season;
+                    let level = differences.mean(known - config.difference_average, known);
+                    level + values.mean(t - ago - back, t - ago + ahead)
                 }
             })
             .collect())
@@ -152,7 +160,7 @@ mod tests {
             (Baseline::Differencing, BaselineConfig { past_average: 1, ..c() }, 5.839),
         ];
         for (baseline, config, expected) in cases {
-            let forecast = baseline.forecast(&config, &series, 1000, 1461).unwrap();
+            let forecast = baseline.forecast(&config, &series, 1000, 1461, 0).unwrap();
             let mae = forecast.iter().zip(&series[1000..]).map(|(f, y)| (f - y).abs()).sum::<f64>() / 461.0;
             assert!((mae - expected).abs() < 6e-4, "{baseline:?} {config:?}: {mae} is not {expected}");
         }
@@ -162,11 +170,22 @@ mod tests {
     fn no_forecast_looks_at_what_it_forecasts() {
         let config = BaselineConfig { season: 6, average: 3, difference_average: 4, past_average: 5 };
         let series: Vec<f64> = (0..40).map(|t| f64::from(t * t % 17)).collect();
-        let mut other = series.clone();
-        other[30..].iter_mut().for_each(|value| *value += 100.0);
-        for baseline in Baseline::ALL {
-            let first = |series: &[f64]| baseline.forecast(&config, series, 30, 40).unwrap()[0];
-            assert_eq!(first(&series), first(&other), "{baseline:?}");
+        for gap in 0..9 {
+            let mut unknown = series.clone();
+            unknown[30 - gap..].iter_mut().for_each(|value| *value += 100.0);
+            let mut latest = series.clone();
+            latest[29 - gap] += 100.0;
+            for baseline in Baseline::ALL {
+                let first = |series: &[f64]| baseline.forecast(&config, series, 30, 40, gap).unwrap()[0];
+                assert_eq!(first(&series), first(&unknown), "{baseline:?}, gap {gap}");
+                if baseline != Baseline::SeasonalNaive {
+                    assert_ne!(
+                        first(&series),
+                        first(&latest),
+                        "{baseline:?}, gap {gap}: the latest value counts"
+                    );
+                }
+            }
         }
     }
 
@@ -174,11 +193,11 @@ mod tests {
     fn too_short_a_past_is_refused() {
         let series = vec![1.0; 100];
         let error = Baseline::SeasonalNaive
-            .forecast(&BaselineConfig::default(), &series, 50, 100)
+            .forecast(&BaselineConfig::default(), &series, 50, 100, 0)
             .unwrap_err()
             .to_string();
         assert!(error.contains("365") && error.contains("50"), "{error}");
         let config = BaselineConfig { season: usize::MAX, ..BaselineConfig::default() };
-        assert!(Baseline::Differencing.forecast(&config, &series, 50, 100).is_err());
+        assert!(Baseline::Differencing.forecast(&config, &series, 50, 100, 0).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::data::{DataConfig, DataModule, DataSplits, Dataset, Shuffle};
@@ -99,6 +99,9 @@ pub struct WindowConfig {
     /// Windows among which the next one is drawn, or full.
     #[arg(long = "shuffle_buffer", default_value = "1000")]
     pub shuffle_buffer: ShuffleBuffer,
+    /// Whether each epoch has an order of its own; false: all have the first one's.
+    #[arg(long = "reshuffle_each_iteration", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    pub reshuffle_each_iteration: bool,
     /// Scaling, fitted on the training part and undone in every metric and forecast.
     #[arg(long = "scaling", value_enum, default_value_t = Scaling::None)]
     pub scaling: Scaling,
@@ -208,10 +211,13 @@ impl DataModule for SeriesDataModule {
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {
-        match self.config.shuffle_buffer {
-            ShuffleBuffer::Size(size) => Shuffle::Buffer { seed, size },
-            ShuffleBuffer::Full(_) => Shuffle::Full { seed },
-        }
+        let reshuffle = self.config.reshuffle_each_iteration;
+        let size = match self.config.shuffle_buffer {
+            ShuffleBuffer::Full(_) if reshuffle => return Shuffle::Full { seed },
+            ShuffleBuffer::Full(_) => usize::MAX,
+            ShuffleBuffer::Size(size) => size,
+        };
+        Shuffle::Buffer { seed, size, reshuffle }
     }
 }
 
@@ -229,6 +235,7 @@ mod tests {
             shift: 1,
             stride: 1,
             shuffle_buffer: ShuffleBuffer::Size(1000),
+            reshuffle_each_iteration: true,
             scaling: Scaling::None,
         }
     }

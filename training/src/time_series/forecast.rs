@@ -37,16 +37,13 @@ impl Forecast {
         let steps = (0..predictions.size()[1]).map(|step| {
             let made = predictions.f_select(1, step)?.f_to_kind(Kind::Double)?;
             let before = step * stride;
-            let nan =
-                |rows: i64| Tensor::full([rows, made.size()[1]], f64::NAN, (Kind::Double, tch::Device::Cpu));
-            let made = made.f_narrow(0, 0, windows.min(rows - before))?;
-            Ok(Tensor::f_cat(&[nan(before), made.shallow_clone(), nan(rows - before - made.size()[0])], 0)?)
+            placed(&made.f_narrow(0, 0, windows.min(rows - before))?, before, rows)
         });
         let steps = steps.collect::<Result<_>>()?;
         Self::new(module, steps)
     }
 
-    /// One-step forecasts of the validation part by a rule, column by column.
+    /// Forecasts of the validation part by a rule, column by column, as many steps ahead as the module's horizon.
     ///
     /// # Errors
     /// When the part before it is too short for the rule.
@@ -57,11 +54,19 @@ impl Forecast {
     ) -> Result<Self> {
         let (from, to) = module.validation();
         let series = module.series();
-        let columns = (0..series.names.len()).map(|column| {
-            Ok(Tensor::from_slice(&baseline.forecast(config, &series.column(column)?, from, to)?))
+        let columns =
+            (0..series.names.len()).map(|column| series.column(column)).collect::<Result<Vec<_>, _>>()?;
+        let steps = (0..module.windows().horizon).map(|step| {
+            // As a network's: every forecast is made within the validation part, so its first rows have none of later steps.
+            let gap = (step * module.windows().stride).min(to - from);
+            let made = columns.iter().map(|column| {
+                Ok(Tensor::from_slice(&baseline.forecast(config, column, from + gap, to, gap)?))
+            });
+            let made = Tensor::f_stack(&made.collect::<Result<Vec<_>>>()?, 1)?;
+            placed(&made, gap as i64, (to - from) as i64)
         });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        Self::new(module, vec![Tensor::f_stack(&columns, 1)?])
+        let steps = steps.collect::<Result<_>>()?;
+        Self::new(module, steps)
     }
 
     fn new(module: &SeriesDataModule, steps: Vec<Tensor>) -> Result<Self> {
@@ -71,16 +76,20 @@ impl Forecast {
         Ok(Self { time: series.time[from..to].to_vec(), names: series.names.clone(), actual, steps })
     }
 
-    /// A metric of the one-step forecasts, over the rows that have one.
+    /// A metric over all forecasts, of every step ahead.
     ///
     /// # Errors
     /// When libtorch refuses.
     pub fn metric(&self, metric: Metric) -> Result<f64> {
-        let made = self.steps[0].f_isfinite()?.f_all_dim(1, false)?;
-        let rows = made.f_nonzero()?.f_view(-1)?;
-        let part =
-            metric.sum(&self.steps[0].f_index_select(0, &rows)?, &self.actual.f_index_select(0, &rows)?)?;
-        Ok(metric.finish(part.sum.f_double_value(&[])? / part.count as f64))
+        let (mut sum, mut count) = (0.0, 0.0);
+        for step in &self.steps {
+            let made = step.f_isfinite()?.f_all_dim(1, false)?;
+            let rows = made.f_nonzero()?.f_view(-1)?;
+            let part = metric.sum(&step.f_index_select(0, &rows)?, &self.actual.f_index_select(0, &rows)?)?;
+            sum += part.sum.f_double_value(&[])?;
+            count += part.count as f64;
+        }
+        Ok(metric.finish(sum / count))
     }
 
     /// Writes time, what came and what was forecast; `_NAME` and `_STEP` tell columns and steps ahead apart where there are
@@ -110,6 +119,12 @@ impl Forecast {
         }
         write_atomic(path, &writer.into_inner().context("writing the forecast")?)
     }
+}
+
+/// `made`, from row `before` on of `rows`; NaN elsewhere.
+fn placed(made: &Tensor, before: i64, rows: i64) -> Result<Tensor> {
+    let nan = |rows: i64| Tensor::f_full([rows, made.size()[1]], f64::NAN, (Kind::Double, tch::Device::Cpu));
+    Ok(Tensor::f_cat(&[nan(before)?, made.shallow_clone(), nan(rows - before - made.size()[0])?], 0)?)
 }
 
 /// Mean absolute scaled error: `mae` over the naive forecast's error on the training part (Hyndman and Koehler, "Another look

@@ -109,7 +109,7 @@ impl Time {
 
     /// The `count` moments that follow the last one; `None` where the series is irregular.
     pub fn after(&self, count: usize) -> Option<Self> {
-        let steps = 1..=count as u32;
+        let steps = 1..=u32::try_from(count).ok()?;
         Some(match (self, self.step()?) {
             (Self::Numbers(numbers), Step::Number(step)) => {
                 let last = numbers.last()?;

@@ -46,7 +46,11 @@ pub fn windowed_dataset(
     let layout = Layout { window_size, horizon: 1, shift: 1, stride: 1, sequence: false };
     let columns = if series.dim() == 1 { series.f_unsqueeze(1)? } else { series.shallow_clone() };
     let dataset = WindowDataset::new(&columns, layout)?;
-    DataLoader::new(Box::new(dataset), batch_size, Shuffle::Buffer { seed, size: shuffle_buffer })
+    DataLoader::new(
+        Box::new(dataset),
+        batch_size,
+        Shuffle::Buffer { seed, size: shuffle_buffer, reshuffle: true },
+    )
 }
 
 /// How windows and their targets lie in a series.
