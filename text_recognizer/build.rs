@@ -1,4 +1,4 @@
-//! Lets what is linked here find libtorch when it starts, without `LD_LIBRARY_PATH`.
+//! Lets what a crate of the workspace links find libtorch when it starts, without `LD_LIBRARY_PATH`, and know where that is.
 
 use std::{env, path::Path};
 
@@ -16,6 +16,7 @@ fn main() {
         lib.display()
     );
     println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo::rustc-env=LIBTORCH_LIB={}", lib.display());
     // Nothing calls into libtorch_cuda by name, so a linker drops it, and CUDA is then silently absent.
     if lib.join("libtorch_cuda.so").exists() {
         println!("cargo::rustc-link-arg=-Wl,--no-as-needed");

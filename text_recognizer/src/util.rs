@@ -1,4 +1,4 @@
-//! Small helpers: one-hot targets, pictures as tensors, digests, downloads.
+//! Small helpers: one-hot targets, pictures as tensors, digests, downloads, defaults of configurations.
 
 mod http;
 
@@ -100,6 +100,16 @@ pub fn compute_sha256(path: impl AsRef<Path>) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io("opening", path))?;
     std::io::copy(&mut file, &mut hasher).map_err(Error::io("reading", path))?;
     Ok(hex(hasher.0))
+}
+
+/// A configuration as it is where no flag is given: so its defaults stand once, at its flags.
+///
+/// # Panics
+/// When a flag of `C` has no default and is not optional.
+pub fn default_flags<C: clap::Args>() -> C {
+    let command = C::augment_args(clap::Command::new("")).no_binary_name(true);
+    let matches = command.try_get_matches_from([""; 0]).and_then(|m| C::from_arg_matches(&m));
+    matches.unwrap_or_else(|e| panic!("a configuration with a default has no flag that must be given: {e}"))
 }
 
 struct Hasher(Sha256);

@@ -159,8 +159,10 @@ fn hparams(config: &RunConfig) -> Result<Vec<(String, Value)>> {
     Ok(all)
 }
 
+/// What continues the run, as it can be typed where this process was started.
 fn resume_command(folder: &RunFolder) -> String {
-    format!("run_experiment --resume {}", folder.path().display())
+    let program = std::env::args().next().unwrap_or_else(|| "run_experiment".to_owned());
+    format!("{program} --resume {}", folder.path().display())
 }
 
 /// Validation and test of the weights that the run is judged by: the best where there is a checkpoint.

@@ -296,7 +296,7 @@ fn signals() {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
         assert_eq!({ child }.wait().unwrap().code(), Some(code), "{said}");
-        let line = format!("run_experiment --resume {}", folder.display());
+        let line = format!("{} --resume {}", env!("CARGO_BIN_EXE_run_experiment"), folder.display());
         assert!(said.lines().any(|said| said.trim() == line), "no {line:?} in {said}");
         assert!(!folder.join("results.json").exists(), "an interrupted run has no results");
     };

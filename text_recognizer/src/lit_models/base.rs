@@ -12,6 +12,7 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::models::{ForwardContext, Model, Parameters};
 use crate::optim::{OptimizerConfig, ScheduleConfig};
+use crate::util::default_flags;
 
 /// Loss, optimiser and learning-rate schedule.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -30,11 +31,7 @@ pub struct LitConfig {
 
 impl Default for LitConfig {
     fn default() -> Self {
-        Self {
-            loss: Loss::CrossEntropy,
-            optimizer: OptimizerConfig::default(),
-            schedule: ScheduleConfig::default(),
-        }
+        default_flags()
     }
 }
 

@@ -7,6 +7,7 @@ use tch::Tensor;
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
 use crate::models::{ForwardContext, Linear, Model, Parameters, Placement};
+use crate::util::default_flags;
 
 /// The sizes of an [`Mlp`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub struct MlpConfig {
 
 impl Default for MlpConfig {
     fn default() -> Self {
-        Self { fc1: 1024, fc2: 128, dropout: 0.5 }
+        default_flags()
     }
 }
 

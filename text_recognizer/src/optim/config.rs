@@ -8,6 +8,7 @@ use super::adam::Adam;
 use super::rmsprop::RmsProp;
 use super::sgd::Sgd;
 use crate::error::{Error, Result};
+use crate::util::default_flags;
 
 /// The optimisers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -77,18 +78,7 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self {
-            optimizer: OptimizerName::Adam,
-            lr: 1e-3,
-            weight_decay: None,
-            momentum: 0.0,
-            nesterov: false,
-            sgd_form: SgdForm::Pytorch,
-            beta1: 0.9,
-            beta2: 0.999,
-            alpha: 0.99,
-            eps: 1e-8,
-        }
+        default_flags()
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::util::default_flags;
 
 /// The shapes of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -64,17 +65,7 @@ pub struct ScheduleConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self {
-            lr_schedule: None,
-            lr_warmup_steps: 0,
-            lr_epochs_per_decade: 20.0,
-            lr_step_epochs: 30,
-            lr_gamma: 0.1,
-            lr_patience: 10,
-            lr_min: 0.0,
-            one_cycle_max_lr: None,
-            one_cycle_total_steps: None,
-        }
+        default_flags()
     }
 }
 

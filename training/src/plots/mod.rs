@@ -63,7 +63,7 @@ pub fn forecast(stem: &Path, title: &str, times: &[f64], actual: &[f64], forecas
         // What was measured is noisy, and lies behind.
         actual.width = 1.2;
         let forecast = curve("forecast", COLOURS[1], times, forecast)?;
-        single(&Chart::new(title, "time", "value", vec![actual, forecast])?, stem)
+        single(&Chart::new(title, "row", "value", vec![actual, forecast])?, stem)
     };
     draw().with_context(|| format!("drawing {}", stem.display()))
 }

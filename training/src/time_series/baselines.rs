@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
 /// A rule that forecasts a value from those before it.
@@ -54,7 +55,7 @@ pub struct BaselineConfig {
 
 impl Default for BaselineConfig {
     fn default() -> Self {
-        Self { season: 365, average: 20, difference_average: 50, past_average: 10 }
+        default_flags()
     }
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use rand_mt::Mt;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
 /// One or more columns of numbers over time.
@@ -72,17 +73,7 @@ pub struct SyntheticConfig {
 
 impl Default for SyntheticConfig {
     fn default() -> Self {
-        Self {
-            length: 1461,
-            baseline: 10.0,
-            slope: 0.05,
-            amplitude: 40.0,
-            pattern_switch: 0.4,
-            pattern_decay: 3.0,
-            period: 365,
-            noise_level: 5.0,
-            noise_seed: 42,
-        }
+        default_flags()
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
 /// A number of batches, or a share of all of them.
@@ -233,6 +234,12 @@ pub struct TrainerConfig {
     pub log_dir: PathBuf,
 }
 
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
 fn parse_time(text: &str) -> Result<u64, String> {
     let units = [1, 60, 3600, 86400];
     let parts: Vec<&str> = text.split(':').rev().collect();
@@ -297,6 +304,11 @@ impl TrainerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_defaults_are_sound() {
+        TrainerConfig::default().validate().unwrap();
+    }
 
     #[test]
     fn times() {

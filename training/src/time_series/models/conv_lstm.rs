@@ -7,6 +7,7 @@ use tch::kind::FLOAT_CPU;
 use text_recognizer::Result;
 use text_recognizer::data::DataConfig;
 use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement, init};
+use text_recognizer::util::default_flags;
 
 use super::stack::{Stack, StackConfig};
 use super::{Window, check_sizes};
@@ -40,15 +41,7 @@ pub struct ConvLstmConfig {
 
 impl Default for ConvLstmConfig {
     fn default() -> Self {
-        Self {
-            filters: 32,
-            kernel_size: 5,
-            units: 32,
-            layers: 2,
-            dropout: 0.0,
-            output_scale: 200.0,
-            sequence_loss: false,
-        }
+        default_flags()
     }
 }
 

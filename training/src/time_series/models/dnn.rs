@@ -6,6 +6,7 @@ use tch::Tensor;
 use text_recognizer::Result;
 use text_recognizer::data::DataConfig;
 use text_recognizer::models::{ForwardContext, Linear, Model, Parameters, Placement};
+use text_recognizer::util::default_flags;
 
 use super::{Window, check_dropout, check_sizes};
 
@@ -26,7 +27,7 @@ pub struct DnnConfig {
 
 impl Default for DnnConfig {
     fn default() -> Self {
-        Self { units: 10, layers: 2, dropout: 0.0 }
+        default_flags()
     }
 }
 

@@ -6,6 +6,7 @@ use tch::Tensor;
 use text_recognizer::Result;
 use text_recognizer::data::DataConfig;
 use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement};
+use text_recognizer::util::default_flags;
 
 use super::Window;
 use super::stack::{Stack, StackConfig};
@@ -33,7 +34,7 @@ pub struct RnnConfig {
 
 impl Default for RnnConfig {
     fn default() -> Self {
-        Self { units: 40, layers: 2, dropout: 0.0, output_scale: 100.0, sequence_loss: false }
+        default_flags()
     }
 }
 
