@@ -74,7 +74,7 @@ fn models_on_data_they_cannot_learn() {
         (
             &["--model", "lstm", "--window_size", "5000"],
             1,
-            &["1000 values long", "at least 5001", "a window of 5000"],
+            &["series is 1000:", "at least 5001", "a window of 5000"],
         ),
         (&["--model", "lstm", "--window_size", "0"], 1, &["window_size is 0", "at least 1"]),
     ];

@@ -344,3 +344,22 @@ fn a_run_outlives_its_readers() {
         );
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_wait_for_each_other_give_up_their_core_soon_unless_told_otherwise() {
+    let spin_counts = |name: &str, value: &str| -> Vec<String> {
+        let mut command = binary(&["--fast_dev_run", "--threads", "2", "--device", "cpu"]);
+        for name in ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"] {
+            command.env_remove(name);
+        }
+        let output = command.env("OMP_DISPLAY_ENV", "verbose").env(name, value).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let counts = stderr.lines().filter_map(|line| line.trim().strip_prefix("GOMP_SPINCOUNT = "));
+        counts.map(|count| count.trim_matches('\'').to_owned()).collect()
+    };
+    assert_eq!(spin_counts("GOMP_SPINCOUNT", "7"), ["7"], "what the user has set, and no second start");
+    assert_eq!(spin_counts("OMP_WAIT_POLICY", "passive"), ["0"]);
+    assert_eq!(spin_counts("UNRELATED", "").last().map(String::as_str), Some("1000"));
+}

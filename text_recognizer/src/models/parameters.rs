@@ -111,7 +111,8 @@ impl Parameters {
         let unknown = values.iter().filter(|(name, _)| !self.names.contains(name));
         wrong.extend(unknown.map(|(name, value)| format!("{name} {:?} is not in this model", value.size())));
         if !wrong.is_empty() {
-            return Err(Error::invalid("the weights", wrong.join("; "), "the tensors of this model"));
+            let value = format!("not this model's ({})", wrong.join("; "));
+            return Err(Error::invalid("the set of weights", value, "the same names and shapes"));
         }
         tch::no_grad(|| {
             for (name, tensor) in self.iter() {

@@ -286,10 +286,10 @@ mod tests {
             (WindowConfig { split_time: Moment::Row(1461), ..config() }, "1461"),
             (WindowConfig { split_time: Moment::Row(0), ..config() }, "split_time"),
             (WindowConfig { test_time: Some(Moment::Row(900)), ..config() }, "test_time"),
-            (WindowConfig { window_size: 1000, ..config() }, "1000 values long"),
+            (WindowConfig { window_size: 1000, ..config() }, "series is 1000:"),
             (WindowConfig { window_size: 0, ..config() }, "window_size"),
             (WindowConfig { horizon: 0, ..config() }, "horizon"),
-            (WindowConfig { horizon: 462, ..config() }, "481 values long"),
+            (WindowConfig { horizon: 462, ..config() }, "series is 481:"),
         ];
         for (config, part) in cases {
             let error = module(config.clone()).and_then(|module| module.setup()).unwrap_err().to_string();

@@ -115,9 +115,10 @@ impl WindowDataset {
         let span = layout.span();
         if (length as usize) < span {
             let expected = format!(
-                "at least {span} values: a window of {window_size}, {stride} apart, and {horizon} after it"
+                "at least {span}: a window of {window_size}, {stride} apart, and {horizon} after it; split_time and \
+                 test_time make the parts"
             );
-            return Err(Error::invalid("the part of the series", format!("{length} values long"), expected));
+            return Err(Error::invalid("the length of a part of the series", length, expected));
         }
         // A window can begin no further on than the series is long, and from here on all of it fits i64.
         let (shift, stride) = (shift.min(length as usize) as i64, stride as i64);
@@ -247,7 +248,7 @@ mod tests {
     fn a_window_longer_than_the_series_says_both_lengths() {
         let layout = Layout { window_size: 10, horizon: 1, shift: 1, stride: 1, sequence: false };
         let error = WindowDataset::new(&ten().view([10, 1]), layout).unwrap_err().to_string();
-        assert!(error.contains("10 values long") && error.contains("at least 11"), "{error}");
+        assert!(error.contains("series is 10:") && error.contains("at least 11"), "{error}");
     }
 
     #[test]
@@ -276,7 +277,7 @@ mod tests {
             Layout { stride: usize::MAX, ..layout },
         ] {
             let error = WindowDataset::new(&series, layout).unwrap_err().to_string();
-            assert!(error.contains("10 values long"), "{error}");
+            assert!(error.contains("series is 10:"), "{error}");
         }
         assert!(WindowDataset::new(&ten(), layout).unwrap_err().to_string().contains("[time, features]"));
         assert_eq!(windowed_dataset(&ten(), 4, 2, 10, 1).unwrap().rows(), 6);
