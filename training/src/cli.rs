@@ -59,7 +59,8 @@ pub struct RunArgs {
     /// Take defaults from this file; a run's own config.json reproduces the run.
     #[arg(long = "config")]
     pub config: Option<PathBuf>,
-    /// Continue a run in its own folder: the folder, its last checkpoint, or `last` for the latest run of this model and data.
+    /// Continue a run in its own folder: the folder, its last checkpoint, or `last` for the run that was saved last (of --model
+    /// and --data, where they are given).
     #[arg(long = "resume", conflicts_with = "config")]
     pub resume: Option<PathBuf>,
     /// Print the configuration as JSON and do nothing.

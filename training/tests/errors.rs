@@ -48,7 +48,8 @@ const COMMAND_LINES: &[Case] = &[
     (&["--device", "cuda:99"], 1, &["--device is cuda:99", "a device of this machine: cpu"]),
     (&["--config", "nowhere.json"], 1, &["nowhere.json", "No such file"]),
     (&["--config", "a", "--resume", "b"], 1, &["--resume: b is neither a checkpoint nor a run's folder"]),
-    (&["--resume", "last"], 1, &["no run to resume in", "mlp-mnist"]),
+    (&["--resume", "last"], 1, &["--resume last", "no run to continue in"]),
+    (&["--resume", "last", "--model", "lstm"], 1, &["no run of model lstm to continue in"]),
     (&["--load_checkpoint", "nowhere.safetensors"], 1, &["nowhere.safetensors", "No such file"]),
 ];
 

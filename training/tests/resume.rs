@@ -346,13 +346,20 @@ fn a_second_interrupt_ends_at_once() {
 }
 
 #[test]
-fn last_is_the_latest_run() {
+fn last_is_the_run_that_was_saved_last() {
     let lab = Lab::new();
     lab.train(&[]);
     let second = lab.train(&["--seed", "1"]);
     let logs = lab.logs();
-    let args = ["--resume", "last", "--log_dir", logs.to_str().unwrap(), "--max_epochs", "3", "--json"];
-    let resumed = Trained::of(&mut binary(&args));
+    let linear = ["--model", "linear", "--max_epochs", "2", "--log_dir", logs.to_str().unwrap(), "--json"];
+    let third = Trained::of(&mut binary(&linear));
+    let last = |args: &[&str]| {
+        let always = ["--resume", "last", "--log_dir", logs.to_str().unwrap(), "--max_epochs", "3", "--json"];
+        Trained::of(&mut binary(&[&always, args].concat()))
+    };
+    let of_any_model = last(&[]);
+    assert_eq!((of_any_model.folder, of_any_model.json["epochs"].as_u64()), (third.folder, Some(3)));
+    let resumed = last(&["--model", "mlp"]);
     let config = fs::read_to_string(resumed.folder.join("config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["trainer"]["max_epochs"], 3, "the next resume has the budget of this one");

@@ -19,34 +19,22 @@ pub struct Resume {
     pub checkpoint: PathBuf,
 }
 
-/// The run that `--resume` means.
+/// The run that `--resume` means; `last` is the one that was saved last, of this model and data where they are named.
 pub(super) fn find_resume(
     given: &Path,
     model: Option<String>,
     data: Option<String>,
     log_dir: Option<String>,
 ) -> Result<Resume> {
-    let in_folder = |folder: &Path| Resume {
-        folder: folder.to_owned(),
-        checkpoint: folder.join("checkpoints").join(LAST),
-    };
     if given == Path::new("last") && !given.exists() {
         let log_dir = log_dir.map_or_else(|| PathBuf::from("logs"), PathBuf::from);
-        let name = format!("{}-{}", model.as_deref().unwrap_or("mlp"), data.as_deref().unwrap_or("mnist"));
-        let parent = log_dir.join(name);
-        let runs = fs::read_dir(&parent).into_iter().flatten().flatten().filter_map(|entry| {
-            let version: u64 = entry.file_name().to_str()?.strip_prefix("version_")?.parse().ok()?;
-            in_folder(&entry.path()).checkpoint.exists().then(|| (version, entry.path()))
-        });
-        let latest =
-            runs.max().with_context(|| format!("there is no run to resume in {}", parent.display()))?;
-        return Ok(in_folder(&latest.1));
+        return last_saved(&log_dir, model.as_deref(), data.as_deref());
     }
     if given.is_file() {
         let folder = given.parent().and_then(Path::parent).unwrap_or(Path::new(""));
         return Ok(Resume { folder: folder.to_owned(), checkpoint: given.to_owned() });
     }
-    let resume = in_folder(given);
+    let resume = in_folder(given.to_owned());
     if !resume.checkpoint.is_file() {
         bail!(
             "--resume: {} is neither a checkpoint nor a run's folder with {}",
@@ -57,8 +45,33 @@ pub(super) fn find_resume(
     Ok(resume)
 }
 
+fn in_folder(folder: PathBuf) -> Resume {
+    let checkpoint = folder.join("checkpoints").join(LAST);
+    Resume { folder, checkpoint }
+}
+
+fn last_saved(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<Resume> {
+    let entries =
+        |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let wanted = |folder: &PathBuf| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        name.split_once('-').is_some_and(|(of_model, of_data)| {
+            model.is_none_or(|model| model == of_model) && data.is_none_or(|data| data == of_data)
+        })
+    };
+    let runs = entries(log_dir).filter(wanted).flat_map(|runs| entries(&runs)).map(in_folder);
+    let saved = runs.filter_map(|run| Some((run.checkpoint.metadata().ok()?.modified().ok()?, run)));
+    let last = saved.max_by_key(|(time, _)| *time).map(|(_, run)| run);
+    last.with_context(|| {
+        let of =
+            |what: &str, name: Option<&str>| name.map_or(String::new(), |name| format!(" of {what} {name}"));
+        let (model, data) = (of("model", model), of("data", data));
+        format!("--resume last: there is no run{model}{data} to continue in {}", log_dir.display())
+    })
+}
+
 /// Flags that a resumed run may change: its budget, and what it shows or keeps.
-const FREE: [&str; 26] = [
+const FREE: [&str; 30] = [
     "max_epochs",
     "min_epochs",
     "max_steps",
@@ -85,6 +98,10 @@ const FREE: [&str; 26] = [
     "lr_find_max",
     "lr_find_points",
     "lr_find_interval",
+    "season",
+    "average",
+    "difference_average",
+    "past_average",
 ];
 
 /// Refuses to continue a run with other mathematics than it began with.
