@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use text_recognizer::data::{DataConfig, DataModule, Mnist, MnistConfig, MnistDataset};
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
 use text_recognizer::models::{Mlp, MlpConfig, Model, Placement};
@@ -67,6 +67,11 @@ impl Flags {
             augment: C::augment_args,
             read: |matches| Ok(serde_json::to_value(<C as FromArgMatches>::from_arg_matches(matches)?)?),
         }
+    }
+
+    /// No flags.
+    fn none() -> Self {
+        Self { augment: |command| command, read: |_| Ok(json!({})) }
     }
 }
 
@@ -129,9 +134,8 @@ impl ModelEntry {
     }
 
     fn baseline(baseline: Baseline, about: &'static str) -> Self {
-        let flags = Flags::of::<BaselineConfig>();
         let (name, task, kind) = (baseline.name(), Task::Forecasting, Kind::Baseline(baseline));
-        Self { name, about, task, flags, defaults: &[], kind }
+        Self { name, about, task, flags: Flags::none(), defaults: &[], kind }
     }
 
     /// The rule, where it is one.
@@ -190,7 +194,8 @@ impl DataEntry {
                 serde_json::from_value(config).with_context(|| format!("the configuration of {name}"))?;
             // A network that forecasts at each step of a window needs a target for each.
             let sequence = model["sequence_loss"] == Value::Bool(true);
-            let module = SeriesDataModule::new(read(&config.source)?, config.windows, sequence)?;
+            let SeriesFlags { source, windows, baselines } = config;
+            let module = SeriesDataModule::new(read(&source)?, windows, baselines, sequence)?;
             Ok(Data::Series(Box::new(module)))
         };
         let (task, flags) = (Task::Forecasting, Flags::of::<SeriesFlags<C>>());
@@ -206,13 +211,15 @@ impl DataEntry {
     }
 }
 
-/// The flags of a source of series, and of the windows over it.
+/// The flags of a source of series, of the windows over it, and of the baselines that its forecasts are compared with.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 struct SeriesFlags<C: Args> {
     #[command(flatten)]
     source: C,
     #[command(flatten)]
     windows: WindowConfig,
+    #[command(flatten)]
+    baselines: BaselineConfig,
 }
 
 /// What the course trains its networks with, in Keras; a model's own defaults go on from here.
@@ -321,16 +328,19 @@ fn model_task(model: &str) -> Option<Task> {
 /// Refuses a model on data that it cannot be trained on.
 ///
 /// # Errors
-/// Names the data that it can be trained on.
+/// Names the data that it can be trained on, and the models that this data can train.
 pub fn check_pair(model: &ModelEntry, data: &DataEntry) -> Result<()> {
     if model.task != data.task {
-        let fitting = data_modules();
-        let fitting: Vec<&str> = fitting.iter().filter(|d| d.task == model.task).map(|d| d.name).collect();
+        let (models, modules) = (all_models(), data_modules());
+        let models: Vec<&str> = models.iter().filter(|m| m.task == data.task).map(|m| m.name).collect();
+        let modules: Vec<&str> = modules.iter().filter(|d| d.task == model.task).map(|d| d.name).collect();
         bail!(
-            "the model {} cannot be trained on {}; it takes --data {}",
+            "the model {} cannot be trained on {}: it takes --data {}, and --data {} takes --model {}",
             model.name,
             data.name,
-            fitting.join(", ")
+            modules.join(", "),
+            data.name,
+            models.join(", ")
         );
     }
     Ok(())

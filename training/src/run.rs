@@ -107,7 +107,7 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     let results = results(lit, &loaders, config, &summary)?;
     fit.finish_loggers(&results)?;
     if let Some(folder) = &folder {
-        report::draw_metrics(folder)?;
+        report::draw_metrics(folder, config.trainer.steps_per_epoch(&loaders))?;
     }
     let comparison = match &data {
         Data::Series(series) => forecast(config, lit, &loaders, series, folder.as_ref())?,

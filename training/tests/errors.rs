@@ -70,7 +70,11 @@ fn models_on_data_they_cannot_learn() {
     let lab = Lab::new();
     let logs = lab.logs();
     let cases: &[Case] = &[
-        (&["--model", "mlp", "--data", "series"], 1, &["mlp cannot be trained on series", "--data mnist"]),
+        (
+            &["--model", "mlp", "--data", "series"],
+            1,
+            &["mlp cannot be trained on series", "--data mnist", "--model linear, dnn"],
+        ),
         (&["--model", "lstm", "--data", "mnist"], 1, &["lstm cannot be trained on mnist", "--data series"]),
         (
             &["--model", "lstm", "--window_size", "5000"],
@@ -78,6 +82,9 @@ fn models_on_data_they_cannot_learn() {
             &["series is 1000:", "at least 5001", "a window of 5000"],
         ),
         (&["--model", "lstm", "--window_size", "0"], 1, &["window_size is 0", "at least 1"]),
+        (&["--model", "differencing", "--season", "0"], 1, &["season is 0", "at least 1"]),
+        (&["--model", "seasonal_naive", "--season", "2000"], 1, &["seasonal_naive", "at least 2000 values"]),
+        (&["--season", "7"], 2, &["--season is a flag of --data series, csv", "the data is mnist"]),
     ];
     for (args, code, parts) in cases {
         let output = binary(args).arg("--log_dir").arg(&logs).output().unwrap();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use kuva::render::datetime::{DateTimeAxis, DateUnit};
 use kuva::render::layout::TickFormat;
 
 /// About this many ticks: enough to read a value off, too few to run into each other.
@@ -28,7 +29,45 @@ enum Scale {
     Linear { digit: i32, exponent: i32, shared: Option<i32> },
     /// A tick is so many powers of ten.
     Log { decades: i32 },
+    /// A tick unit is a second since 1970 began, and the drawing crate finds the ticks: the calendar's are not evenly spaced.
+    Dates { unit: &'static CalendarUnit, step: usize },
 }
+
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
+
+/// What the ticks of dates can be apart.
+#[derive(Debug)]
+struct CalendarUnit {
+    unit: fn() -> DateUnit,
+    /// About how long it is.
+    seconds: f64,
+    /// How many of them one tick may be.
+    steps: &'static [usize],
+    /// What is written of a date.
+    format: &'static str,
+}
+
+/// From short to long.
+static CALENDAR: [CalendarUnit; 7] = {
+    const fn unit(
+        unit: fn() -> DateUnit,
+        seconds: f64,
+        steps: &'static [usize],
+        format: &'static str,
+    ) -> CalendarUnit {
+        CalendarUnit { unit, seconds, steps, format }
+    }
+    [
+        unit(|| DateUnit::Second, 1.0, &[1, 5, 15, 30], "%H:%M:%S"),
+        unit(|| DateUnit::Minute, 60.0, &[1, 5, 15, 30], "%H:%M"),
+        unit(|| DateUnit::Hour, 3600.0, &[1, 3, 6, 12], "%m-%d %H:%M"),
+        unit(|| DateUnit::Day, DAY, &[1, 2], "%Y-%m-%d"),
+        unit(|| DateUnit::Week, 7.0 * DAY, &[1, 2], "%Y-%m-%d"),
+        unit(|| DateUnit::Month, 30.4 * DAY, &[1, 3, 6], "%Y-%m"),
+        unit(|| DateUnit::Year, 365.25 * DAY, &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], "%Y"),
+    ]
+};
 
 /// `value` if it can be drawn: finite, and not so large that a span of it overflows.
 pub(super) fn drawable(value: f64) -> Option<f64> {
@@ -84,6 +123,26 @@ impl Axis {
         }
     }
 
+    /// An axis over dates, in seconds since 1970 began.
+    pub fn dates((low, high): (f64, f64)) -> Self {
+        let air = if high > low { AIR * (high - low) } else { DAY };
+        let (low, high) = (low - air, high + air);
+        let few = |unit: &CalendarUnit, step: usize| (high - low) / (unit.seconds * step as f64) <= TICKS;
+        let mut steps = CALENDAR.iter().flat_map(|unit| unit.steps.iter().map(move |&step| (unit, step)));
+        let (unit, step) = steps.find(|(unit, step)| few(unit, *step)).unwrap_or((&CALENDAR[6], 1000));
+        Axis { low, high, scale: Scale::Dates { unit, step } }
+    }
+
+    /// The calendar, if this is an axis over dates.
+    pub fn calendar(&self) -> Option<DateTimeAxis> {
+        match self.scale {
+            Scale::Dates { unit, step } => {
+                Some(DateTimeAxis { unit: (unit.unit)(), step, format: unit.format.into() })
+            }
+            Scale::Linear { .. } | Scale::Log { .. } => None,
+        }
+    }
+
     /// Where `value` lies, in tick units.
     pub fn place(&self, value: f64) -> f64 {
         self.scale.place(value)
@@ -101,12 +160,14 @@ impl Scale {
         match self {
             Scale::Linear { digit, exponent, .. } => value / (f64::from(digit) * power(exponent)),
             Scale::Log { decades } => value.log10() / f64::from(decades),
+            Scale::Dates { .. } => value,
         }
     }
 
     fn label(self, tick: f64) -> String {
         match self {
             Scale::Log { decades } => format!("1e{}", tick.round() as i32 * decades),
+            Scale::Dates { .. } => tick.to_string(),
             Scale::Linear { .. } if tick.round() == 0.0 => "0".to_owned(),
             Scale::Linear { digit, exponent, shared } => {
                 let digits = tick.round() * f64::from(digit);
@@ -174,6 +235,27 @@ mod tests {
             let axis = Axis::linear(range, false);
             assert!(axis.low < axis.high && axis.high - axis.low < 20.0, "{range:?}: {axis:?}");
         }
+    }
+
+    #[test]
+    fn an_axis_over_dates_has_a_few_ticks_of_the_calendar() {
+        let first = 1_704_067_200.0; // 2024-01-01
+        for (span, labels) in [
+            (3.0, 5..=8),
+            (900.0, 2..=8),
+            (DAY, 2..=8),
+            (60.0 * DAY, 3..=8),
+            (4.0 * 365.0 * DAY, 3..=8),
+            (900.0 * 365.0 * DAY, 3..=9),
+            (0.0, 2..=9),
+        ] {
+            let axis = Axis::dates((first, first + span));
+            let calendar = axis.calendar().unwrap();
+            let ticks = calendar.generate_ticks(axis.low, axis.high);
+            assert!(labels.contains(&ticks.len()), "{span}: {calendar:?} {ticks:?}");
+            assert!(axis.low < first && first + span < axis.high);
+        }
+        assert!(Axis::linear((0.0, 1.0), false).calendar().is_none());
     }
 
     #[test]

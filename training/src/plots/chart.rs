@@ -6,8 +6,8 @@ use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot, Theme};
 
 use super::axis::{Axis, drawable, extent};
 
-/// Colours that the colour-blind tell apart too, without the pale yellow (Okabe and Ito, "Color Universal Design", 2008).
-pub(super) const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/// Two colours that the colour-blind tell apart too (Okabe and Ito, "Color Universal Design", 2008).
+pub(super) const COLOURS: [&str; 2] = ["#0072b2", "#d55e00"];
 /// What is drawn beside the data: a mark, its label.
 const INK: &str = "#444444";
 /// A curve is thinned to what so many columns of pixels can show.
@@ -21,7 +21,6 @@ pub(super) struct Curve {
     pub name: String,
     pub colour: &'static str,
     pub width: f64,
-    pub dashes: Option<&'static str>,
     /// Whether few points get dots.
     pub dots: bool,
     /// Pieces of the line, each unbroken.
@@ -39,7 +38,7 @@ impl Curve {
             }
         }
         pieces.retain(|piece| !piece.is_empty());
-        Curve { name: name.to_owned(), colour, width: 1.8, dashes: None, dots: false, pieces }
+        Curve { name: name.to_owned(), colour, width: 1.8, dots: false, pieces }
     }
 
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
@@ -51,7 +50,7 @@ impl Curve {
             label: self.name.clone(),
             color: self.colour.to_owned(),
             shape: LegendShape::Line,
-            dasharray: self.dashes.map(str::to_owned),
+            dasharray: None,
         }
     }
 
@@ -65,13 +64,10 @@ impl Curve {
             if dotted || placed.len() == 1 {
                 dots.extend(&placed);
             }
-            let mut line = LinePlot::new()
+            let line = LinePlot::new()
                 .with_data(thinned(&placed, x))
                 .with_color(self.colour)
                 .with_stroke_width(self.width);
-            if let Some(dashes) = self.dashes {
-                line = line.with_line_style(kuva::plot::line::LineStyle::Custom(dashes.to_owned()));
-            }
             plots.push(line.into());
         }
         if !dots.is_empty() {
@@ -119,6 +115,8 @@ pub(super) struct Chart {
     pub curves: Vec<Curve>,
     /// A place on the x axis, with what the legend says of it.
     pub mark: Option<(f64, String)>,
+    /// Whether a legend tells several curves apart.
+    pub legend: bool,
 }
 
 impl Chart {
@@ -140,6 +138,7 @@ impl Chart {
             y: Axis::linear(y, false),
             curves,
             mark: None,
+            legend: true,
         })
     }
 
@@ -157,12 +156,14 @@ impl Chart {
             .with_x_axis_max(self.x.high)
             .with_y_axis_min(self.y.low)
             .with_y_axis_max(self.y.high)
-            .with_x_tick_step(1.0)
             .with_y_tick_step(1.0)
-            .with_x_tick_format(self.x.format())
             .with_y_tick_format(self.y.format())
             .with_grid_line_width(0.7)
             .with_theme(theme());
+        layout = match self.x.calendar() {
+            Some(calendar) => layout.with_x_datetime(calendar),
+            None => layout.with_x_tick_step(1.0).with_x_tick_format(self.x.format()),
+        };
         let written = |text: &String| (!text.is_empty()).then(|| text.clone());
         layout.title = written(&self.title);
         layout.x_label = written(&self.x_title);
@@ -179,7 +180,7 @@ impl Chart {
                 dasharray: Some(dashes.to_owned()),
             });
         }
-        if legend.len() > 1 {
+        if self.legend && legend.len() > 1 {
             layout = layout
                 .with_legend_entries(legend)
                 .with_legend_position(LegendPosition::OutsideBottomColumns)

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kuva::render::figure::Figure;
 
 use super::chart::{Chart, Curve};
-use super::{HEIGHT, WIDTH, save};
+use super::{HEIGHT, WIDTH, grid};
 
 /// What was measured at one moment of a run; `epoch` may lie within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,7 +50,9 @@ pub fn metrics(stem: &Path, records: &[Measured]) -> Result<()> {
             .collect::<Result<_>>()?;
         let nothing = "no metric to draw: there is no record, or no value in one that is finite";
         charts.first().context(nothing)?;
-        figure(&charts, stem)
+        let one = charts.len() == 1;
+        let (columns, size) = if one { (1, (WIDTH, HEIGHT)) } else { (2, (0.65 * WIDTH, 0.65 * HEIGHT)) };
+        grid(&charts, columns, size, stem)
     };
     draw().with_context(|| format!("drawing {}", stem.display()))
 }
@@ -100,19 +101,6 @@ fn with_gaps(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         out.push(point);
     }
     out
-}
-
-fn figure(charts: &[Chart], stem: &Path) -> Result<()> {
-    let columns = charts.len().min(2);
-    let rows = charts.len().div_ceil(columns);
-    let (width, height) = if columns == 1 { (WIDTH, HEIGHT) } else { (0.65 * WIDTH, 0.65 * HEIGHT) };
-    let (plots, layouts): (Vec<_>, Vec<_>) = charts.iter().map(|chart| chart.panel(width, height)).unzip();
-    let figure = Figure::new(rows, columns)
-        .with_structure((0..charts.len()).map(|i| vec![i]).collect())
-        .with_plots(plots)
-        .with_layouts(layouts)
-        .with_cell_size(width, height);
-    save(stem, &figure.render())
 }
 
 #[cfg(test)]

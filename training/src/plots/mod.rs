@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kuva::backend::{raster::RasterBackend, svg::SvgBackend};
-use kuva::render::render::{Scene, render_multiple};
+use kuva::render::figure::Figure;
+use kuva::render::render::Scene;
 
 use crate::trainer::checkpoint::write_atomic;
 use axis::{Axis, drawable, extent};
@@ -31,39 +32,79 @@ pub struct PlotLabels<'a> {
     pub title: &'a str,
     /// What the x axis measures.
     pub x: &'a str,
+    /// Whether that is dates, in seconds since 1970 began.
+    pub x_is_date: bool,
     /// What the y axis measures.
     pub y: &'a str,
 }
 
-/// Draws each of `columns` (a name, and a value for each of `x`) as a line over `x`.
+/// With more columns than this, the first ones are drawn.
+const PANELS: usize = 12;
+
+/// Draws each of `columns` (a name, and a value for each of `x`) as a line over `x`, in a panel of its own where there are
+/// several: their values may be of any size.
 ///
 /// # Errors
 /// When a column is not as long as `x`, no value can be drawn, or the folder cannot be written to.
 pub fn series(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[(String, Vec<f64>)]) -> Result<()> {
-    let draw = || {
-        let mut curves = Vec::with_capacity(columns.len());
-        for (i, (name, values)) in columns.iter().enumerate() {
-            let mut curve = curve(name, COLOURS[i % COLOURS.len()], x, values)?;
-            // The colours came round: a second look for the same colour.
-            curve.dashes = [None, Some("8 4"), Some("2 4")][i / COLOURS.len() % 3];
-            curves.push(curve);
-        }
-        single(&Chart::new(labels.title, labels.x, labels.y, curves)?, stem)
-    };
-    draw().with_context(|| format!("drawing {}", stem.display()))
+    panels(stem, labels, x, columns, |(name, values)| Ok((name, vec![curve(name, COLOURS[0], x, values)?])))
 }
 
-/// Draws `forecast` over `actual`, both with a value for each of `times`.
+/// What came and what was forecast, of one column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastColumn {
+    /// The column's name.
+    pub name: String,
+    /// A value for each place on the x axis.
+    pub actual: Vec<f64>,
+    /// As `actual`.
+    pub forecast: Vec<f64>,
+}
+
+/// Draws what was forecast over what came, in panels as [`series`] does.
 ///
 /// # Errors
-/// When the lengths differ, no value can be drawn, or the folder cannot be written to.
-pub fn forecast(stem: &Path, title: &str, times: &[f64], actual: &[f64], forecast: &[f64]) -> Result<()> {
-    let draw = || {
-        let mut actual = curve("actual", COLOURS[0], times, actual)?;
+/// As [`series`].
+pub fn forecast(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[ForecastColumn]) -> Result<()> {
+    panels(stem, labels, x, columns, |ForecastColumn { name, actual, forecast }| {
+        let mut actual = curve("actual", COLOURS[0], x, actual)?;
         // What was measured is noisy, and lies behind.
         actual.width = 1.2;
-        let forecast = curve("forecast", COLOURS[1], times, forecast)?;
-        single(&Chart::new(title, "row", "value", vec![actual, forecast])?, stem)
+        Ok((name, vec![actual, curve("forecast", COLOURS[1], x, forecast)?]))
+    })
+}
+
+/// Draws a panel for each of `columns`, below each other; `curves` gives a column's name and what is drawn of it.
+fn panels<C>(
+    stem: &Path,
+    labels: &PlotLabels,
+    x: &[f64],
+    columns: &[C],
+    curves: impl Fn(&C) -> Result<(&String, Vec<Curve>)>,
+) -> Result<()> {
+    let draw = || {
+        let mut charts = Vec::new();
+        for column in columns.iter().take(PANELS) {
+            let (name, curves) = curves(column)?;
+            let mut chart = Chart::new(name, "", labels.y, curves)?;
+            chart.legend = false;
+            if labels.x_is_date {
+                chart.x = Axis::dates(extent(x.iter().copied()).context("there is no date")?);
+            }
+            charts.push(chart);
+        }
+        let last = charts.last_mut().context("there is no column to draw")?;
+        (last.x_title, last.legend) = (labels.x.to_owned(), true);
+        if columns.len() > PANELS {
+            last.title += &format!(" (and {} more columns, which are not drawn)", columns.len() - PANELS);
+        }
+        match &mut charts[..] {
+            [only] => {
+                only.title = labels.title.to_owned();
+                grid(&charts, 1, (WIDTH, HEIGHT), stem)
+            }
+            _ => grid(&charts, 1, (WIDTH, 0.5 * HEIGHT), stem),
+        }
     };
     draw().with_context(|| format!("drawing {}", stem.display()))
 }
@@ -89,7 +130,7 @@ pub fn lr_sweep(stem: &Path, lrs: &[f64], losses: &[f64], suggestion: Option<f64
         chart.x = Axis::log(rates);
         chart.y = Axis::linear(losses, false);
         chart.mark = suggestion.map(|lr| (lr, format!("suggested: {}", rate(lr))));
-        single(&chart, stem)
+        grid(&[chart], 1, (WIDTH, HEIGHT), stem)
     };
     draw().with_context(|| format!("drawing {}", stem.display()))
 }
@@ -124,9 +165,15 @@ fn curve(name: &str, colour: &'static str, x: &[f64], y: &[f64]) -> Result<Curve
     Ok(Curve::new(name, colour, x.iter().copied().zip(y.iter().copied())))
 }
 
-fn single(chart: &Chart, stem: &Path) -> Result<()> {
-    let (plots, layout) = chart.panel(WIDTH, HEIGHT);
-    save(stem, &render_multiple(plots, layout))
+/// Draws the charts in rows of `columns`, each of that width and height.
+fn grid(charts: &[Chart], columns: usize, (width, height): (f64, f64), stem: &Path) -> Result<()> {
+    let (plots, layouts): (Vec<_>, Vec<_>) = charts.iter().map(|chart| chart.panel(width, height)).unzip();
+    let figure = Figure::new(charts.len().div_ceil(columns), columns)
+        .with_structure((0..charts.len()).map(|i| vec![i]).collect())
+        .with_plots(plots)
+        .with_layouts(layouts)
+        .with_cell_size(width, height);
+    save(stem, &figure.render())
 }
 
 /// Writes both pictures, each whole or not at all; none when one of them cannot be drawn.
@@ -152,10 +199,14 @@ mod tests {
 
     use super::*;
 
-    const LABELS: PlotLabels = PlotLabels { title: "A title", x: "across", y: "up" };
+    const LABELS: PlotLabels = PlotLabels { title: "A title", x: "across", x_is_date: false, y: "up" };
 
     fn column(values: &[f64]) -> Vec<(String, Vec<f64>)> {
         vec![("a <&> b".to_owned(), values.to_vec())]
+    }
+
+    fn forecasts(actual: &[f64], forecast: &[f64]) -> Vec<ForecastColumn> {
+        vec![ForecastColumn { name: "v".into(), actual: actual.to_vec(), forecast: forecast.to_vec() }]
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -179,15 +230,34 @@ mod tests {
         let x: Vec<_> = (0..100).map(f64::from).collect();
         let y: Vec<_> = x.iter().map(|x| (x / 9.0).sin()).collect();
         let stem = folder.path().join("lr_0.001");
-        series(&stem, &LABELS, &x, &[column(&y), column(&x)].concat()).unwrap();
+        series(&stem, &LABELS, &x, &column(&y)).unwrap();
         assert_eq!(names(folder.path()), ["lr_0.001.png", "lr_0.001.svg"]);
         let png = fs::read(folder.path().join("lr_0.001.png")).unwrap();
-        assert_eq!(size(&png), (2000, 1200));
+        assert_eq!(size(&png), (2040, 1240));
         assert!(png.len() > 10_000, "{} bytes", png.len());
         let svg = fs::read_to_string(folder.path().join("lr_0.001.svg")).unwrap();
-        for text in ["A title", "across", "up", "a &lt;&amp;&gt; b", COLOURS[0], COLOURS[1], ">80<"] {
+        for text in ["A title", "across", "up", COLOURS[0], ">80<"] {
             assert!(svg.contains(text), "{text} is not in {svg}");
         }
+    }
+
+    #[test]
+    fn columns_have_panels_and_dates_are_written_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("plot");
+        let labels = PlotLabels { x_is_date: true, ..LABELS };
+        // Hours of 2024's first days.
+        let x: Vec<_> = (0..100).map(|hour| 1_704_067_200.0 + 3600.0 * f64::from(hour)).collect();
+        let two = [column(&x), vec![("other".to_owned(), x.clone())]].concat();
+        series(&stem, &labels, &x, &two).unwrap();
+        let svg = fs::read_to_string(with_suffix(&stem, ".svg")).unwrap();
+        for text in ["a &lt;&amp;&gt; b", "other", ">2024-01-03<"] {
+            assert!(svg.contains(text), "{text} is not in {svg}");
+        }
+        series(&stem, &labels, &x, &vec![two; 10].concat()).unwrap();
+        let svg = fs::read_to_string(with_suffix(&stem, ".svg")).unwrap();
+        assert!(svg.contains("other (and 8 more columns, which are not drawn)"));
+        assert!(series(&stem, &labels, &[], &column(&[])).is_err());
     }
 
     #[test]
@@ -210,7 +280,7 @@ mod tests {
             let x: Vec<_> = (1..=values.len()).map(|i| i as f64).collect();
             series(&stem, &LABELS, &x, &column(values)).unwrap();
             series(&stem, &LABELS, values, &column(values)).unwrap();
-            forecast(&stem, "", &x, values, values).unwrap();
+            forecast(&stem, &LABELS, &x, &forecasts(values, values)).unwrap();
             lr_sweep(&stem, &x, values, Some(2.0)).unwrap();
             let values =
                 column(values).into_iter().flat_map(|(n, v)| v.into_iter().map(move |v| (n.clone(), v)));
@@ -230,7 +300,7 @@ mod tests {
             let record: Vec<_> = values.iter().map(|&v| ("val_loss".to_owned(), v)).collect();
             [
                 series(&stem, &LABELS, values, &column(values)),
-                forecast(&stem, "t", values, values, values),
+                forecast(&stem, &LABELS, values, &forecasts(values, values)),
                 lr_sweep(&stem, values, values, Some(1e-3)),
                 metrics(&stem, &[Measured { epoch: 1.0, values: &record }]),
             ]
@@ -251,7 +321,8 @@ mod tests {
     #[test]
     fn lengths_that_differ_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        let result = forecast(&folder.path().join("f"), "t", &[1.0, 2.0], &[1.0, 2.0], &[1.0]);
+        let result =
+            forecast(&folder.path().join("f"), &LABELS, &[1.0, 2.0], &forecasts(&[1.0, 2.0], &[1.0]));
         let error = format!("{:#}", result.unwrap_err());
         assert!(error.contains("forecast has 1 values for 2 places"), "{error}");
         assert!(names(folder.path()).is_empty());
@@ -273,7 +344,7 @@ mod tests {
         let times: Vec<_> = (0..100_000).map(f64::from).collect();
         let values: Vec<_> = times.iter().map(|t| (t / 5e3).sin() + (t * 12.9898).sin()).collect();
         let stem = folder.path().join("f");
-        forecast(&stem, "long", &times, &values, &values).unwrap();
+        forecast(&stem, &LABELS, &times, &forecasts(&values, &values)).unwrap();
         let svg = fs::metadata(with_suffix(&stem, ".svg")).unwrap().len();
         assert!((20_000..300_000).contains(&svg), "{svg} bytes");
     }

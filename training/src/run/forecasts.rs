@@ -14,11 +14,11 @@ use text_recognizer::lit_models::{LitModel, Metric};
 use text_recognizer::models::Placement;
 
 use crate::cli::{Run, RunConfig};
-use crate::plots::{self, PlotLabels};
+use crate::plots::{self, ForecastColumn, PlotLabels};
 use crate::registry;
 use crate::say;
 use crate::time_series::{
-    Baseline, BaselineConfig, CsvConfig, Forecast, Scaler, SeriesDataModule, Time, future, mase, read_csv,
+    Baseline, CsvConfig, Forecast, Scaler, SeriesDataModule, Time, future, mase, read_csv,
 };
 use crate::trainer::callbacks::number;
 use crate::trainer::checkpoint::{self, write_atomic};
@@ -28,6 +28,8 @@ use crate::trainer::{Loaders, RunFolder};
 pub struct Comparison {
     /// Steps ahead.
     horizon: usize,
+    /// Rows of a season, where that is known.
+    season: Option<usize>,
     /// The model's mean absolute scaled error.
     mase: f64,
     /// Mean absolute errors: the model's first, then each baseline's that has enough of a past.
@@ -46,23 +48,30 @@ pub fn validation(
     loaders.val.as_ref().map(|val| Forecast::of_validation(lit, val, module)).transpose()
 }
 
-/// Keeps a forecast: as CSV, and drawn over what came, the first column of it; and the series that it is of.
+/// Keeps a forecast, as CSV and drawn over what came, and the series that it is of. Of several steps ahead the first is drawn.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn keep(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
     forecast.write_csv(&folder.path().join("forecast.csv"))?;
     let series = module.series();
-    let rows: Vec<f64> = (0..series.len()).map(|row| row as f64).collect();
-    let columns =
-        (0..series.names.len()).map(|column| Ok((series.names[column].clone(), series.column(column)?)));
-    let labels = PlotLabels { title: "series", x: "row", y: "value" };
-    plots::series(&folder.path().join("series"), &labels, &rows, &columns.collect::<Result<Vec<_>>>()?)?;
-    let first = |tensor: &Tensor| Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, 0)?)?);
+    let (x, x_is_date) = (series.moments.numbers(), matches!(series.moments, Time::Dates { .. }));
+    let labels = PlotLabels { title: "series", x: "time", x_is_date, y: "value" };
+    let names = || series.names.iter().cloned().zip(0..);
+    let columns = names().map(|(name, column)| Ok((name, series.column(column)?)));
+    plots::series(&folder.path().join("series"), &labels, &x, &columns.collect::<Result<Vec<_>>>()?)?;
+
+    let column = |tensor: &Tensor, at: usize| {
+        Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
+    };
+    let columns = names().map(|(name, at)| {
+        let (actual, forecast) = (column(&forecast.actual, at)?, column(&forecast.steps[0], at)?);
+        Ok(ForecastColumn { name, actual, forecast })
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
     let (from, to) = module.validation();
-    let title = format!("one-step forecast of {} over the validation part", forecast.names[0]);
-    let stem = folder.path().join("forecast");
-    plots::forecast(&stem, &title, &rows[from..to], &first(&forecast.actual)?, &first(&forecast.steps[0])?)
+    let labels = PlotLabels { title: "one-step forecast of the validation part", ..labels };
+    plots::forecast(&folder.path().join("forecast"), &labels, &x[from..to], &columns)
 }
 
 /// Sets a forecast beside those of the baselines.
@@ -73,12 +82,13 @@ pub fn compare(name: &str, forecast: &Forecast, module: &SeriesDataModule) -> Re
     let mae = forecast.metric(Metric::Mae)?;
     let mut maes = vec![(name.to_owned(), mae)];
     for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
-        // A short series has too little of a past for some of them.
-        if let Ok(forecast) = Forecast::by_baseline(baseline, &BaselineConfig::default(), module) {
+        // A short series has too little of a past for some of them, and not every series a known season.
+        if let Ok(forecast) = Forecast::by_baseline(baseline, module) {
             maes.push((baseline.name().to_owned(), forecast.metric(Metric::Mae)?));
         }
     }
-    Ok(Comparison { horizon: forecast.steps.len(), mase: mase(mae, module)?, maes })
+    let (horizon, season) = (forecast.steps.len(), module.baselines().season);
+    Ok(Comparison { horizon, season, mase: mase(mae, module)?, maes })
 }
 
 impl Comparison {
@@ -88,7 +98,8 @@ impl Comparison {
         rows.sort_by(|a, b| a.1.total_cmp(&b.1));
         let ahead =
             if self.horizon == 1 { "one step".into() } else { format!("1 to {} steps", self.horizon) };
-        let mut text = format!("MAE of forecasts of the validation part, {ahead} ahead\n");
+        let season = self.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
+        let mut text = format!("MAE of forecasts of the validation part, {ahead} ahead{season}\n");
         for (name, mae) in rows {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));
@@ -101,7 +112,7 @@ impl Comparison {
     pub fn json(&self) -> Value {
         let maes: Map<String, Value> =
             self.maes.iter().map(|(name, mae)| (name.clone(), (*mae).into())).collect();
-        json!({"mase": self.mase, "mae": maes})
+        json!({"mase": self.mase, "season": self.season, "mae": maes})
     }
 }
 
@@ -110,8 +121,7 @@ impl Comparison {
 /// # Errors
 /// When the series is too short for it, or a file cannot be written.
 pub fn run_baseline(run: &Run, baseline: Baseline, module: &SeriesDataModule) -> Result<ExitCode> {
-    let config: BaselineConfig = serde_json::from_value(run.config.model_config.clone())?;
-    let forecast = Forecast::by_baseline(baseline, &config, module)?;
+    let forecast = Forecast::by_baseline(baseline, module)?;
     let metrics = [Metric::Mae, Metric::Mse, Metric::Rmse, Metric::Mape, Metric::Smape];
     let metrics =
         metrics.iter().map(|metric| Ok((format!("val_{}", metric.name()), forecast.metric(*metric)?)));
@@ -183,7 +193,7 @@ pub fn run_forecast(args: &ForecastArgs) -> Result<()> {
     let forecast: Vec<Vec<f64>> = Vec::try_from(future(&*lit, &data, &scaler, stride, &series, steps)?)?;
 
     // The next moments where those of the series are regular, else the steps ahead.
-    let times = Time::of(&series.time).and_then(|time| time.after(steps.checked_mul(stride)?));
+    let times = steps.checked_mul(stride).and_then(|rows| series.moments.after(rows));
     let (column, labels): (_, Vec<String>) = match times {
         Some(times) => ("time", times.labels().into_iter().skip(stride - 1).step_by(stride).collect()),
         None => ("step", (1..=steps).map(|step| step.to_string()).collect()),

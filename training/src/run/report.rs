@@ -52,20 +52,27 @@ pub fn sweep(sweep: &Sweep, folder: Option<&RunFolder>) -> Result<String> {
     Ok(text)
 }
 
-/// Draws loss and metrics by epoch, those of before a resume too, from what was logged.
+/// Draws loss and metrics by epoch, those of before a resume too, from what was logged in epochs of `steps_per_epoch`.
 ///
 /// # Errors
 /// When the log cannot be read, or a plot not be written.
-pub fn draw_metrics(folder: &RunFolder) -> Result<()> {
+pub fn draw_metrics(folder: &RunFolder, steps_per_epoch: u64) -> Result<()> {
     let path = folder.path().join("metrics.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let mut records = Vec::new();
+    // The epoch at hand, and the step that it began with.
+    let mut began = (0, 0);
     for line in text.lines() {
         let record: Map<String, Value> =
             serde_json::from_str(line).with_context(|| format!("reading {}", path.display()))?;
         // The records of single steps are another measure, and many.
         if record.contains_key("train_loss") {
-            let epoch = record["epoch"].as_f64().unwrap_or(f64::NAN);
+            let number = |name: &str| record[name].as_u64().unwrap_or(0);
+            let (epoch, step) = (number("epoch"), number("step"));
+            if epoch > began.0 {
+                began = (epoch, step);
+            }
+            let epoch = epoch as f64 + (step - began.1) as f64 / steps_per_epoch as f64;
             let values =
                 record.into_iter().filter(|(name, _)| name.starts_with("train_") || name.starts_with("val_"));
             records.push((

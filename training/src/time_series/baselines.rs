@@ -39,16 +39,17 @@ impl Baseline {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineConfig {
-    /// Steps of a season.
-    #[arg(long = "season", default_value_t = 365)]
-    pub season: usize,
-    /// Values that a moving average is over.
+    /// Rows of a season, for the baselines that know one [default: --period, or by the times of a file: 12 months, 4 quarters,
+    /// 52 weeks, 7 days, 24 hours].
+    #[arg(long = "season")]
+    pub season: Option<usize>,
+    /// Values that the baseline moving_average is over.
     #[arg(long = "average", default_value_t = 20)]
     pub average: usize,
-    /// Differences that differencing averages.
+    /// Differences that the baseline differencing averages.
     #[arg(long = "difference_average", default_value_t = 50)]
     pub difference_average: usize,
-    /// Values around a season ago that differencing averages; 1: the raw past.
+    /// Values around a season ago that the baseline differencing averages; 1: the raw past.
     #[arg(long = "past_average", default_value_t = 10)]
     pub past_average: usize,
 }
@@ -64,7 +65,7 @@ impl Baseline {
     /// ahead.
     ///
     /// # Errors
-    /// When a length is 0, or there are not enough values before `from`.
+    /// When a length is 0, the season is needed and unknown, or there are not enough values before `from`.
     pub fn forecast(
         self,
         config: &BaselineConfig,
@@ -73,8 +74,17 @@ impl Baseline {
         to: usize,
         gap: usize,
     ) -> Result<Vec<f64>> {
+        let season = match (self, config.season) {
+            // What looks at no season has one of any length.
+            (Self::Naive | Self::MovingAverage, None) => 1,
+            (_, Some(season)) => season,
+            (Self::SeasonalNaive | Self::Differencing, None) => {
+                let expected = "its number of rows: the times of the series do not tell it";
+                return Err(Error::invalid("season", "unknown", expected));
+            }
+        };
         let lengths = [
-            ("season", config.season),
+            ("season", season),
             ("average", config.average),
             ("difference_average", config.difference_average),
             ("past_average", config.past_average),
@@ -86,7 +96,6 @@ impl Baseline {
         }
         // The window around a season ago reaches past_average / 2 steps further back, and never beyond the present.
         let back = config.past_average / 2;
-        let season = config.season;
         // The latest whole number of seasons ago that is known.
         let ago = season.saturating_mul(gap / season + 1);
         let ahead = (config.past_average - back).min(ago - gap);
@@ -152,7 +161,7 @@ mod tests {
     #[test]
     fn the_baselines_reach_the_figures_of_the_course() {
         let series = synthetic(&SyntheticConfig::default()).unwrap().column(0).unwrap();
-        let c = BaselineConfig::default;
+        let c = || BaselineConfig { season: Some(365), ..BaselineConfig::default() };
         let cases = [
             (Baseline::Naive, c(), 5.938),
             (Baseline::MovingAverage, c(), 6.031),
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn no_forecast_looks_at_what_it_forecasts() {
-        let config = BaselineConfig { season: 6, average: 3, difference_average: 4, past_average: 5 };
+        let config = BaselineConfig { season: Some(6), average: 3, difference_average: 4, past_average: 5 };
         let series: Vec<f64> = (0..40).map(|t| f64::from(t * t % 17)).collect();
         for gap in 0..9 {
             let mut unknown = series.clone();
@@ -193,12 +202,17 @@ mod tests {
     #[test]
     fn too_short_a_past_is_refused() {
         let series = vec![1.0; 100];
-        let error = Baseline::SeasonalNaive
-            .forecast(&BaselineConfig::default(), &series, 50, 100, 0)
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("365") && error.contains("50"), "{error}");
-        let config = BaselineConfig { season: usize::MAX, ..BaselineConfig::default() };
-        assert!(Baseline::Differencing.forecast(&config, &series, 50, 100, 0).is_err());
+        let refusal = |season| {
+            let config = BaselineConfig { season, ..BaselineConfig::default() };
+            let both = [Baseline::SeasonalNaive, Baseline::Differencing];
+            both.map(|baseline| baseline.forecast(&config, &series, 50, 100, 0).unwrap_err().to_string())
+        };
+        for (season, part) in
+            [(Some(365), "50 values"), (Some(usize::MAX), "50 values"), (None, "season is unknown")]
+        {
+            for error in refusal(season) {
+                assert!(error.contains(part), "{season:?}: {error}");
+            }
+        }
     }
 }

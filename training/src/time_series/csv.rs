@@ -88,7 +88,9 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
     ensure!(!labels.is_empty(), "there is no row of values");
     let names = columns.iter().map(|&column| names[column].clone()).collect();
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
-    Ok(Series { time: labels, names, values })
+    let moments = time.unwrap_or_else(|| Time::counted(labels.len()));
+    let season = moments.season();
+    Ok(Series { time: labels, moments, names, values, season })
 }
 
 /// The cells of one row.

@@ -9,7 +9,7 @@ use text_recognizer::data::{DataConfig, DataModule, DataSplits, Dataset, Shuffle
 use text_recognizer::{Error, Result};
 
 use super::windows::{Layout, WindowDataset};
-use super::{Scaler, Scaling, Series};
+use super::{BaselineConfig, Scaler, Scaling, Series};
 
 /// A moment of a series: a number of rows, or a share of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -112,6 +112,7 @@ pub struct WindowConfig {
 pub struct SeriesDataModule {
     series: Series,
     config: WindowConfig,
+    baselines: BaselineConfig,
     scaler: Scaler,
     /// Where validation begins and ends.
     validation: (usize, usize),
@@ -119,11 +120,16 @@ pub struct SeriesDataModule {
 }
 
 impl SeriesDataModule {
-    /// Cuts `series` into parts. With `sequence`, the target of a training window is the next value at each of its steps.
+    /// Cuts `series` into parts; `baselines` are told its season where they name none. With `sequence`, the target of a training window is the next value at each of its steps.
     ///
     /// # Errors
     /// When a part is shorter than a window needs: the message has the numbers.
-    pub fn new(series: Series, config: WindowConfig, sequence: bool) -> Result<Self> {
+    pub fn new(
+        series: Series,
+        config: WindowConfig,
+        baselines: BaselineConfig,
+        sequence: bool,
+    ) -> Result<Self> {
         let rows = series.len();
         let split = config.split_time.of(rows);
         let end = config.test_time.map_or(rows, |moment| moment.of(rows));
@@ -143,7 +149,8 @@ impl SeriesDataModule {
         }
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
-        Ok(Self { series, config, scaler, validation: (split, end), sequence })
+        let baselines = BaselineConfig { season: baselines.season.or(series.season), ..baselines };
+        Ok(Self { series, config, baselines, scaler, validation: (split, end), sequence })
     }
 
     /// The series as it was read.
@@ -164,6 +171,11 @@ impl SeriesDataModule {
     /// The windows' sizes.
     pub fn windows(&self) -> &WindowConfig {
         &self.config
+    }
+
+    /// What baselines look back on.
+    pub fn baselines(&self) -> &BaselineConfig {
+        &self.baselines
     }
 
     fn layout(&self, shift: usize) -> Layout {
@@ -241,7 +253,8 @@ mod tests {
     }
 
     fn module(config: WindowConfig) -> Result<SeriesDataModule> {
-        SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, false)
+        let baselines = BaselineConfig::default();
+        SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, baselines, false)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use text_recognizer::data::{DataConfig, DataLoader};
 use text_recognizer::lit_models::{LitModel, Metric};
 
-use super::{Baseline, BaselineConfig, Scaler, Series, SeriesDataModule};
+use super::{Baseline, Scaler, Series, SeriesDataModule};
 use crate::trainer::checkpoint::write_atomic;
 
 /// Forecasts of a part of a series, with what came.
@@ -47,11 +47,7 @@ impl Forecast {
     ///
     /// # Errors
     /// When the part before it is too short for the rule.
-    pub fn by_baseline(
-        baseline: Baseline,
-        config: &BaselineConfig,
-        module: &SeriesDataModule,
-    ) -> Result<Self> {
+    pub fn by_baseline(baseline: Baseline, module: &SeriesDataModule) -> Result<Self> {
         let (from, to) = module.validation();
         let series = module.series();
         let columns =
@@ -60,7 +56,7 @@ impl Forecast {
             // As a network's: every forecast is made within the validation part, so its first rows have none of later steps.
             let gap = (step * module.windows().stride).min(to - from);
             let made = columns.iter().map(|column| {
-                Ok(Tensor::from_slice(&baseline.forecast(config, column, from + gap, to, gap)?))
+                Ok(Tensor::from_slice(&baseline.forecast(module.baselines(), column, from + gap, to, gap)?))
             });
             let made = Tensor::f_stack(&made.collect::<Result<Vec<_>>>()?, 1)?;
             placed(&made, gap as i64, (to - from) as i64)

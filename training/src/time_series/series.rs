@@ -4,6 +4,8 @@ use clap::Args;
 use rand_mt::Mt;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+
+use super::Time;
 use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
@@ -12,10 +14,14 @@ use text_recognizer::{Error, Result};
 pub struct Series {
     /// What each row's time is called, in order.
     pub time: Vec<String>,
+    /// The same as numbers or dates; rows without times are counted from 0.
+    pub moments: Time,
     /// What each column is called.
     pub names: Vec<String>,
     /// `[time, columns]`, single precision.
     pub values: Tensor,
+    /// Rows of a season, where that is known.
+    pub season: Option<usize>,
 }
 
 impl Series {
@@ -113,8 +119,10 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
     }
     Ok(Series {
         time: (0..config.length).map(|t| t.to_string()).collect(),
+        moments: Time::counted(config.length),
         names: vec!["value".into()],
         values: Tensor::from_slice(&values).view([-1, 1]),
+        season: Some(config.period),
     })
 }
 

@@ -60,10 +60,9 @@ impl Time {
         Some(Self::Dates { dates: Vec::new(), format })
     }
 
-    /// The moments of `labels`; `None` where they are not all of one kind, each later than the one before.
-    pub fn of(labels: &[String]) -> Option<Self> {
-        let mut time = Self::like(labels.first()?)?;
-        labels.iter().all(|label| time.push(label).is_ok()).then_some(time)
+    /// The numbers of that many rows.
+    pub fn counted(rows: usize) -> Self {
+        Self::Numbers((0..rows).map(|row| row as f64).collect())
     }
 
     /// Appends the moment that `cell` is.
@@ -95,6 +94,33 @@ impl Time {
             Self::Numbers(numbers) => numbers.iter().map(f64::to_string).collect(),
             Self::Dates { dates, format } => {
                 dates.iter().map(|date| date.format(format).to_string()).collect()
+            }
+        }
+    }
+
+    /// How many moments make a season, by the custom of forecasters (statsmodels' `freq_to_period`): a year of months, quarters
+    /// or weeks, a week of days, a day of whatever divides it. `None` of numbers, which have no unit, and where the moments are
+    /// irregular or of another length.
+    pub fn season(&self) -> Option<usize> {
+        let day = TimeDelta::days(1).num_seconds();
+        match self.step()? {
+            Step::Months { months, .. } if months < 12 && 12 % months == 0 => Some(12 / months as usize),
+            Step::Duration(length) if length.subsec_nanos() == 0 => match length.num_seconds() {
+                seconds if seconds == 7 * day => Some(52),
+                seconds if seconds == day => Some(7),
+                seconds if seconds < day && day % seconds == 0 => usize::try_from(day / seconds).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The moments as numbers: dates as seconds since 1970 began.
+    pub fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Numbers(numbers) => numbers.clone(),
+            Self::Dates { dates, .. } => {
+                dates.iter().map(|date| date.and_utc().timestamp_millis() as f64 / 1e3).collect()
             }
         }
     }
@@ -200,7 +226,9 @@ mod tests {
     use super::*;
 
     fn time(cells: &[&str]) -> Time {
-        Time::of(&cells.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+        let mut time = Time::like(cells[0]).unwrap();
+        cells.iter().for_each(|cell| time.push(cell).unwrap());
+        time
     }
 
     #[test]
@@ -231,6 +259,27 @@ mod tests {
             assert_eq!(time.labels(), cells);
             let after = time.after(2).unwrap_or_else(|| panic!("{cells:?} is regular"));
             assert_eq!(after.labels(), next, "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn seasons_follow_custom() {
+        let cases: &[(&[&str], Option<usize>)] = &[
+            (&["2024-01", "2024-02", "2024-03"], Some(12)),
+            (&["2024-01-31", "2024-02-29", "2024-03-31"], Some(12)),
+            (&["2023-01", "2023-04", "2023-07"], Some(4)),
+            (&["2024-01", "2025-01", "2026-01"], None),
+            (&["2024-01-05", "2024-01-12", "2024-01-19"], Some(52)),
+            (&["2024-01-05", "2024-01-06", "2024-01-07"], Some(7)),
+            (&["2024-01-05", "2024-01-07", "2024-01-09"], None),
+            (&["2024-01-05 23:00", "2024-01-06 00:00", "2024-01-06 01:00"], Some(24)),
+            (&["2024-01-05 23:45", "2024-01-06 00:00"], Some(96)),
+            (&["2024-01-05 00:00", "2024-01-05 07:00"], None),
+            (&["2024-01-05", "2024-01-08", "2024-01-09"], None),
+            (&["0", "1", "2"], None),
+        ];
+        for (cells, season) in cases {
+            assert_eq!(time(cells).season(), *season, "{cells:?}");
         }
     }
 

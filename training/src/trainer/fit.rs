@@ -109,9 +109,10 @@ impl<'a> Fit<'a> {
         description: Value,
     ) -> Result<Self> {
         config.validate()?;
-        let steps_per_epoch = (loaders.train.len() as u64).div_ceil(config.accumulate_grad_batches);
-        let budget =
-            config.max_epochs.saturating_mul(steps_per_epoch).min(config.max_steps.unwrap_or(u64::MAX));
+        let budget = config
+            .max_epochs
+            .saturating_mul(config.steps_per_epoch(loaders))
+            .min(config.max_steps.unwrap_or(u64::MAX));
         let (parameters, lit_config) = (lit.parameters(), lit.config());
         let averaging = if config.ema_decay > 0.0 {
             Some(Averaging::exponential(config.ema_decay, parameters))

@@ -118,6 +118,11 @@ impl TrainerConfig {
         })
     }
 
+    /// Optimiser steps in an epoch.
+    pub fn steps_per_epoch(&self, loaders: &Loaders) -> u64 {
+        (loaders.train.len() as u64).div_ceil(self.accumulate_grad_batches)
+    }
+
     /// Sets the number of threads, for good: small models lose more to the hand-over than they win.
     pub fn set_threads(&self, lit: &dyn LitModel) {
         // Multiplications of one forward pass from which on two threads were seen to be faster than one.
