@@ -1,6 +1,6 @@
 //! Trains an MLP on MNIST with the library alone: `cargo run -p text_recognizer --example train_mlp`.
 
-use text_recognizer::data::{DataLoader, DataModule, Mnist, MnistConfig, MnistDataset, Shuffle};
+use text_recognizer::data::{DataInfo, DataLoader, DataModule, Mnist, MnistConfig, MnistDataset, Shuffle};
 use text_recognizer::lit_models::{Accuracy, BaseLitModel, LitConfig, LitModel, Running};
 use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
 use text_recognizer::optim::Optimizer;
@@ -11,6 +11,7 @@ fn main() -> text_recognizer::Result<()> {
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
     mnist.prepare_data()?;
     let splits = mnist.setup()?;
+    print!("{}", DataInfo::new(mnist.config(), &splits)?);
     let train = DataLoader::new(splits.train, 128, Shuffle::Full { seed: SEED })?;
     let val = DataLoader::new(splits.val, 1000, Shuffle::No)?;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use clap::{Args, FromArgMatches};
 use tch::{Kind, Tensor};
 use text_recognizer::data::{
-    BaseDataset, DataModule, DataSplits, Dataset, Mnist, MnistConfig, MnistDataset, load_info,
+    BaseDataset, DataModule, DataSplits, Dataset, Mnist, MnistConfig, MnistDataset, load_and_print_info,
 };
 
 fn repository() -> PathBuf {
@@ -92,7 +92,7 @@ fn the_description_is_that_of_the_data() {
     let module = mnist(&repository());
     let config = module.config();
     assert_eq!((config.input_dims, config.output_dims), (vec![1, 28, 28], vec![10]));
-    let text = load_info(&module).unwrap().to_string();
+    let text = load_and_print_info(&module, &mut std::io::sink()).unwrap().to_string();
     let start = "Dims: [1, 28, 28] -> [10]\nClasses: 0 1 2 3 4 5 6 7 8 9\nTrain/val/test rows: 55000, 5000, 10000\n\
                  Batch x: [128, 1, 28, 28] Float, min -0.42, mean ";
     assert!(text.starts_with(start) && text.ends_with("max 9.00\n"), "{text}");

@@ -58,7 +58,7 @@ pub fn run() -> Result<()> {
     say::result(format_args!("devices         {devices:?}"))?;
     for entry in registry::data_modules().iter().filter(|entry| entry.task == Task::Classification) {
         say::result(format_args!(
-            "data {:<10} {}",
+            "data            {} in {}",
             entry.name,
             data_folder(entry).unwrap_or_else(|error| format!("{error:#}"))
         ))?;
@@ -80,8 +80,13 @@ pub fn run() -> Result<()> {
 fn data_folder(entry: &DataEntry) -> Result<String> {
     let matches = (entry.flags.augment)(Command::new("")).try_get_matches_from([""])?;
     let data = entry.build(&(entry.flags.read)(&matches)?, &Value::Null)?;
-    let folder = data.module().folder()?;
-    Ok(folder.map_or_else(|| "made, not read".into(), |folder| folder.display().to_string()))
+    let Some(folder) = data.module().folder()? else { return Ok("made, not read".into()) };
+    let there = data.module().is_prepared()?;
+    Ok(format!(
+        "{}{}",
+        folder.display(),
+        if there { "" } else { " (not there yet: fetched when it is first used)" }
+    ))
 }
 
 /// The loss of a batch before and after one step on it.

@@ -29,6 +29,9 @@ pub use forecasts::{ForecastArgs, run_forecast};
 /// # Errors
 /// Whatever goes wrong on the way, with where it did.
 pub fn run(run: &Run) -> Result<ExitCode> {
+    if run.args.print_config {
+        return say::result(serde_json::to_string_pretty(&run.config)?).map(|()| ExitCode::SUCCESS);
+    }
     let mut config = run.config.clone();
     let (model, data) = (registry::model(&config.model)?, registry::data_module(&config.data)?);
     let device = config.trainer.resolve_device()?;
@@ -77,8 +80,8 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     let description = json!({"run": config, "data": module.config(), "scaler": data.scaler()});
     let mut fit = Fit::new(&config.trainer, lit, &loaders, folder.as_ref(), description)?.signals(&signals);
     if log::log_enabled!(log::Level::Info) {
-        fit = fit.callback(ProgressReport::new(config.trainer.max_epochs));
-        report::summary(lit, &loaders, device);
+        fit = fit.callback(ProgressReport::new(config.trainer.epochs()));
+        report::summary(lit, &loaders, device)?;
     }
     if let Some(folder) = &folder {
         let board = TensorBoard::create(folder.path(), &hparams(config)?, &fit.metric_names())?;

@@ -7,6 +7,8 @@ use std::process::Stdio;
 
 use lab::{Lab, Trained, binary, files, text};
 use serde_json::Value;
+use tch::{Tensor, kind};
+use training::trainer::checkpoint;
 
 #[test]
 fn a_run_leaves_a_folder_and_prints_its_results_last() {
@@ -21,7 +23,7 @@ fn a_run_leaves_a_folder_and_prints_its_results_last() {
     assert!(lines[1].starts_with("loss") && lines[2].starts_with("acc"), "{stdout}");
     assert!(lines[3].starts_with("2 epochs, 40 steps"), "{stdout}");
     assert_eq!(lines[4], folder.to_str().unwrap());
-    for part in ["fc1.weight", "25818 parameters", "epoch 1/2", "epoch 2/2", "val_loss"] {
+    for part in ["[batch, 32]", "25120", "25818 parameters", "epoch 1/2", "epoch 2/2", "val_loss"] {
         assert!(stderr.contains(part), "no {part} in {stderr}");
     }
 
@@ -95,6 +97,51 @@ fn a_tiny_batch_is_learnt_by_heart() {
     assert_eq!(run.column("train_acc").last(), Some(&1.0));
     assert_eq!(run.metric("val_acc"), 1.0, "validated on the same batch");
     assert_eq!(run.json["steps"], 80);
+}
+
+#[test]
+fn what_a_run_would_be_is_printed_and_nothing_is_done() {
+    let lab = Lab::new();
+    let output = lab.small(&["--print_config", "--seed", "7"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let path = lab.path("config.json");
+    fs::write(&path, &output.stdout).unwrap();
+    assert!(!lab.logs().exists());
+    let run = Trained::of(&mut binary(&["--config", path.to_str().unwrap(), "--json"]));
+    let (printed, kept) =
+        (fs::read_to_string(path).unwrap(), fs::read_to_string(run.folder.join("config.json")));
+    assert_eq!(printed, kept.unwrap());
+    assert!(printed.contains("\"seed\": 7"));
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong() {
+    let output = binary(&["doctor"]).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    for part in ["libtorch        2.13.0", "MKL", "threads", "Cpu", "mnist in ", "data/raw/mnist", ": ok"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    let version = text(&binary(&["--version"]).output().unwrap().stdout);
+    assert!(version.starts_with("run_experiment ") && version.contains("libtorch 2.13.0"), "{version}");
+}
+
+#[test]
+fn the_mode_says_which_way_is_better() {
+    let lab = Lab::new();
+    let best = |more: &[&str]| {
+        let run = lab.train(&[&["--max_epochs", "4", "--limit_train_batches", "10"], more].concat());
+        let epoch = run.json["best"]["epoch"].as_u64().unwrap() as usize - 1;
+        (run.column("val_acc"), run.column("val_loss"), epoch)
+    };
+    let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (acc, _, epoch) = best(&["--checkpoint_monitor", "val_acc", "--checkpoint_mode", "max"]);
+    assert_eq!(acc[epoch], most(&acc));
+    let (_, loss, epoch) = best(&["--checkpoint_mode", "max"]);
+    assert_eq!(loss[epoch], most(&loss));
+    let stopped = ["--early_stop_mode", "max", "--patience", "1"];
+    let (_, loss, _) = best(&stopped);
+    assert_eq!(loss.len(), 2, "a falling loss is no improvement: {loss:?}");
 }
 
 #[test]
@@ -284,6 +331,34 @@ fn a_loss_that_explodes_is_found_where_it_is_born() {
         assert_eq!(steps + skipped, 40, "{policy}: every batch is a step or is left out");
         assert_eq!(run.json["epochs"], 2, "{policy}");
     }
+}
+
+/// A ReLU hides an infinity from everything that follows it.
+#[test]
+fn an_anomaly_is_found_in_the_layer_that_has_it() {
+    let lab = Lab::new();
+    let path = lab.path("weights.safetensors");
+    let shapes = [("hidden.0", 10, 20), ("hidden.1", 10, 10), ("dense", 1, 10)];
+    let weights = shapes.into_iter().flat_map(|(layer, outputs, inputs)| {
+        let weight = Tensor::full([outputs, inputs], 0.1, kind::FLOAT_CPU);
+        let bias = Tensor::full([outputs], 1.0, kind::FLOAT_CPU);
+        [(format!("{layer}.weight"), weight), (format!("{layer}.bias"), bias)]
+    });
+    let weights: Vec<_> = weights.collect();
+    // So high a series has no value below 1.
+    let _ = weights[0].1.shallow_clone().fill_(-3e38);
+    checkpoint::write(&path, &weights, &Value::Null).unwrap();
+    let train = |more: &[&str]| {
+        let args =
+            ["--model=dnn", "--baseline=100", "--max_epochs=1", "--json", "--quiet", "--load_checkpoint"];
+        let mut command = binary(&args);
+        command.arg(&path).arg("--log_dir").arg(lab.logs()).args(more);
+        command
+    };
+    Trained::of(&mut train(&[]));
+    let output = train(&["--detect_anomaly"]).output().unwrap();
+    let parts = ["NaN or infinite in step 1 ", "the first layer whose output is non-finite is hidden.0"];
+    lab::assert_refused("detect_anomaly", &output, 1, &parts);
 }
 
 /// What was best before it went wrong is kept.

@@ -54,6 +54,14 @@ pub trait DataModule {
         Ok(None)
     }
 
+    /// Whether [`DataModule::prepare_data`] has nothing to do. Looks at names, not into the files.
+    ///
+    /// # Errors
+    /// As [`DataModule::folder`].
+    fn is_prepared(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// The order in which the training part is served.
     fn shuffle(&self, seed: u64) -> Shuffle {
         Shuffle::Full { seed }

@@ -1,16 +1,17 @@
 //! A data module described for a person.
 
 use std::fmt;
+use std::io::Write;
 
 use tch::{Kind, Tensor};
 
 use crate::data::{DataConfig, DataModule, DataSplits};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows that the description looks at.
 const ROWS: usize = 128;
 
-/// What a data module holds, for printing: `print!("{}", load_info(&module)?)`.
+/// What a data module holds; it displays as a few lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataInfo {
     /// Dimensions and classes.
@@ -44,13 +45,15 @@ pub struct TensorInfo {
     pub max: f64,
 }
 
-/// Fetches what is missing, reads the data, and describes it.
+/// Fetches what is missing, reads the data, and describes it on `out`: `load_and_print_info(&module, &mut io::stdout())`.
 ///
 /// # Errors
-/// Those of [`DataModule::prepare_data`] and [`DataModule::setup`].
-pub fn load_info(module: &dyn DataModule) -> Result<DataInfo> {
+/// Those of [`DataModule::prepare_data`] and [`DataModule::setup`], and when `out` cannot be written to.
+pub fn load_and_print_info(module: &dyn DataModule, out: &mut dyn Write) -> Result<DataInfo> {
     module.prepare_data()?;
-    DataInfo::new(module.config(), &module.setup()?)
+    let info = DataInfo::new(module.config(), &module.setup()?)?;
+    write!(out, "{info}").map_err(Error::io("printing", "the description of the data"))?;
+    Ok(info)
 }
 
 impl DataInfo {
@@ -151,7 +154,13 @@ mod tests {
                         Train/val/test rows: 2, 1, none\n\
                         Batch x: [2, 2] Float, min 0.00, mean 1.50, std 1.12, max 3.00\n\
                         Batch y: [2] Int64, min 0.00, mean 0.50, std 0.50, max 1.00\n";
-        assert_eq!(load_info(&Two).unwrap().to_string(), expected);
+        let mut out = Vec::new();
+        let info = load_and_print_info(&Two, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!((info.train, info.val, info.test), (2, 1, None));
+        let full: &mut [u8] = &mut [0; 9];
+        let refused = load_and_print_info(&Two, &mut { full }).unwrap_err().to_string();
+        assert!(refused.starts_with("printing the description of the data"), "{refused}");
     }
 
     #[test]

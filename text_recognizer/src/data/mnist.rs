@@ -161,12 +161,16 @@ impl DataModule for Mnist {
         self.surroundings.folder(&self.raw).map(Some)
     }
 
+    fn is_prepared(&self) -> Result<bool> {
+        Ok(self.raw.is_complete_in(&self.surroundings.folder(&self.raw)?))
+    }
+
     /// Files that are there are not looked into: [`DataModule::setup`] checks all that it reads.
     fn prepare_data(&self) -> Result<()> {
-        let folder = self.surroundings.folder(&self.raw)?;
-        if self.raw.is_complete_in(&folder) {
+        if self.is_prepared()? {
             return Ok(());
         }
+        let folder = self.surroundings.folder(&self.raw)?;
         download_raw_dataset(&self.raw, &folder, &mut |progress| {
             if let Some(on_progress) = &self.progress {
                 on_progress(progress);

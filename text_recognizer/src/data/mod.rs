@@ -14,7 +14,7 @@ pub use base_data_module::{DataConfig, DataModule, DataSplits};
 pub use dataset::{BaseDataset, Batch, Dataset, Transform};
 pub use folders::DATA_VARIABLE;
 pub use idx::parse_idx;
-pub use info::{DataInfo, TensorInfo, load_info};
+pub use info::{DataInfo, TensorInfo, load_and_print_info};
 pub use loader::{Batches, DataLoader, Shuffle};
 pub use mnist::{Mnist, MnistConfig, MnistDataset};
 pub use raw::{RawDataset, RawFile, download_raw_dataset};

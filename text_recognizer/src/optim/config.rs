@@ -72,7 +72,7 @@ pub struct OptimizerConfig {
     #[arg(long = "alpha", default_value_t = 0.99)]
     pub alpha: f64,
     /// Added to the denominator of adam and rmsprop.
-    #[arg(long = "eps", default_value_t = 1e-8)]
+    #[arg(long = "eps", default_value = "1e-8")]
     pub eps: f64,
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use tch::Device;
+use text_recognizer::data::{Batch, DataLoader};
 use text_recognizer::lit_models::LitModel;
+use text_recognizer::models::ForwardContext;
 
 use crate::cli::RunConfig;
 use crate::plots::{self, Measured};
@@ -15,18 +17,24 @@ use crate::trainer::callbacks::number;
 use crate::trainer::{FitSummary, Loaders, Record, RunFolder, Sweep};
 
 /// Model and data, in a few lines on standard error before training.
-pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
+///
+/// # Errors
+/// When the first row cannot be gathered.
+pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) -> Result<()> {
+    let layers = layers(lit, loaders)?;
     let parameters = lit.parameters();
-    let width = parameters.names().iter().map(String::len).max().unwrap_or(0);
-    for (name, tensor) in parameters.iter() {
-        log::info!("  {name:<width$}  {:>12}  {:?}", tensor.numel(), tensor.size());
+    let width = layers.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max("layer".len());
+    log::info!("  {:<width$}  {:<20}{:>12}", "layer", "output", "parameters");
+    for (name, output) in &layers {
+        let own = |parameter: &str| parameter.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let count: usize = parameters.iter().filter(|(name, _)| own(name)).map(|(_, p)| p.numel()).sum();
+        log::info!("  {name:<width$}  {output:<20}{count:>12}");
     }
-    let rows = |loader: &Option<text_recognizer::data::DataLoader>| {
-        loader.as_ref().map_or(0, |loader| loader.rows())
-    };
-    let device = match device {
-        Device::Cpu => format!("cpu, {} threads", tch::get_num_threads()),
-        other => format!("{other:?}"),
+    let rows = |loader: &Option<DataLoader>| loader.as_ref().map_or(0, DataLoader::rows);
+    let device = match (device, tch::get_num_threads()) {
+        (Device::Cpu, 1) => "cpu, 1 thread".to_owned(),
+        (Device::Cpu, threads) => format!("cpu, {threads} threads"),
+        (other, _) => format!("{other:?}"),
     };
     log::info!(
         "{} parameters; {} rows to train on, {} to validate, {} to test; {device}",
@@ -35,6 +43,21 @@ pub fn summary(lit: &dyn LitModel, loaders: &Loaders, device: Device) {
         rows(&loaders.val),
         rows(&loaders.test)
     );
+    Ok(())
+}
+
+/// The layers that one row passes through, each with the shape of its output.
+fn layers(lit: &dyn LitModel, loaders: &Loaders) -> Result<Vec<(String, String)>> {
+    let mut layers = Vec::new();
+    let (x, y) = loaders.train.dataset().slice(0, 1)?;
+    let mut context = ForwardContext::eval().observed(Box::new(|name, output| {
+        let sizes = output.size().into_iter().skip(1).map(|size| format!(", {size}"));
+        layers.push((name.to_owned(), format!("[batch{}]", sizes.collect::<String>())));
+    }));
+    // What is wrong with the model or its loss is said of a whole batch, by the training that follows.
+    let _ = tch::no_grad(|| lit.step(&Batch { x, y, rows: vec![0] }, &mut context));
+    drop(context);
+    Ok(layers)
 }
 
 /// What a learning-rate sweep came to, in words; its points go to the run's folder.

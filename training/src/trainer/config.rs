@@ -187,7 +187,7 @@ pub struct TrainerConfig {
     /// What to do about a loss or gradient that is NaN or infinite.
     #[arg(long = "on_nonfinite", value_enum, default_value_t = OnNonfinite::Stop)]
     pub on_nonfinite: OnNonfinite,
-    /// Check every layer's output in every step, and name the first that is NaN or infinite (slow).
+    /// Take a layer's output that is NaN or infinite for such a loss, also where loss and gradients hide it (slow).
     #[arg(long = "detect_anomaly", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub detect_anomaly: bool,
     /// Show where the time went.

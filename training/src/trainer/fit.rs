@@ -10,7 +10,7 @@ use serde_json::Value;
 use tch::Tensor;
 use text_recognizer::data::Batch;
 use text_recognizer::lit_models::{LitModel, Metric, StepOutput};
-use text_recognizer::models::ForwardContext;
+use text_recognizer::models::{ForwardContext, is_finite};
 use text_recognizer::optim::{self, Optimizer, Schedule};
 
 use super::averaging::Averaging;
@@ -285,14 +285,18 @@ impl<'a> Fit<'a> {
     /// Forward, backward and, where enough gradients came together, a step.
     fn train_batch(&mut self, batch: &Batch) -> Result<()> {
         let parameters = self.lit.parameters().tensors();
+        let mut anomaly = false;
         let mut context = self.context();
+        if self.config.detect_anomaly {
+            context = context.observed(Box::new(|_, output| anomaly |= !is_finite(output)));
+        }
         let output = self.lit.step(batch, &mut context)?;
         self.profiler.lap(Phase::Forward);
         let grads = context.gradients(&output.loss, parameters)?;
         self.profiler.lap(Phase::Backward);
 
         self.state.batch += 1;
-        let finite = self.is_finite(&output, &grads)?;
+        let finite = !anomaly && self.is_finite(&output, &grads)?;
         if !finite {
             self.on_nonfinite(batch)?;
         }
@@ -395,8 +399,7 @@ impl<'a> Fit<'a> {
 
     fn budget(&self) -> Option<StopReason> {
         let config = self.config;
-        let max_epochs = if config.fast_dev_run { 1 } else { config.max_epochs };
-        if self.state.epoch >= max_epochs {
+        if self.state.epoch >= config.epochs() {
             Some(StopReason::MaxEpochs)
         } else if config.max_steps.is_some_and(|max| self.state.step >= max) {
             Some(StopReason::MaxSteps)

@@ -42,7 +42,7 @@ pub struct LrFindConfig {
     #[arg(long = "lr_find", alias = "auto_lr_find", value_enum, num_args = 0..=1, default_missing_value = "fit")]
     pub lr_find: Option<LrFind>,
     /// Smallest rate of the sweep.
-    #[arg(long = "lr_find_min", default_value_t = 1e-8)]
+    #[arg(long = "lr_find_min", default_value = "1e-8")]
     pub lr_find_min: f64,
     /// Largest rate of the sweep, which is not reached.
     #[arg(long = "lr_find_max", default_value_t = 1.0)]

@@ -118,6 +118,11 @@ impl TrainerConfig {
         })
     }
 
+    /// Epochs at most.
+    pub fn epochs(&self) -> u64 {
+        if self.fast_dev_run { 1 } else { self.max_epochs }
+    }
+
     /// Optimiser steps in an epoch.
     pub fn steps_per_epoch(&self, loaders: &Loaders) -> u64 {
         (loaders.train.len() as u64).div_ceil(self.accumulate_grad_batches)

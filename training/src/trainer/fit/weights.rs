@@ -42,7 +42,7 @@ impl Fit<'_> {
         let last = self.state.batch == self.loaders.train.len();
         let saves =
             self.config.checkpoint_every_n_steps.is_some_and(|n| (self.state.step + 1).is_multiple_of(n));
-        let each = self.config.on_nonfinite != OnNonfinite::Stop || self.config.detect_anomaly;
+        let each = self.config.on_nonfinite != OnNonfinite::Stop;
         if !(on_cpu || each || logs || last || saves) {
             return Ok(true);
         }
@@ -54,7 +54,7 @@ impl Fit<'_> {
             OnNonfinite::Stop => {
                 let cause = nonfinite::diagnose(self.lit, batch, self.context())?;
                 bail!(
-                    "the loss or a gradient became NaN or infinite in step {} (epoch {}, batch {}, rows {}): {cause}. Try a \
+                    "a number became NaN or infinite in step {} (epoch {}, batch {}, rows {}): {cause}. Try a \
                      smaller --lr or --gradient_clip_val; --on_nonfinite skip leaves such steps out",
                     self.state.step + 1,
                     self.state.epoch + 1,
