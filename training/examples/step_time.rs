@@ -10,8 +10,7 @@ use text_recognizer::data::DataConfig;
 use text_recognizer::models::{ForwardContext, Model, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 use training::time_series::models::{
-    ConvLstm, ConvLstmConfig, Dnn, DnnConfig, Gru, GruConfig, Linear, LinearConfig, Lstm, LstmConfig, Rnn,
-    RnnConfig,
+    ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
 };
 
 /// The fastest of 20 repetitions of 20 steps: what the machine can do when nothing else runs.
@@ -40,12 +39,12 @@ fn main() -> Result<()> {
     tch::set_num_threads(1);
     let data = DataConfig { input_dims: vec![20, 1], output_dims: vec![1, 1], mapping: Vec::new() };
     let placement = Placement::cpu(0);
-    let both = LstmConfig { bidirectional: true, ..LstmConfig::default() };
+    let both = GatedConfig { bidirectional: true, ..GatedConfig::default() };
     measure("linear", &Linear::new(&LinearConfig::default(), &data, placement)?, 32)?;
     measure("dnn", &Dnn::new(&DnnConfig::default(), &data, placement)?, 32)?;
     measure("rnn", &Rnn::new(&RnnConfig::default(), &data, placement)?, 128)?;
-    measure("lstm", &Lstm::new(&LstmConfig::default(), &data, placement)?, 32)?;
+    measure("lstm", &Lstm::new(&GatedConfig::default(), &data, placement)?, 32)?;
     measure("lstm --bidirectional", &Lstm::new(&both, &data, placement)?, 32)?;
-    measure("gru", &Gru::new(&GruConfig::default(), &data, placement)?, 32)?;
+    measure("gru", &Gru::new(&GatedConfig::default(), &data, placement)?, 32)?;
     measure("conv_lstm", &ConvLstm::new(&ConvLstmConfig::default(), &data, placement)?, 32)
 }

@@ -9,8 +9,7 @@ use text_recognizer::data::DataConfig;
 use text_recognizer::models::{ForwardContext, Model, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName, SgdForm};
 use training::time_series::models::{
-    ConvLstm, ConvLstmConfig, Dnn, DnnConfig, Gru, GruConfig, Linear, LinearConfig, Lstm, LstmConfig, Rnn,
-    RnnConfig,
+    ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
 };
 
 type Tensors = HashMap<String, Tensor>;
@@ -112,25 +111,25 @@ fn rnn_is_keras() {
 
 #[test]
 fn lstm_is_keras() {
-    let config = LstmConfig { units: 6, ..Default::default() };
+    let config = GatedConfig { units: 6, ..Default::default() };
     check("lstm", |data, placement| Lstm::new(&config, data, placement), mse);
 }
 
 #[test]
 fn bidirectional_lstm_is_keras() {
-    let config = LstmConfig { units: 6, layers: 2, bidirectional: true, ..Default::default() };
+    let config = GatedConfig { units: 6, layers: 2, bidirectional: true, ..Default::default() };
     check("lstm_bidirectional", |data, placement| Lstm::new(&config, data, placement), mse);
 }
 
 #[test]
 fn gru_is_keras() {
-    let config = GruConfig { units: 6, ..Default::default() };
+    let config = GatedConfig { units: 6, ..Default::default() };
     check("gru", |data, placement| Gru::new(&config, data, placement), mse);
 }
 
 #[test]
 fn bidirectional_gru_is_keras() {
-    let config = GruConfig { units: 6, bidirectional: true, ..Default::default() };
+    let config = GatedConfig { units: 6, bidirectional: true, ..Default::default() };
     check("gru_bidirectional", |data, placement| Gru::new(&config, data, placement), mse);
 }
 

@@ -49,7 +49,6 @@ impl Default for ConvLstmConfig {
 /// -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct ConvLstm {
-    parameters: Parameters,
     window: Window,
     conv: CausalConv,
     dropout: f64,
@@ -77,14 +76,14 @@ impl ConvLstm {
             output_scale: config.output_scale,
             sequence: config.sequence_loss,
         };
-        let stack = Stack::new(&mut parameters, "lstm", layers, window, config.filters)?;
-        Ok(Self { parameters, window, conv, dropout: config.dropout, stack })
+        let stack = Stack::new(parameters, "lstm", layers, window, config.filters)?;
+        Ok(Self { window, conv, dropout: config.dropout, stack })
     }
 }
 
 impl Model for ConvLstm {
     fn parameters(&self) -> &Parameters {
-        &self.parameters
+        self.stack.parameters()
     }
 
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {

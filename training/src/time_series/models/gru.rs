@@ -1,51 +1,17 @@
 //! Gated recurrent units.
 
-use clap::{ArgAction, Args};
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::Result;
 use text_recognizer::data::DataConfig;
 use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement};
-use text_recognizer::util::default_flags;
 
-use super::Window;
-use super::stack::{Stack, StackConfig};
-
-/// The sizes of a [`Gru`].
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GruConfig {
-    /// Units of each layer, of a bidirectional one in each direction.
-    #[arg(long = "units", default_value_t = 32)]
-    pub units: i64,
-    /// Recurrent layers.
-    #[arg(long = "layers", default_value_t = 1)]
-    pub layers: i64,
-    /// Whether each layer reads the window in both directions.
-    #[arg(long = "bidirectional", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
-    pub bidirectional: bool,
-    /// Probability that an output of a recurrent layer is dropped in training.
-    #[arg(long = "dropout", default_value_t = 0.0)]
-    pub dropout: f64,
-    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
-    #[arg(long = "output_scale", default_value_t = 100.0)]
-    pub output_scale: f64,
-    /// Whether to forecast at every step of the window, not at the last one only.
-    #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
-    pub sequence_loss: bool,
-}
-
-impl Default for GruConfig {
-    fn default() -> Self {
-        default_flags()
-    }
-}
+use super::stack::Stack;
+use super::{GatedConfig, Window};
 
 /// Layers of GRU cells, a dense layer and a scale: `x: [batch, window_size, features] ->
 /// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct Gru {
-    parameters: Parameters,
     window: Window,
     stack: Stack,
 }
@@ -56,26 +22,17 @@ impl Gru {
     ///
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
-    pub fn new(config: &GruConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &GatedConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
-        let mut parameters = Parameters::new(placement);
-        let layers = StackConfig {
-            cell: Cell::Gru,
-            units: config.units,
-            layers: config.layers,
-            bidirectional: config.bidirectional,
-            dropout: config.dropout,
-            output_scale: config.output_scale,
-            sequence: config.sequence_loss,
-        };
-        let stack = Stack::new(&mut parameters, "gru", layers, window, window.features)?;
-        Ok(Self { parameters, window, stack })
+        let parameters = Parameters::new(placement);
+        let stack = Stack::new(parameters, "gru", config.of(Cell::Gru), window, window.features)?;
+        Ok(Self { window, stack })
     }
 }
 
 impl Model for Gru {
     fn parameters(&self) -> &Parameters {
-        &self.parameters
+        self.stack.parameters()
     }
 
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {

@@ -17,10 +17,11 @@ mod stack;
 
 pub use conv_lstm::{ConvLstm, ConvLstmConfig};
 pub use dnn::{Dnn, DnnConfig};
-pub use gru::{Gru, GruConfig};
+pub use gru::Gru;
 pub use linear::{Linear, LinearConfig};
-pub use lstm::{Lstm, LstmConfig};
+pub use lstm::Lstm;
 pub use rnn::{Rnn, RnnConfig};
+pub use stack::GatedConfig;
 
 /// The sizes of a window and of what follows it.
 #[derive(Debug, Clone, Copy)]

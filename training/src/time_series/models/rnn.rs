@@ -42,7 +42,6 @@ impl Default for RnnConfig {
 /// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct Rnn {
-    parameters: Parameters,
     window: Window,
     stack: Stack,
 }
@@ -55,7 +54,7 @@ impl Rnn {
     /// When `data` does not describe windows, or a value of `config` is impossible.
     pub fn new(config: &RnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
-        let mut parameters = Parameters::new(placement);
+        let parameters = Parameters::new(placement);
         let layers = StackConfig {
             cell: Cell::Rnn,
             units: config.units,
@@ -65,14 +64,14 @@ impl Rnn {
             output_scale: config.output_scale,
             sequence: config.sequence_loss,
         };
-        let stack = Stack::new(&mut parameters, "rnn", layers, window, window.features)?;
-        Ok(Self { parameters, window, stack })
+        let stack = Stack::new(parameters, "rnn", layers, window, window.features)?;
+        Ok(Self { window, stack })
     }
 }
 
 impl Model for Rnn {
     fn parameters(&self) -> &Parameters {
-        &self.parameters
+        self.stack.parameters()
     }
 
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {

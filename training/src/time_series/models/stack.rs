@@ -1,10 +1,51 @@
 //! What the recurrent models have in common: layers on top of each other, a dense layer, and a scale.
 
+use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::models::{Cell, ForwardContext, Linear, Output, Parameters, Recurrent};
+use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
 use super::{Window, check_dropout, check_sizes};
+
+/// The sizes of a [`super::Lstm`] or a [`super::Gru`].
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatedConfig {
+    /// Units of each layer, of a bidirectional one in each direction.
+    #[arg(long = "units", default_value_t = 32)]
+    pub units: i64,
+    /// Recurrent layers.
+    #[arg(long = "layers", default_value_t = 1)]
+    pub layers: i64,
+    /// Whether each layer reads the window in both directions.
+    #[arg(long = "bidirectional", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub bidirectional: bool,
+    /// Probability that an output of a recurrent layer is dropped in training.
+    #[arg(long = "dropout", default_value_t = 0.0)]
+    pub dropout: f64,
+    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    #[arg(long = "output_scale", default_value_t = 100.0)]
+    pub output_scale: f64,
+    /// Whether to forecast at every step of the window, not at the last one only.
+    #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub sequence_loss: bool,
+}
+
+impl Default for GatedConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl GatedConfig {
+    /// Layers of this cell.
+    pub(super) fn of(&self, cell: Cell) -> StackConfig {
+        let Self { units, layers, bidirectional, dropout, output_scale, sequence_loss: sequence } = *self;
+        StackConfig { cell, units, layers, bidirectional, dropout, output_scale, sequence }
+    }
+}
 
 /// The sizes of a [`Stack`].
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +65,7 @@ pub(super) struct StackConfig {
 /// an output.
 #[derive(Debug)]
 pub(super) struct Stack {
+    parameters: Parameters,
     /// Names and layers.
     layers: Vec<(String, Recurrent)>,
     dense: Linear,
@@ -32,9 +74,10 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Adds the layers `NAME.0`, `NAME.1`, ... (see [`Recurrent::new`] for their weights) and `dense` to `parameters`.
+    /// Adds the layers `NAME.0`, `NAME.1`, ... (see [`Recurrent::new`] for their weights) and `dense` to the model's
+    /// `parameters`, and keeps them.
     pub fn new(
-        parameters: &mut Parameters,
+        mut parameters: Parameters,
         name: &str,
         config: StackConfig,
         window: Window,
@@ -54,14 +97,24 @@ impl Stack {
         let mut inputs = inputs;
         for at in 0..config.layers {
             let name = format!("{name}.{at}");
-            let layer =
-                Recurrent::new(parameters, &name, config.cell, inputs, config.units, config.bidirectional)?;
+            let layer = Recurrent::new(
+                &mut parameters,
+                &name,
+                config.cell,
+                inputs,
+                config.units,
+                config.bidirectional,
+            )?;
             inputs = layer.outputs();
             layers.push((name, layer));
         }
         let outputs = window.targets * if config.sequence { 1 } else { window.horizon };
-        let dense = Linear::glorot(parameters, "dense", inputs, outputs)?;
-        Ok(Self { layers, dense, window, config })
+        let dense = Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
+        Ok(Self { parameters, layers, dense, window, config })
+    }
+
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 
     pub fn forward(&self, x: Tensor, context: &mut ForwardContext) -> Result<Tensor> {

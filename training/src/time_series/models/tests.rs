@@ -16,12 +16,12 @@ fn all(data: &DataConfig, sequence_loss: bool) -> Vec<Box<dyn Model>> {
         Box::new(Linear::new(&LinearConfig::default(), data, placement).unwrap()),
         Box::new(Dnn::new(&DnnConfig::default(), data, placement).unwrap()),
         Box::new(Rnn::new(&RnnConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
-        Box::new(Lstm::new(&LstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(Lstm::new(&GatedConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
         Box::new(
-            Lstm::new(&LstmConfig { bidirectional: true, layers: 2, ..Default::default() }, data, placement)
+            Lstm::new(&GatedConfig { bidirectional: true, layers: 2, ..Default::default() }, data, placement)
                 .unwrap(),
         ),
-        Box::new(Gru::new(&GruConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(Gru::new(&GatedConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
         Box::new(
             ConvLstm::new(&ConvLstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap(),
         ),
@@ -91,21 +91,21 @@ fn dropout_acts_in_training_alone_and_is_replayed() {
 #[test]
 fn impossible_values_are_refused_by_name() {
     let one = data([6, 1], [1, 1]);
-    let lstm = |config: LstmConfig, data: &DataConfig| {
+    let lstm = |config: GatedConfig, data: &DataConfig| {
         Lstm::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
     };
     let conv =
         |config: ConvLstmConfig| ConvLstm::new(&config, &one, Placement::cpu(0)).unwrap_err().to_string();
     let table = [
-        ("units is 0", lstm(LstmConfig { units: 0, ..Default::default() }, &one)),
-        ("layers is -1", lstm(LstmConfig { layers: -1, ..Default::default() }, &one)),
-        ("dropout is 1", lstm(LstmConfig { dropout: 1.0, ..Default::default() }, &one)),
-        ("output_scale is NaN", lstm(LstmConfig { output_scale: f64::NAN, ..Default::default() }, &one)),
+        ("units is 0", lstm(GatedConfig { units: 0, ..Default::default() }, &one)),
+        ("layers is -1", lstm(GatedConfig { layers: -1, ..Default::default() }, &one)),
+        ("dropout is 1", lstm(GatedConfig { dropout: 1.0, ..Default::default() }, &one)),
+        ("output_scale is NaN", lstm(GatedConfig { output_scale: f64::NAN, ..Default::default() }, &one)),
         (
             "horizon is 3",
-            lstm(LstmConfig { sequence_loss: true, ..Default::default() }, &data([6, 1], [3, 1])),
+            lstm(GatedConfig { sequence_loss: true, ..Default::default() }, &data([6, 1], [3, 1])),
         ),
-        ("input_dims", lstm(LstmConfig::default(), &data([0, 1], [1, 1]))),
+        ("input_dims", lstm(GatedConfig::default(), &data([0, 1], [1, 1]))),
         ("filters is 0", conv(ConvLstmConfig { filters: 0, ..Default::default() })),
         ("kernel_size is 0", conv(ConvLstmConfig { kernel_size: 0, ..Default::default() })),
     ];
@@ -142,12 +142,12 @@ fn defaults_stand_in_flags_and_files() {
     check::<LinearConfig>("{}");
     check::<DnnConfig>(r#"{"units":10,"layers":2,"dropout":0.0}"#);
     check::<RnnConfig>(r#"{"units":40,"layers":2,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#);
-    let gated = r#"{"units":32,"layers":1,"bidirectional":false,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#;
-    check::<LstmConfig>(gated);
-    check::<GruConfig>(gated);
+    check::<GatedConfig>(
+        r#"{"units":32,"layers":1,"bidirectional":false,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#,
+    );
     check::<ConvLstmConfig>(
         r#"{"filters":32,"kernel_size":5,"units":32,"layers":2,"dropout":0.0,"output_scale":200.0,"sequence_loss":false}"#,
     );
-    let flags = LstmConfig::augment_args(Command::new("test")).get_matches_from(["test", "--bidirectional"]);
-    assert!(LstmConfig::from_arg_matches(&flags).unwrap().bidirectional);
+    let flags = GatedConfig::augment_args(Command::new("test")).get_matches_from(["test", "--bidirectional"]);
+    assert!(GatedConfig::from_arg_matches(&flags).unwrap().bidirectional);
 }
