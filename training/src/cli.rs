@@ -301,6 +301,8 @@ fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError
 mod tests {
     use std::fs;
 
+    use text_recognizer::optim::ScheduleName;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<RunConfig, String> {
@@ -375,6 +377,15 @@ mod tests {
         assert!(!changed.lit.optimizer.nesterov);
         fs::write(path, r#"{"trainer": {"max_epoch": 3}}"#).unwrap();
         assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is no flag"));
+    }
+
+    #[test]
+    fn one_cycle_is_the_schedule_of_its_highest_rate() {
+        let schedule = |args: &[&str]| parsed(args).unwrap().lit.schedule.lr_schedule;
+        assert_eq!(schedule(&[]), ScheduleName::Exponential);
+        assert_eq!(schedule(&["--model", "dnn"]), ScheduleName::Constant);
+        assert_eq!(schedule(&["--one_cycle_max_lr", "1e-2"]), ScheduleName::OneCycle);
+        assert_eq!(schedule(&["--lr_schedule", "constant"]), ScheduleName::Constant);
     }
 
     #[test]

@@ -248,8 +248,9 @@ pub fn all_models() -> Vec<ModelEntry> {
         ModelEntry::network::<MlpConfig, _>(
             ("mlp", "two hidden layers with dropout"),
             Classification,
-            // Adam's own 1e-3 is past its best after five epochs: half of it is right more often for every seed tried.
-            &[("lr", "5e-4")],
+            // Five epochs at a constant rate end between 97.3 and 98.0 %, these between 97.7 and 98.0 %. And unlike a cosine it
+            // knows nothing of the run's length, which a resumed run may change.
+            &[("lr_schedule", "exponential"), ("lr_epochs_per_decade", "-20")],
             Mlp::new,
         ),
         ModelEntry::network(

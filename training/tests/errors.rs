@@ -33,6 +33,7 @@ const COMMAND_LINES: &[Case] = &[
     (&["--lr", "nan"], 1, &["lr is NaN", "finite"]),
     (&["--optimizer", "adan"], 2, &["'adan'", "a similar value exists: 'adam'"]),
     (&["--one_cycle_max_lr", "0"], 1, &["one_cycle_max_lr is 0", "greater than 0"]),
+    (&["--lr_schedule", "step", "--one_cycle_max_lr", "1"], 1, &["one_cycle_max_lr is given", "one_cycle"]),
     (&["--loss", "mse"], 1, &["the prediction", "expected shape [128]", "got [128, 10]"]),
     (&["--precision", "16"], 2, &["'16'", "32, 64, bf16"]),
     (&["--threads", "0"], 1, &["threads is 0", "at least 1"]),
@@ -257,7 +258,7 @@ fn a_resumed_run_keeps_its_mathematics() {
             "--batch_size: 128 -> 64",
             "--seed: 42 -> 1",
             "--fc1: 32 -> 24",
-            "--lr: 0.0005 -> 0.5",
+            "--lr: 0.001 -> 0.5",
             "start a new run",
         ],
     );

@@ -5,6 +5,7 @@
 
 use std::f64::consts::PI;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -34,9 +35,10 @@ pub enum ScheduleName {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// Learning-rate schedule [default: constant, or one_cycle where --one_cycle_max_lr is given].
-    #[arg(long = "lr_schedule", value_enum)]
-    pub lr_schedule: Option<ScheduleName>,
+    /// Learning-rate schedule; where --one_cycle_max_lr is given, one_cycle unless told otherwise.
+    #[arg(long = "lr_schedule", value_enum, default_value_t = ScheduleName::Constant)]
+    #[arg(default_value_if("one_cycle_max_lr", ArgPredicate::IsPresent, "one_cycle"))]
+    pub lr_schedule: ScheduleName,
     /// Steps over which the rate first rises linearly to its scheduled value.
     #[arg(long = "lr_warmup_steps", default_value_t = 0)]
     pub lr_warmup_steps: u64,
@@ -70,13 +72,6 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// The shape in force.
-    pub fn name(&self) -> ScheduleName {
-        let default =
-            if self.one_cycle_max_lr.is_some() { ScheduleName::OneCycle } else { ScheduleName::Constant };
-        self.lr_schedule.unwrap_or(default)
-    }
-
     /// Refuses constants that no schedule can be made of.
     ///
     /// # Errors
@@ -106,8 +101,8 @@ impl ScheduleConfig {
         if self.one_cycle_total_steps == Some(0) {
             return Err(Error::invalid("one_cycle_total_steps", 0, "at least 1"));
         }
-        if self.one_cycle_max_lr.is_some() && self.name() != ScheduleName::OneCycle {
-            return Err(Error::invalid("one_cycle_max_lr", "given", "the schedule one_cycle, or none"));
+        if self.one_cycle_max_lr.is_some() && self.lr_schedule != ScheduleName::OneCycle {
+            return Err(Error::invalid("one_cycle_max_lr", "given", "the schedule one_cycle"));
         }
         Ok(())
     }
@@ -147,7 +142,7 @@ impl Schedule {
     /// The learning rate of optimiser step `step` (from 0) in epoch `epoch` (from 0).
     pub fn lr(&self, step: u64, epoch: u64) -> f64 {
         let c = &self.config;
-        let scheduled = match c.name() {
+        let scheduled = match c.lr_schedule {
             ScheduleName::Constant => self.lr,
             ScheduleName::Exponential => self.lr * 10f64.powf(epoch as f64 / c.lr_epochs_per_decade),
             ScheduleName::Step => {
@@ -229,7 +224,7 @@ mod tests {
     }
 
     fn named(name: ScheduleName) -> ScheduleConfig {
-        ScheduleConfig { lr_schedule: Some(name), ..ScheduleConfig::default() }
+        ScheduleConfig { lr_schedule: name, ..ScheduleConfig::default() }
     }
 
     #[test]
@@ -255,7 +250,7 @@ mod tests {
     /// `torch.optim.lr_scheduler.OneCycleLR(SGD([p], lr=1), max_lr=0.1, total_steps=10)`, `get_last_lr()` by step.
     #[test]
     fn one_cycle_is_that_of_pytorch() {
-        let config = ScheduleConfig { one_cycle_max_lr: Some(0.1), ..ScheduleConfig::default() };
+        let config = ScheduleConfig { one_cycle_max_lr: Some(0.1), ..named(ScheduleName::OneCycle) };
         let expected = [
             0.004,
             0.052,
