@@ -9,7 +9,9 @@ fn main() -> ExitCode {
     keep_memory();
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Run(run)) => {
-            wait_briefly();
+            if run.config.trainer.threads != Some(1) {
+                wait_briefly();
+            }
             say::start(run.args.level());
             run::run(&run)
         }
@@ -25,8 +27,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Has threads that wait for each other give up their core after microseconds, not milliseconds. Otherwise two threads are many
-/// times slower than one wherever another process has a core. GNU's OpenMP reads this as it is loaded, so the process starts
+/// Has threads that wait for each other give up their core after some ten microseconds, not milliseconds. Otherwise two threads
+/// are many times slower than one wherever another process has a core; on idle cores it costs a few per cent of a step. GNU's OpenMP reads this as it is loaded, so the process starts
 /// itself anew, which takes a tenth of a second; where it cannot, it goes on as it is.
 fn wait_briefly() {
     #[cfg(target_os = "linux")]
@@ -39,7 +41,7 @@ fn wait_briefly() {
             (set("GOMP_SPINCOUNT") || set("OMP_WAIT_POLICY"), std::env::current_exe(), args.next())
         {
             let mut anew = std::process::Command::new(program);
-            let _refused = anew.arg0(name).args(args).env("GOMP_SPINCOUNT", "1000").exec();
+            let _refused = anew.arg0(name).args(args).env("GOMP_SPINCOUNT", "2000").exec();
         }
     }
 }
