@@ -78,6 +78,15 @@ impl Save {
     }
 }
 
+/// Leaves the cores to the threads that train: what is written may take longer, a step may not.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: sets a number of the calling thread, which is all that Linux takes 0 for.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+    }
+}
+
 /// Writes one [`Save`] at a time, in a thread of its own: waiting for a disk takes several steps' time.
 #[derive(Debug, Default)]
 pub struct Saver {
@@ -91,7 +100,10 @@ impl Saver {
     /// As [`Saver::wait`].
     pub fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
-        let thread = Builder::new().name("save".into()).spawn(move || save.write());
+        let thread = Builder::new().name("save".into()).spawn(move || {
+            step_back();
+            save.write()
+        });
         self.running = Some(thread.context("starting the thread that saves")?);
         Ok(())
     }
