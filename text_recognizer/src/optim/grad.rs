@@ -1,8 +1,11 @@
 //! The size of gradients: their norm, whether they are finite, and clipping.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tch::{Device, Kind, Tensor};
 
-use super::kernel::{simd, values};
+use super::kernel::{Real, simd, values};
+use super::parallel::parallel;
 use crate::error::Result;
 
 simd! {
@@ -29,9 +32,18 @@ simd! {
 
 /// Whether every element of every gradient is finite. Synchronises with devices other than the CPU.
 pub fn all_finite(grads: &[Tensor]) -> bool {
+    fn all<T: Real>(values: &[T]) -> bool {
+        let all = AtomicBool::new(true);
+        parallel(values.len(), &|part| {
+            if !finite(&values[part]) {
+                all.store(false, Ordering::Relaxed);
+            }
+        });
+        all.into_inner()
+    }
     grads.iter().all(|grad| match (values::<f32>(grad), values::<f64>(grad)) {
-        (Some(values), _) => finite(values),
-        (_, Some(values)) => finite(values),
+        (Some(values), _) => all(values),
+        (_, Some(values)) => all(values),
         _ => crate::models::is_finite(grad),
     })
 }
@@ -102,8 +114,9 @@ mod tests {
     fn what_is_not_finite_is_found_wherever_it_is_and_survives_clipping() {
         assert!(all_finite(&grads()));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for at in [0, 4095, 4096, 9999] {
-                let mut values = vec![1f32; 10_000];
+            for at in [0, 4095, 4096, 150_000, 199_999] {
+                // Enough for more than one thread.
+                let mut values = vec![1f32; 200_000];
                 values[at] = bad;
                 let mut grads = vec![Tensor::from_slice(&values)];
                 assert!(!all_finite(&grads), "{bad} at {at}");
