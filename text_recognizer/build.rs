@@ -1,4 +1,7 @@
-//! Lets what a crate of the workspace links find libtorch when it starts, without `LD_LIBRARY_PATH`, and know where that is.
+//! Lets what a crate links find libtorch when it starts, without `LD_LIBRARY_PATH`, and know where that is.
+//!
+//! Link arguments reach the targets of one package only. Those of a package that depends on this one get them from its own
+//! build script, which finds them in `DEP_TEXT_RECOGNIZER_LINK_ARGS` (see `training/build.rs`).
 
 use std::{env, path::Path};
 
@@ -15,12 +18,14 @@ fn main() {
          fetches it anew",
         lib.display()
     );
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    println!("cargo::rustc-env=LIBTORCH_LIB={}", lib.display());
+    let mut args = vec![format!("-Wl,-rpath,{}", lib.display())];
     // Nothing calls into libtorch_cuda by name, so a linker drops it, and CUDA is then silently absent.
     if lib.join("libtorch_cuda.so").exists() {
-        println!("cargo::rustc-link-arg=-Wl,--no-as-needed");
-        println!("cargo::rustc-link-arg=-ltorch_cuda");
-        println!("cargo::rustc-link-arg=-Wl,--as-needed");
+        args.extend(["-Wl,--no-as-needed", "-ltorch_cuda", "-Wl,--as-needed"].map(String::from));
     }
+    for arg in &args {
+        println!("cargo::rustc-link-arg={arg}");
+    }
+    println!("cargo::metadata=LINK_ARGS={}", args.join(";"));
+    println!("cargo::metadata=LIBTORCH_LIB={}", lib.display());
 }

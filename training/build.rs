@@ -1,0 +1,13 @@
+//! Lets the programs of this package find libtorch as those of `text_recognizer` do.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for arg in env::var("DEP_TEXT_RECOGNIZER_LINK_ARGS").unwrap_or_default().split_terminator(';') {
+        println!("cargo::rustc-link-arg={arg}");
+    }
+    if let Ok(lib) = env::var("DEP_TEXT_RECOGNIZER_LIBTORCH_LIB") {
+        println!("cargo::rustc-env=LIBTORCH_LIB={lib}");
+    }
+}
