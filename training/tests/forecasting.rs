@@ -73,3 +73,22 @@ fn a_sweep_suggests_a_rate_and_the_run_uses_it() {
     let alone = train(&lab, &[&args[..], &["--lr", &lr.to_string()]].concat());
     assert!(swept.last() == alone.last());
 }
+
+/// All validation windows together would take 800 MB; a run takes 215.
+#[test]
+#[cfg(target_os = "linux")]
+fn windows_that_are_forecast_take_memory_by_the_batch() {
+    let lab = Lab::new();
+    let long = ["--model=linear", "--length=250000", "--split_time=0.2", "--window_size=1000"];
+    let run = train(&lab, &[&long[..], &["--max_steps=1", "--num_sanity_val_steps=0"]].concat());
+    let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 200_001);
+    // SAFETY: fills a struct of numbers, for which zeros are values.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
+        usage
+    };
+    // The largest of this program's children, in KiB.
+    assert!(usage.ru_maxrss < 350 << 10, "{} KiB", usage.ru_maxrss);
+}

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use tch::{Kind, Tensor};
-use text_recognizer::data::{DataConfig, DataLoader};
+use tch::{Device, Kind, Tensor};
+use text_recognizer::data::{DataConfig, DataLoader, DataModule};
 use text_recognizer::lit_models::{LitModel, Metric};
 
 use super::{Baseline, Scaler, Series, SeriesDataModule};
@@ -29,8 +29,18 @@ impl Forecast {
     /// # Errors
     /// When the loader's windows are not the model's.
     pub fn of_validation(lit: &dyn LitModel, loader: &DataLoader, module: &SeriesDataModule) -> Result<Self> {
-        let batches = loader.epoch(0, 0).map(|batch| Ok(lit.predict(&batch?.x)?.to_device(tch::Device::Cpu)));
-        let predictions = Tensor::f_cat(&batches.collect::<Result<Vec<_>>>()?, 0)?; // [windows, horizon, columns]
+        // Memory of its own, had before the first batch's: small results kept among the large inputs would leave holes that
+        // no later batch fits into, until all windows had been copied side by side.
+        let DataConfig { output_dims, .. } = module.config();
+        let size = [&[loader.rows() as i64], &output_dims[..]].concat();
+        let predictions = Tensor::f_empty(&size, (lit.parameters().placement().kind, Device::Cpu))?; // [windows, horizon, columns]
+        let mut made = 0;
+        for batch in loader.epoch(0, 0) {
+            let batch = batch?;
+            let rows = batch.len() as i64;
+            predictions.f_narrow(0, made, rows)?.f_copy_(&lit.predict(&batch.x)?)?;
+            made += rows;
+        }
         let (from, to) = module.validation();
         let (windows, rows, stride) =
             (predictions.size()[0], (to - from) as i64, module.windows().stride as i64);
@@ -119,7 +129,7 @@ impl Forecast {
 
 /// `made`, from row `before` on of `rows`; NaN elsewhere.
 fn placed(made: &Tensor, before: i64, rows: i64) -> Result<Tensor> {
-    let nan = |rows: i64| Tensor::f_full([rows, made.size()[1]], f64::NAN, (Kind::Double, tch::Device::Cpu));
+    let nan = |rows: i64| Tensor::f_full([rows, made.size()[1]], f64::NAN, (Kind::Double, Device::Cpu));
     Ok(Tensor::f_cat(&[nan(before)?, made.shallow_clone(), nan(rows - before - made.size()[0])?], 0)?)
 }
 
@@ -166,7 +176,7 @@ pub fn future(
     let mut forecasts = Vec::new();
     let mut made = 0;
     while made < steps as i64 {
-        let next = lit.predict(&window.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(tch::Device::Cpu); // [horizon, columns]
+        let next = lit.predict(&window.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
         made += next.size()[0];
         let grown = Tensor::f_cat(&[&window, &scaler.transform(&next)?.f_to_kind(window.kind())?], 0)?;
         window = grown.f_narrow(0, grown.size()[0] - window_size, window_size)?;
