@@ -1,5 +1,6 @@
 //! One run from its configuration to its results.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -62,7 +63,15 @@ pub fn run(run: &Run) -> Result<ExitCode> {
 
     let folder = open_folder(run)?;
     if let Some(mode) = config.lr_find.lr_find.take().filter(|_| run.resume.is_none()) {
-        let sweep = lr_find(&config.lr_find, &config.trainer, &*lit, &loaders)?;
+        let sweep = match lr_find(&config.lr_find, &config.trainer, &*lit, &loaders, &signals)? {
+            ControlFlow::Continue(sweep) => sweep,
+            ControlFlow::Break(number) => {
+                say::note(format_args!(
+                    "stopped by signal {number} in the learning-rate sweep: there is nothing to continue"
+                ));
+                return Ok(ExitCode::from(128 + number as u8));
+            }
+        };
         let found = report::sweep(&sweep, folder.as_ref())?;
         if mode == LrFind::Only {
             if let Some(folder) = &folder {

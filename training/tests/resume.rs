@@ -327,6 +327,26 @@ fn signals() {
     Outcome::of(&folder).assert_is(&Outcome::of(&left_alone.folder), "after SIGUSR1, SIGTERM and SIGINT");
 }
 
+/// A sweep has nothing to save, and ends as soon.
+#[test]
+fn a_signal_ends_a_sweep() {
+    let lab = Lab::new();
+    let args = ["--lr_find", "only", "--lr_find_points", "1000000000", "--lr_find_max", "1e-7"];
+    let mut command = lab.small(&args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let folder = lab.logs().join("mlp-mnist/version_0");
+    while !folder.join("config.json").exists() {
+        assert!(child.try_wait().unwrap().is_none());
+        sleep(Duration::from_millis(1));
+    }
+    send("-TERM", &child);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(143), 0), "{said}");
+    assert!(said.contains("stopped by signal 15 in the learning-rate sweep"), "{said}");
+    assert!(!folder.exists(), "a run that never began leaves no folder");
+}
+
 /// A second SIGINT does not wait for the step, which takes this one many seconds of arithmetic.
 #[test]
 fn a_second_interrupt_ends_at_once() {

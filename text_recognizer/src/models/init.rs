@@ -2,8 +2,9 @@
 
 use rand_mt::Mt;
 use tch::Tensor;
+use tch::kind::Element;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The Mersenne Twister that PyTorch's CPU generator is, but one to each model: weights depend on their seed alone,
 /// whatever other threads draw meanwhile.
@@ -17,47 +18,68 @@ impl Generator {
     }
 
     /// A single-precision tensor on the CPU, uniform in `from..to`: bit by bit that of `torch.Tensor.uniform_`.
-    pub fn uniform(&mut self, size: &[i64], from: f64, to: f64) -> Tensor {
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn uniform(&mut self, size: &[i64], from: f64, to: f64) -> Result<Tensor> {
         let (from, to) = (from as f32, to as f32);
-        let count = size.iter().product::<i64>() as usize;
         // Fused, as PyTorch's kernel is compiled.
-        let mut draw = || ((self.0.next_u32() & 0xff_ffff) as f32 * 2f32.powi(-24)).mul_add(to - from, from);
-        let values: Vec<f32> = std::iter::repeat_with(&mut draw).take(count).collect();
-        Tensor::from_slice(&values).view(size)
+        tensor(size, || ((self.0.next_u32() & 0xff_ffff) as f32 * 2f32.powi(-24)).mul_add(to - from, from))
     }
 
     /// A double-precision tensor on the CPU, normal with mean 0 and deviation 1, by Box and Muller's transform.
-    pub fn normal(&mut self, size: &[i64]) -> Tensor {
+    ///
+    /// # Errors
+    /// When memory does not hold it.
+    pub fn normal(&mut self, size: &[i64]) -> Result<Tensor> {
         // 53 bits in 0..1, as NumPy makes them of two draws.
         let mut uniform = || {
             let (a, b) = (self.0.next_u32() >> 5, self.0.next_u32() >> 6);
             (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
         };
-        let mut draw = || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
-        let count = size.iter().product::<i64>() as usize;
-        let values: Vec<f64> = std::iter::repeat_with(&mut draw).take(count).collect();
-        Tensor::from_slice(&values).view(size)
+        tensor(size, || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos())
     }
+}
+
+/// A tensor of values drawn one by one, which asks for its memory before it takes it.
+fn tensor<T: Element>(size: &[i64], draw: impl FnMut() -> T) -> Result<Tensor> {
+    let count = size.iter().try_fold(1usize, |count, &size| count.checked_mul(usize::try_from(size).ok()?));
+    let mut values = Vec::new();
+    let room = count.filter(|&count| values.try_reserve_exact(count).is_ok());
+    let count = room.ok_or_else(|| {
+        Error::invalid("the size of a layer's weights", format!("{size:?}"), "numbers that memory holds")
+    })?;
+    values.extend(std::iter::repeat_with(draw).take(count));
+    Ok(Tensor::f_from_slice(&values)?.f_view(size)?)
 }
 
 /// PyTorch's `nn.Linear` weight, `[outputs, inputs]`: `kaiming_uniform_(a = sqrt(5))`, which is uniform within
 /// `1 / sqrt(inputs)`. The bound is computed in the order of `torch.nn.init`, so that draws agree to the bit.
-pub fn linear_weight(generator: &mut Generator, outputs: i64, inputs: i64) -> Tensor {
+///
+/// # Errors
+/// When memory does not hold it.
+pub fn linear_weight(generator: &mut Generator, outputs: i64, inputs: i64) -> Result<Tensor> {
     let gain = (2.0 / (1.0 + 5f64.sqrt().powi(2))).sqrt();
     let bound = 3f64.sqrt() * (gain / (inputs as f64).sqrt());
     generator.uniform(&[outputs, inputs], -bound, bound)
 }
 
 /// PyTorch's `nn.Linear` bias, `[outputs]`: uniform within `1 / sqrt(inputs)`.
-pub fn linear_bias(generator: &mut Generator, outputs: i64, inputs: i64) -> Tensor {
+///
+/// # Errors
+/// When memory does not hold it.
+pub fn linear_bias(generator: &mut Generator, outputs: i64, inputs: i64) -> Result<Tensor> {
     let bound = 1.0 / (inputs as f64).sqrt();
     generator.uniform(&[outputs], -bound, bound)
 }
 
 /// Keras' default for kernels (`GlorotUniform`, Glorot and Bengio 2010): uniform within `sqrt(6 / (fan_in + fan_out))`.
 /// A convolution's fans are its channels times its receptive field.
-pub fn glorot_uniform(generator: &mut Generator, size: &[i64], fan_in: i64, fan_out: i64) -> Tensor {
-    let bound = (6.0 / (fan_in + fan_out) as f64).sqrt();
+///
+/// # Errors
+/// When memory does not hold it.
+pub fn glorot_uniform(generator: &mut Generator, size: &[i64], fan_in: i64, fan_out: i64) -> Result<Tensor> {
+    let bound = (6.0 / (fan_in as f64 + fan_out as f64)).sqrt();
     generator.uniform(size, -bound, bound)
 }
 
@@ -65,9 +87,9 @@ pub fn glorot_uniform(generator: &mut Generator, size: &[i64], fan_in: i64, fan_
 /// normal matrix, with the signs that make it uniformly distributed. The shorter of rows and columns are orthonormal.
 ///
 /// # Errors
-/// When libtorch cannot factorise, for lack of memory or of LAPACK.
+/// When memory does not hold it, or libtorch cannot factorise for lack of LAPACK.
 pub fn orthogonal(generator: &mut Generator, rows: i64, columns: i64) -> Result<Tensor> {
-    let normal = generator.normal(&[rows.max(columns), rows.min(columns)]);
+    let normal = generator.normal(&[rows.max(columns), rows.min(columns)])?;
     let (q, r) = Tensor::f_linalg_qr(&normal, "reduced")?;
     let q = q.f_mul(&r.f_diagonal(0, 0, 1)?.f_sign()?)?;
     // What comes from LAPACK has its columns side by side.
@@ -84,7 +106,7 @@ mod tests {
     fn glorot_uniform_fills_its_bounds() {
         let generator = &mut Generator::new(0);
         let bound = (6.0f64 / (5.0 + 160.0)).sqrt();
-        let weights = glorot_uniform(generator, &[5, 1, 320], 5, 160);
+        let weights = glorot_uniform(generator, &[5, 1, 320], 5, 160).unwrap();
         assert_eq!(weights.size(), [5, 1, 320]);
         let (low, high) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
         assert!((-bound..-0.98 * bound).contains(&low) && (0.98 * bound..bound).contains(&high));
@@ -102,6 +124,15 @@ mod tests {
             let gram = if rows < columns { q.matmul(&q.t_copy()) } else { q.t_copy().matmul(&q) };
             let identity = Tensor::eye(rows.min(columns), kind::DOUBLE_CPU);
             assert!((gram - identity).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn what_no_memory_holds_is_refused() {
+        let generator = &mut Generator::new(0);
+        for size in [[1 << 40, 784], [i64::MAX, 2], [i64::MAX, i64::MAX], [-1, 2]] {
+            let error = linear_weight(generator, size[0], size[1]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{size:?}")) && error.contains("memory"), "{error}");
         }
     }
 

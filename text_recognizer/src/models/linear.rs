@@ -17,10 +17,10 @@ impl Linear {
     /// Adds `NAME.weight` (`[outputs, inputs]`) and `NAME.bias` (`[outputs]`), initialised as PyTorch does.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or memory does not hold the weights.
     pub fn new(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
-        let weight = init::linear_weight(parameters.generator(), outputs, inputs);
-        let bias = init::linear_bias(parameters.generator(), outputs, inputs);
+        let weight = init::linear_weight(parameters.generator(), outputs, inputs)?;
+        let bias = init::linear_bias(parameters.generator(), outputs, inputs)?;
         let weight = parameters.add(format!("{name}.weight"), weight)?;
         let bias = parameters.add(format!("{name}.bias"), bias)?;
         Ok(Self { weight, bias })
@@ -30,9 +30,9 @@ impl Linear {
     /// of Keras' kernel.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// When the name is taken, or memory does not hold the weights.
     pub fn glorot(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
-        let weight = init::glorot_uniform(parameters.generator(), &[outputs, inputs], inputs, outputs);
+        let weight = init::glorot_uniform(parameters.generator(), &[outputs, inputs], inputs, outputs)?;
         Ok(Self {
             weight: parameters.add(format!("{name}.weight"), weight)?,
             bias: parameters.add(format!("{name}.bias"), Tensor::zeros([outputs], FLOAT_CPU))?,

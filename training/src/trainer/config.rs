@@ -240,6 +240,8 @@ impl Default for TrainerConfig {
     }
 }
 
+const MAX_THREADS: usize = 1024;
+
 fn parse_time(text: &str) -> Result<u64, String> {
     let units = [1, 60, 3600, 86400];
     let parts: Vec<&str> = text.split(':').rev().collect();
@@ -262,13 +264,16 @@ impl TrainerConfig {
             ("accumulate_grad_batches", self.accumulate_grad_batches),
             ("log_every_n_steps", self.log_every_n_steps),
             ("save_top_k", self.save_top_k as u64),
-            ("threads", self.threads.unwrap_or(1) as u64),
             ("checkpoint_every_n_steps", self.checkpoint_every_n_steps.unwrap_or(1)),
         ];
         for (name, value) in at_least_one {
             if value == 0 {
                 return Err(Error::invalid(name, value, "at least 1"));
             }
+        }
+        // GNU's OpenMP lays out its team on the stack.
+        if let Some(threads) = self.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
+            return Err(Error::invalid("threads", threads, format!("1 to {MAX_THREADS}")));
         }
         let not_negative = [
             ("gradient_clip_val", self.gradient_clip_val),

@@ -1,5 +1,6 @@
 //! The learning-rate sweep: the loss at rates from small to large, on a copy of the weights.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
@@ -10,7 +11,7 @@ use text_recognizer::models::ForwardContext;
 use text_recognizer::optim::Optimizer;
 
 use super::checkpoint::write_atomic;
-use super::{Loaders, TrainerConfig};
+use super::{Loaders, Signals, TrainerConfig};
 
 /// What happens after a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ pub struct Sweep {
     pub reason: String,
 }
 
-/// Tries the rates on `lit`, whose weights are afterwards as they were.
+/// Tries the rates on `lit`, whose weights are afterwards as they were; breaks off with the signal that asks for an end.
 ///
 /// # Errors
 /// When the configuration is impossible, or no rate gives a finite loss.
@@ -77,7 +78,8 @@ pub fn lr_find(
     trainer: &TrainerConfig,
     lit: &dyn LitModel,
     loaders: &Loaders,
-) -> Result<Sweep> {
+    signals: &Signals,
+) -> Result<ControlFlow<i32, Sweep>> {
     let (min, max, points) = (config.lr_find_min, config.lr_find_max, config.lr_find_points);
     ensure!(
         min > 0.0 && max > min && max.is_finite(),
@@ -85,10 +87,13 @@ pub fn lr_find(
     );
     ensure!(points >= 3, "--lr_find_points is {points}: expected at least 3");
     let weights = lit.parameters().snapshot();
-    let sweep = sweep(config, trainer, lit, loaders);
+    let sweep = sweep(config, trainer, lit, loaders, signals);
     lit.parameters().load(&weights)?;
     let (lrs, losses) = sweep?;
-    suggest(lrs, losses)
+    Ok(match signals.stop() {
+        Some(signal) => ControlFlow::Break(signal),
+        None => ControlFlow::Continue(suggest(lrs, losses)?),
+    })
 }
 
 fn sweep(
@@ -96,6 +101,7 @@ fn sweep(
     trainer: &TrainerConfig,
     lit: &dyn LitModel,
     loaders: &Loaders,
+    signals: &Signals,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
     let per_point = if config.lr_find_interval == Interval::Epoch { loaders.train.len() } else { 1 };
@@ -105,7 +111,7 @@ fn sweep(
         let share = f64::from(point) / f64::from(config.lr_find_points);
         let lr = config.lr_find_min * (config.lr_find_max / config.lr_find_min).powf(share);
         let mut mean = Running::default();
-        for batch in batches.by_ref().take(per_point) {
+        for batch in batches.by_ref().take(per_point).take_while(|_| signals.stop().is_none()) {
             let batch = batch?;
             let mut context = ForwardContext::train(trainer.seed, seen).matmul_kind(trainer.matmul_kind());
             let output = lit.step(&batch, &mut context)?;
@@ -118,7 +124,7 @@ fn sweep(
         losses.push(loss);
         // Nothing is learned about larger rates from weights that are lost.
         let first = losses[0];
-        if !loss.is_finite() || loss > 100.0 * first.abs().max(1e-12) {
+        if !loss.is_finite() || loss > 100.0 * first.abs().max(1e-12) || signals.stop().is_some() {
             break;
         }
     }

@@ -132,7 +132,7 @@ impl TrainerConfig {
     pub fn set_threads(&self, lit: &dyn LitModel) {
         // Multiplications of one forward pass from which on two threads were seen to be faster than one.
         const LARGE: usize = 16_000_000;
-        let small = lit.parameters().count() * self.batch_size < LARGE;
+        let small = lit.parameters().count().saturating_mul(self.batch_size) < LARGE;
         let threads = self.threads.or((small || self.deterministic).then_some(1));
         if let Some(threads) = threads {
             tch::set_num_threads(threads.min(i32::MAX as usize) as i32);

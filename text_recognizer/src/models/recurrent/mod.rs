@@ -188,8 +188,8 @@ impl Direction {
         [inputs, units]: [i64; 2],
         reverse: bool,
     ) -> Result<Self> {
-        let columns = cell.gates().len() as i64 * units;
-        let kernel = init::glorot_uniform(parameters.generator(), &[inputs, columns], inputs, columns);
+        let columns = (cell.gates().len() as i64).saturating_mul(units);
+        let kernel = init::glorot_uniform(parameters.generator(), &[inputs, columns], inputs, columns)?;
         let recurrent = init::orthogonal(parameters.generator(), units, columns)?;
         let bias = match cell {
             Cell::Rnn => Tensor::zeros([columns], FLOAT_CPU),

@@ -106,12 +106,8 @@ struct CausalConv {
 impl CausalConv {
     fn new(parameters: &mut Parameters, kernel_size: i64, features: i64, filters: i64) -> Result<Self> {
         let size = [kernel_size, features, filters];
-        let kernel = init::glorot_uniform(
-            parameters.generator(),
-            &size,
-            kernel_size * features,
-            kernel_size * filters,
-        );
+        let fans = [features, filters].map(|channels| kernel_size.saturating_mul(channels));
+        let kernel = init::glorot_uniform(parameters.generator(), &size, fans[0], fans[1])?;
         Ok(Self {
             kernel: parameters.add("conv.kernel", kernel)?,
             bias: parameters.add("conv.bias", Tensor::zeros([filters], FLOAT_CPU))?,

@@ -8,7 +8,7 @@ use text_recognizer::data::DataConfig;
 use text_recognizer::models::{ForwardContext, Linear, Model, Parameters, Placement};
 use text_recognizer::util::default_flags;
 
-use super::{Window, check_dropout, check_sizes};
+use super::{Window, check_dropout, check_layers, check_sizes};
 
 /// The sizes of a [`Dnn`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -49,7 +49,8 @@ impl Dnn {
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
     pub fn new(config: &DnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
-        check_sizes([("units", config.units), ("layers", config.layers)])?;
+        check_sizes([("units", config.units)])?;
+        check_layers(config.layers)?;
         check_dropout(config.dropout)?;
         let window = Window::new(data)?;
         let mut parameters = Parameters::new(placement);

@@ -65,6 +65,11 @@ fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
     }
 }
 
+/// Refuses a network without layers, and one that no machine would ever finish building.
+fn check_layers(layers: i64) -> Result<()> {
+    if (1..=1000).contains(&layers) { Ok(()) } else { Err(Error::invalid("layers", layers, "1 to 1000")) }
+}
+
 fn check_dropout(dropout: f64) -> Result<()> {
     if (0.0..1.0).contains(&dropout) {
         Ok(())

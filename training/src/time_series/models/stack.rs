@@ -7,7 +7,7 @@ use text_recognizer::models::{Cell, ForwardContext, Linear, Output, Parameters, 
 use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
 
-use super::{Window, check_dropout, check_sizes};
+use super::{Window, check_dropout, check_layers, check_sizes};
 
 /// The sizes of a [`super::Lstm`] or a [`super::Gru`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -83,7 +83,8 @@ impl Stack {
         window: Window,
         inputs: i64,
     ) -> Result<Self> {
-        check_sizes([("units", config.units), ("layers", config.layers)])?;
+        check_sizes([("units", config.units)])?;
+        check_layers(config.layers)?;
         check_dropout(config.dropout)?;
         if !config.output_scale.is_finite() || config.output_scale == 0.0 {
             let expected = "a finite number other than 0";
