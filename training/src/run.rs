@@ -63,26 +63,10 @@ pub fn run(run: &Run) -> Result<ExitCode> {
 
     let folder = open_folder(run)?;
     if let Some(mode) = config.lr_find.lr_find.take().filter(|_| run.resume.is_none()) {
-        let sweep = match lr_find(&config.lr_find, &config.trainer, &*lit, &loaders, &signals)? {
-            ControlFlow::Continue(sweep) => sweep,
-            ControlFlow::Break(number) => {
-                say::note(format_args!(
-                    "stopped by signal {number} in the learning-rate sweep: there is nothing to continue"
-                ));
-                return Ok(ExitCode::from(128 + number as u8));
-            }
-        };
-        let found = report::sweep(&sweep, folder.as_ref())?;
-        if mode == LrFind::Only {
-            if let Some(folder) = &folder {
-                folder.keep();
-            }
-            let json = || json!({"lr": sweep.suggestion, "reason": sweep.reason, "folder": folder.as_ref().map(RunFolder::path)});
-            let found = if run.args.json { json().to_string() } else { found };
-            return say::result(found).map(|()| ExitCode::SUCCESS);
+        match find_rate(mode, run, &*lit, &loaders, folder.as_ref(), &signals)? {
+            ControlFlow::Break(code) => return Ok(code),
+            ControlFlow::Continue(lr) => config.lit.optimizer.lr = lr,
         }
-        log::info!("{found}");
-        config.lit.optimizer.lr = sweep.suggestion;
         lit = build(&config)?;
     }
     let (config, lit) = (&config, &*lit);
@@ -127,6 +111,38 @@ pub fn run(run: &Run) -> Result<ExitCode> {
     };
     finish(run, config, folder.as_ref(), &summary, &results, comparison.as_ref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The learning rate that a sweep suggests, or the end of a run that was only to sweep or is asked to stop.
+fn find_rate(
+    mode: LrFind,
+    run: &Run,
+    lit: &dyn LitModel,
+    loaders: &Loaders,
+    folder: Option<&RunFolder>,
+    signals: &Signals,
+) -> Result<ControlFlow<ExitCode, f64>> {
+    let sweep = match lr_find(&run.config.lr_find, &run.config.trainer, lit, loaders, signals)? {
+        ControlFlow::Continue(sweep) => sweep,
+        ControlFlow::Break(number) => {
+            say::note(format_args!(
+                "stopped by signal {number} in the learning-rate sweep: there is nothing to continue"
+            ));
+            return Ok(ControlFlow::Break(ExitCode::from(128 + number as u8)));
+        }
+    };
+    let found = report::sweep(&sweep, folder)?;
+    if mode == LrFind::Fit {
+        log::info!("{found}");
+        return Ok(ControlFlow::Continue(sweep.suggestion));
+    }
+    if let Some(folder) = folder {
+        folder.keep();
+    }
+    let json =
+        || json!({"lr": sweep.suggestion, "reason": sweep.reason, "folder": folder.map(RunFolder::path)});
+    say::result(if run.args.json { json().to_string() } else { found })?;
+    Ok(ControlFlow::Break(ExitCode::SUCCESS))
 }
 
 /// Forecasts the validation part of a series, where there is one, and compares.

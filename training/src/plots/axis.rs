@@ -49,25 +49,16 @@ struct CalendarUnit {
 }
 
 /// From short to long.
-static CALENDAR: [CalendarUnit; 7] = {
-    const fn unit(
-        unit: fn() -> DateUnit,
-        seconds: f64,
-        steps: &'static [usize],
-        format: &'static str,
-    ) -> CalendarUnit {
-        CalendarUnit { unit, seconds, steps, format }
-    }
-    [
-        unit(|| DateUnit::Second, 1.0, &[1, 5, 15, 30], "%H:%M:%S"),
-        unit(|| DateUnit::Minute, 60.0, &[1, 5, 15, 30], "%H:%M"),
-        unit(|| DateUnit::Hour, 3600.0, &[1, 3, 6, 12], "%m-%d %H:%M"),
-        unit(|| DateUnit::Day, DAY, &[1, 2], "%Y-%m-%d"),
-        unit(|| DateUnit::Week, 7.0 * DAY, &[1, 2], "%Y-%m-%d"),
-        unit(|| DateUnit::Month, 30.4 * DAY, &[1, 3, 6], "%Y-%m"),
-        unit(|| DateUnit::Year, 365.25 * DAY, &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], "%Y"),
-    ]
-};
+static CALENDAR: [CalendarUnit; 7] = [
+    CalendarUnit { unit: || DateUnit::Second, seconds: 1.0, steps: &[1, 5, 15, 30], format: "%H:%M:%S" },
+    CalendarUnit { unit: || DateUnit::Minute, seconds: 60.0, steps: &[1, 5, 15, 30], format: "%H:%M" },
+    CalendarUnit { unit: || DateUnit::Hour, seconds: 3600.0, steps: &[1, 3, 6, 12], format: "%m-%d %H:%M" },
+    CalendarUnit { unit: || DateUnit::Day, seconds: DAY, steps: &[1, 2], format: "%Y-%m-%d" },
+    CalendarUnit { unit: || DateUnit::Week, seconds: 7.0 * DAY, steps: &[1, 2], format: "%Y-%m-%d" },
+    CalendarUnit { unit: || DateUnit::Month, seconds: 30.4 * DAY, steps: &[1, 3, 6], format: "%Y-%m" },
+    CalendarUnit { unit: || DateUnit::Year, seconds: 365.25 * DAY, steps: YEARS, format: "%Y" },
+];
+const YEARS: &[usize] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// `value` if it can be drawn: finite, and not so large that a span of it overflows.
 pub(super) fn drawable(value: f64) -> Option<f64> {
