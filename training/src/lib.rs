@@ -7,12 +7,14 @@
 //! - [`plots`]: pictures of what a run measured and predicted;
 //! - [`run`]: one run from its configuration to its results;
 //! - [`say`]: standard output and standard error;
-//! - [`doctor`]: what the program runs on.
+//! - [`doctor`]: what the program runs on;
+//! - [`process`]: what a program that trains sets as it starts.
 
 pub mod cli;
 pub mod doctor;
 mod download;
 pub mod plots;
+pub mod process;
 pub mod registry;
 pub mod run;
 pub mod say;

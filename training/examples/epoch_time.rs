@@ -1,5 +1,5 @@
 //! Seconds for an epoch of the MLP on MNIST, in turn with those of its matrix products alone, which no implementation can
-//! be faster than: `cargo run -p text_recognizer --example epoch_time`. What PyTorch takes: `epoch_time.py`, beside this.
+//! be faster than: `cargo run --example epoch_time`. What PyTorch takes: `epoch_time.py`, beside this.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use text_recognizer::data::{DataLoader, DataModule, Mnist, MnistConfig, MnistDat
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, Running};
 use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
 use text_recognizer::optim::Optimizer;
+use training::process;
 
 const ROUNDS: usize = 5;
 const BATCH_SIZE: usize = 128;
@@ -33,6 +34,8 @@ fn products(steps: usize) {
 }
 
 fn main() -> text_recognizer::Result<()> {
+    process::keep_memory();
+    process::wait_briefly();
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
     mnist.prepare_data()?;
     let train = DataLoader::new(mnist.setup()?.train, BATCH_SIZE, Shuffle::Full { seed: 0 })?;
