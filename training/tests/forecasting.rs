@@ -25,6 +25,7 @@ fn a_series_is_forecast_and_so_is_its_future() {
     let mae = &run.json["forecast"]["mae"];
     assert!((mae["dnn"].as_f64().unwrap() - run.metric("val_mae")).abs() < 1e-4);
     assert!((mae["naive"].as_f64().unwrap() - 5.938).abs() < 1e-3);
+    assert_eq!(run.json["forecast"]["season"], 365, "the period of the series");
 
     let series = lab.path("line.csv");
     fs::write(&series, (0..40).map(|t| format!("{}\n", 50 + t % 7)).collect::<String>()).unwrap();
@@ -54,6 +55,29 @@ fn files_of_several_columns_and_steps_ahead() {
         let header = "time,actual_a,actual_b,forecast_a_1,forecast_b_1,forecast_a_2,forecast_b_2,forecast_a_3,forecast_b_3";
         assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header), 61), "{model}");
     }
+}
+
+/// Hours repeat themselves every day: a baseline that knows it makes no mistake, and one that was told wrongly does.
+#[test]
+fn a_season_is_told_by_the_times_of_a_file_or_by_a_flag() {
+    let lab = Lab::new();
+    let file = lab.path("hours.csv");
+    let rows =
+        (0..24 * 20).map(|t| format!("2024-01-{:02} {:02}:00,{}\n", 1 + t / 24, t % 24, (t % 24) * (t % 7)));
+    let daily =
+        (0..24 * 20).map(|t| format!("2024-01-{:02} {:02}:00,{}\n", 1 + t / 24, t % 24, (t % 24) % 7));
+    let baseline = |rows: String, more: &[&str]| {
+        fs::write(&file, "hour,v\n".to_owned() + &rows).unwrap();
+        let args = ["--model=seasonal_naive", "--data=csv", "--time_column=hour", "--csv"];
+        let run = train(&lab, &[&args[..], &[file.to_str().unwrap()], more].concat());
+        assert!(run.folder.join("forecast.png").is_file());
+        (run.json["forecast"]["season"].as_u64(), run.metric("val_mae"))
+    };
+    assert_eq!(baseline(daily.collect(), &[]), (Some(24), 0.0));
+    let rows: String = rows.collect();
+    let (season, mae) = baseline(rows.clone(), &[]);
+    assert!(season == Some(24) && mae > 1.0, "{season:?}: {mae}");
+    assert_eq!(baseline(rows, &["--season=168"]), (Some(168), 0.0));
 }
 
 #[test]
