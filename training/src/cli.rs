@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,10 +21,12 @@ use crate::trainer::{LrFindConfig, TrainerConfig};
 
 mod defaults;
 mod resume;
+mod typed;
 
-use defaults::{in_file, is_typed, read_config, with_config_defaults};
+use defaults::{in_file, read_config, with_config_defaults};
 pub use resume::Resume;
 use resume::{check_resume, find_resume};
+use typed::{explain, is_typed, snake_case, value_of};
 
 /// What a run is, in full: written to its `config.json`, repeated in its checkpoints, and taken by `--config`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,60 +242,6 @@ fn named_args(command: Command) -> Command {
     let models = names(registry::all_models().iter().map(|entry| (entry.name, entry.about)).collect());
     let data = names(registry::data_modules().iter().map(|entry| (entry.name, entry.about)).collect());
     command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
-}
-
-/// `--max-epochs=3` as `--max_epochs=3`.
-fn snake_case(arg: OsString) -> OsString {
-    let Some(text) = arg.to_str().and_then(|text| text.strip_prefix("--")) else {
-        return arg;
-    };
-    let (flag, value) = text.split_once('=').map_or((text, None), |(flag, value)| (flag, Some(value)));
-    let flag = flag.replace('-', "_");
-    match value {
-        Some(value) => format!("--{flag}={value}").into(),
-        None => format!("--{flag}").into(),
-    }
-}
-
-/// The value of a flag, before clap knows which flags there are.
-fn value_of(args: &[OsString], flag: &str) -> Option<String> {
-    let mut args = args.iter().filter_map(|arg| arg.to_str());
-    let mut found = None;
-    while let Some(arg) = args.next() {
-        if arg == flag {
-            found = args.next().map(str::to_owned);
-        } else if let Some(value) = arg.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
-            found = Some(value.to_owned());
-        }
-    }
-    found
-}
-
-/// Says of an unknown flag whose it is, if it is another model's.
-fn explain(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError {
-    if error.kind() != ErrorKind::UnknownArgument {
-        return error.into();
-    }
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
-        return error.into();
-    };
-    let flag = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-    let has = |augment: fn(Command) -> Command| {
-        augment(Command::new("")).get_arguments().any(|arg| arg.get_long() == Some(flag))
-    };
-    let models = registry::all_models();
-    let models: Vec<&str> =
-        models.iter().filter(|entry| has(entry.flags.augment)).map(|entry| entry.name).collect();
-    let modules = registry::data_modules();
-    let modules: Vec<&str> =
-        modules.iter().filter(|entry| has(entry.flags.augment)).map(|entry| entry.name).collect();
-    let (owner, given) = match (models.is_empty(), modules.is_empty()) {
-        (false, _) => (format!("--model {}", models.join(", ")), format!("the model is {}", model.name)),
-        (true, false) => (format!("--data {}", modules.join(", ")), format!("the data is {}", data.name)),
-        (true, true) => return error.into(),
-    };
-    let message = format!("--{flag} is a flag of {owner}; here {given}\n");
-    clap::Error::raw(ErrorKind::UnknownArgument, message).into()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! A configuration file as the defaults of flags.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Command;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::ContextKind;
 use serde_json::Value;
 
 use super::CliError;
@@ -69,12 +68,6 @@ pub(super) fn leaves(key: &str, value: &Value) -> Vec<(String, Option<String>)> 
         }
         other => vec![(key.into(), Some(other.to_string()))],
     }
-}
-
-/// Whether the value that `error` complains of is on the command line; if not, it came from a file.
-pub(super) fn is_typed(error: &clap::Error, args: &[OsString]) -> bool {
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return true };
-    args.iter().any(|arg| arg.to_string_lossy().ends_with(value))
 }
 
 pub(super) fn in_file(error: &clap::Error, file: &Path) -> CliError {

@@ -4,17 +4,17 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
 use text_recognizer::data::Batch;
-use text_recognizer::lit_models::{LitModel, Metric, StepOutput};
+use text_recognizer::lit_models::{LitModel, StepOutput};
 use text_recognizer::models::{ForwardContext, is_finite};
 use text_recognizer::optim::{self, Optimizer, Schedule};
 
 use super::averaging::Averaging;
-use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Monitor, Position, StopReason};
+use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Position, StopReason};
 use super::config::{ClipAlgorithm, TrainerConfig};
 use super::loggers::Logger;
 use super::profiler::{Phase, Profiler};
@@ -24,6 +24,7 @@ use super::state::{Averages, LoopState};
 use super::{Loaders, RunFolder, Signals};
 
 mod persist;
+mod setup;
 mod validation;
 mod weights;
 
@@ -96,121 +97,6 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// Prepares a run of `lit` on `loaders`. With a `folder` it keeps checkpoints there, each with `description` in
-    /// its metadata.
-    ///
-    /// # Errors
-    /// When a value of the configuration is impossible, or a monitored metric does not exist.
-    pub fn new(
-        config: &'a TrainerConfig,
-        lit: &'a dyn LitModel,
-        loaders: &'a Loaders,
-        folder: Option<&'a RunFolder>,
-        description: Value,
-    ) -> Result<Self> {
-        config.validate()?;
-        let budget = config
-            .max_epochs
-            .saturating_mul(config.steps_per_epoch(loaders))
-            .min(config.max_steps.unwrap_or(u64::MAX));
-        let (parameters, lit_config) = (lit.parameters(), lit.config());
-        let averaging = if config.ema_decay > 0.0 {
-            Some(Averaging::exponential(config.ema_decay, parameters))
-        } else {
-            config.stochastic_weight_avg.then(|| Averaging::stochastic(parameters))
-        };
-        let mut fit = Self {
-            config,
-            lit,
-            loaders,
-            folder,
-            description,
-            optimizer: Optimizer::new(&lit_config.optimizer, parameters)?,
-            schedule: Schedule::new(&lit_config.schedule, lit_config.optimizer.lr, budget)?,
-            averaging,
-            early_stopping: None,
-            callbacks: Vec::new(),
-            model_checkpoint: None,
-            loggers: Vec::new(),
-            signals: None,
-            profiler: Profiler::new(config.profiler.is_some()),
-            state: LoopState::default(),
-            accumulated: None,
-            restore_point: None,
-            unsaved: Vec::new(),
-            unwanted: Vec::new(),
-            saver: Saver::default(),
-            started: Instant::now(),
-            saved_at: (0, Instant::now()),
-            train_time: Duration::ZERO,
-            train_batches: 0,
-            last: None,
-        };
-        fit.watch()?;
-        Ok(fit)
-    }
-
-    /// Early stopping and the best checkpoint, each with the metric that it watches.
-    fn watch(&mut self) -> Result<()> {
-        let config = self.config;
-        let names = self.metric_names();
-        let monitor = |flag: &str, metric: &str, mode| -> Result<Monitor> {
-            if !names.iter().any(|name| name == metric) {
-                bail!("--{flag}: there is no metric {metric}; those measured are {}", names.join(", "));
-            }
-            Ok(Monitor::new(metric, mode))
-        };
-        // Without a validation part the training loss is what there is to watch.
-        let fallback = |metric: &str| match &self.loaders.val {
-            None if metric == "val_loss" => "train_loss".to_owned(),
-            _ => metric.to_owned(),
-        };
-        if config.early_stop_patience > 0 {
-            let metric = fallback(&config.early_stop_monitor);
-            let monitor = monitor("early_stop_monitor", &metric, config.early_stop_mode)?;
-            let (patience, min_delta) = (config.early_stop_patience, config.early_stop_min_delta);
-            self.early_stopping = Some(EarlyStopping::new(monitor, patience, min_delta, config.min_epochs));
-        }
-        if let Some(folder) = self.folder {
-            let metric = fallback(&config.checkpoint_monitor);
-            let monitor = monitor("checkpoint_monitor", &metric, config.checkpoint_mode)?;
-            self.model_checkpoint =
-                Some(ModelCheckpoint::new(folder.checkpoints(), monitor, config.save_top_k));
-        }
-        Ok(())
-    }
-
-    /// The names of what a validation's record holds.
-    pub fn metric_names(&self) -> Vec<String> {
-        let of = |stage: &str, metrics: &[Metric]| -> Vec<String> {
-            let metrics = metrics.iter().map(|metric| metric.name());
-            std::iter::once("loss").chain(metrics).map(|name| format!("{stage}_{name}")).collect()
-        };
-        let mut names = of("train", self.lit.metrics(true));
-        if self.loaders.val.is_some() {
-            names.extend(of("val", self.lit.metrics(false)));
-        }
-        names
-    }
-
-    /// Adds a callback.
-    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
-        self.callbacks.push(Box::new(callback));
-        self
-    }
-
-    /// Adds a logger.
-    pub fn logger(mut self, logger: impl Logger + 'a) -> Self {
-        self.loggers.push(Box::new(logger));
-        self
-    }
-
-    /// Heeds signals.
-    pub fn signals(mut self, signals: &'a Signals) -> Self {
-        self.signals = Some(signals);
-        self
-    }
-
     /// Trains until the budget is spent, a callback has seen enough, or a signal comes.
     ///
     /// # Errors
