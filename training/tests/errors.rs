@@ -86,6 +86,7 @@ fn models_on_data_they_cannot_learn() {
         ),
         (&["--model", "lstm", "--units", "9999999999999"], 1, &["[1, 39999999999996]", "memory"]),
         (&["--model", "conv_lstm", "--kernel_size", "9223372036854775807"], 1, &["memory"]),
+        (&["--model", "lstm", "--layers", "99999999999"], 1, &["layers is 99999999999", "1 to 1000"]),
         (&["--model", "lstm", "--window_size", "0"], 1, &["window_size is 0", "at least 1"]),
         (&["--model", "differencing", "--season", "0"], 1, &["season is 0", "at least 1"]),
         (&["--model", "seasonal_naive", "--season", "2000"], 1, &["seasonal_naive", "at least 2000 values"]),
