@@ -57,7 +57,8 @@ pub fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<i64> {
 
 /// An inverted-dropout mask of `shape`: 0 with probability `p`, else `1 / (1 - p)`.
 ///
-/// On the CPU each element has 32 random bits of its own. On other devices the device's own generator is seeded with `key`, which is as replayable there.
+/// On the CPU each element has 32 random bits of its own. On other devices the device's own generator is seeded with
+/// `key`, which is as replayable there.
 pub fn dropout_mask(shape: &[i64], p: f64, key: u64, kind: Kind, device: Device) -> Tensor {
     let scale = 1.0 / (1.0 - p);
     if device != Device::Cpu {

@@ -33,13 +33,13 @@ simd! {
 /// Whether every element of every gradient is finite. Synchronises with devices other than the CPU.
 pub fn all_finite(grads: &[Tensor]) -> bool {
     fn all<T: Real>(values: &[T]) -> bool {
-        let all = AtomicBool::new(true);
+        let found_other = AtomicBool::new(false);
         parallel(values.len(), &|part| {
             if !finite(&values[part]) {
-                all.store(false, Ordering::Relaxed);
+                found_other.store(true, Ordering::Relaxed);
             }
         });
-        all.into_inner()
+        !found_other.into_inner()
     }
     grads.iter().all(|grad| match (values::<f32>(grad), values::<f64>(grad)) {
         (Some(values), _) => all(values),

@@ -95,7 +95,7 @@ pub fn draw_metrics(folder: &RunFolder, steps_per_epoch: u64) -> Result<()> {
             if epoch > began.0 {
                 began = (epoch, step);
             }
-            let epoch = epoch as f64 + (step - began.1) as f64 / steps_per_epoch as f64;
+            let epoch = epoch as f64 + step.saturating_sub(began.1) as f64 / steps_per_epoch as f64;
             let values =
                 record.into_iter().filter(|(name, _)| name.starts_with("train_") || name.starts_with("val_"));
             records.push((

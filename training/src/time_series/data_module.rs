@@ -120,7 +120,8 @@ pub struct SeriesDataModule {
 }
 
 impl SeriesDataModule {
-    /// Cuts `series` into parts; `baselines` are told its season where they name none. With `sequence`, the target of a training window is the next value at each of its steps.
+    /// Cuts `series` into parts; `baselines` are told its season where they name none. With `sequence`, the target of a
+    /// training window is the next value at each of its steps.
     ///
     /// # Errors
     /// When a part is shorter than a window needs: the message has the numbers.

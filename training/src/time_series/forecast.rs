@@ -37,9 +37,17 @@ impl Forecast {
         let mut made = 0;
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
-            let rows = batch.len() as i64;
-            predictions.f_narrow(0, made, rows)?.f_copy_(&lit.predict(&batch.x)?)?;
-            made += rows;
+            let (mut place, forecast) =
+                (predictions.f_narrow(0, made, batch.len() as i64)?, lit.predict(&batch.x)?);
+            // Copying would broadcast.
+            ensure!(
+                forecast.size() == place.size(),
+                "the model forecasts {:?} where {:?} was expected",
+                forecast.size(),
+                place.size()
+            );
+            place.f_copy_(&forecast)?;
+            made += batch.len() as i64;
         }
         let (from, to) = module.validation();
         let (windows, rows, stride) =

@@ -42,7 +42,7 @@ impl Fit<'_> {
         let last = self.state.batch == self.loaders.train.len();
         let saves =
             self.config.checkpoint_every_n_steps.is_some_and(|n| (self.state.step + 1).is_multiple_of(n));
-        let each = self.config.on_nonfinite != OnNonfinite::Stop;
+        let each = self.config.on_nonfinite != OnNonfinite::Stop || self.config.detect_anomaly;
         if !(on_cpu || each || logs || last || saves) {
             return Ok(true);
         }
