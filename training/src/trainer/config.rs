@@ -200,7 +200,7 @@ pub struct TrainerConfig {
     #[arg(long = "stochastic_weight_avg", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub stochastic_weight_avg: bool,
     /// Stop when the monitored metric has not improved for that many validations; 0: do not stop early.
-    #[arg(long = "early_stop_patience", alias = "patience", default_value_t = 10)]
+    #[arg(long = "early_stop_patience", visible_alias = "patience", default_value_t = 10)]
     pub early_stop_patience: u64,
     /// The metric that early stopping watches.
     #[arg(long = "early_stop_monitor", default_value = "val_loss")]

@@ -40,7 +40,7 @@ pub enum Interval {
 #[serde(deny_unknown_fields)]
 pub struct LrFindConfig {
     /// First try learning rates from small to large; then train with the suggested one, or do not.
-    #[arg(long = "lr_find", alias = "auto_lr_find", value_enum, num_args = 0..=1, default_missing_value = "fit")]
+    #[arg(long = "lr_find", visible_alias = "auto_lr_find", value_enum, num_args = 0..=1, default_missing_value = "fit")]
     pub lr_find: Option<LrFind>,
     /// Smallest rate of the sweep.
     #[arg(long = "lr_find_min", default_value = "1e-8")]
