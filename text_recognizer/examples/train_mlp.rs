@@ -2,7 +2,8 @@
 
 use text_recognizer::data::{DataInfo, DataLoader, DataModule, Mnist, MnistConfig, MnistDataset, Shuffle};
 use text_recognizer::lit_models::{Accuracy, BaseLitModel, LitConfig, LitModel, Running};
-use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
+use text_recognizer::models::{Mlp, MlpConfig};
+use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::Optimizer;
 
 const SEED: u64 = 42;

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::{Args, FromArgMatches};
 use tch::{Kind, Tensor};
 use text_recognizer::data::{
     BaseDataset, DataModule, DataSplits, Dataset, Mnist, MnistConfig, MnistDataset, load_and_print_info,
@@ -173,7 +172,10 @@ fn a_folder_that_cannot_be_created_is_refused_before_anything_is_fetched() {
 }
 
 #[test]
+#[cfg(feature = "cli")]
 fn a_flag_or_a_json_config_names_the_folder() {
+    use clap::{Args, FromArgMatches};
+
     let command = MnistConfig::augment_args(clap::Command::new("test"));
     let matches = command.try_get_matches_from(["test", "--data_dir", "some/where"]).unwrap();
     let config = MnistConfig::from_arg_matches(&matches).unwrap();

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use tch::{Kind, Tensor};
-use text_recognizer::data::{Batch, DataConfig};
+use text_recognizer::data::{Batch, DataSpec};
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
-use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Parameters, Placement};
+use text_recognizer::models::{Mlp, MlpConfig};
+use text_recognizer::nn::{ForwardContext, Parameters, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig};
 
 fn golden() -> Value {
@@ -87,7 +88,7 @@ fn the_kernels_and_the_tensor_operations_agree() {
 #[test]
 fn the_mlp_starts_from_pytorchs_weights_to_the_bit_and_has_its_gradients() {
     let golden = &golden()["mlp"];
-    let data = DataConfig { input_dims: vec![1, 3, 4], output_dims: vec![3], mapping: vec![] };
+    let data = DataSpec { input_dims: vec![1, 3, 4], output_dims: vec![3], mapping: vec![], image: None };
     let config = MlpConfig { fc1: 7, fc2: 5, dropout: 0.0 };
     let mlp = Mlp::new(&config, &data, Placement::cpu(42)).unwrap();
     let lit = BaseLitModel::new(Box::new(mlp), LitConfig::default()).unwrap();

@@ -6,7 +6,8 @@ use std::time::Instant;
 use tch::{Tensor, kind};
 use text_recognizer::data::{DataLoader, DataModule, Mnist, MnistConfig, MnistDataset, Shuffle};
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, Running};
-use text_recognizer::models::{ForwardContext, Mlp, MlpConfig, Placement};
+use text_recognizer::models::{Mlp, MlpConfig};
+use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::Optimizer;
 use training::process;
 
@@ -34,7 +35,8 @@ fn products(steps: usize) {
 }
 
 fn main() -> text_recognizer::Result<()> {
-    process::keep_memory();
+    // SAFETY: there is one thread yet.
+    unsafe { process::keep_memory() };
     process::wait_briefly();
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
     mnist.prepare_data()?;

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use tch::{Kind, Tensor};
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{ForwardContext, Model, Placement};
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 use training::time_series::models::{
     ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
@@ -37,7 +38,8 @@ fn measure(name: &str, model: &dyn Model, batch: i64) -> Result<()> {
 
 fn main() -> Result<()> {
     tch::set_num_threads(1);
-    let data = DataConfig { input_dims: vec![20, 1], output_dims: vec![1, 1], mapping: Vec::new() };
+    let data =
+        DataSpec { input_dims: vec![20, 1], output_dims: vec![1, 1], mapping: Vec::new(), image: None };
     let placement = Placement::cpu(0);
     let both = GatedConfig { bidirectional: true, ..GatedConfig::default() };
     measure("linear", &Linear::new(&LinearConfig::default(), &data, placement)?, 32)?;

@@ -1,22 +1,26 @@
-//! The workshop: what develops and uses the library [`text_recognizer`].
+//! The workshop: everything that develops and uses the library [`text_recognizer`].
 //!
-//! - [`cli`]: from the command line to a typed configuration;
-//! - [`registry`]: the one table of models and data modules;
+//! From the ground up:
+//!
+//! - [`flags`], [`format`], [`logging`], [`process`], [`terminal`], [`version`]: the ground floor;
+//! - [`report`]: tables, summaries and plots;
+//! - [`time_series`]: series, windows, forecasting models, and forecasts;
 //! - [`trainer`]: the training loop, callbacks, checkpoints and loggers;
-//! - [`time_series`]: series, windows, forecasting networks, and forecasts;
-//! - [`plots`]: pictures of what a run measured and predicted;
-//! - [`run`]: one run from its configuration to its results;
-//! - [`say`]: standard output and standard error;
-//! - [`doctor`]: what the program runs on;
-//! - [`process`]: what a program that trains sets as it starts.
+//! - [`tasks`]: classification and forecasting;
+//! - [`experiment`]: from a typed configuration to results;
+//! - [`cli`]: from the command line to a typed configuration;
+//! - [`commands`]: a file for each command.
 
 pub mod cli;
-pub mod doctor;
-mod download;
-pub mod plots;
+pub mod commands;
+pub mod experiment;
+pub mod flags;
+pub mod format;
+pub mod logging;
 pub mod process;
-pub mod registry;
-pub mod run;
-pub mod say;
+pub mod report;
+pub mod tasks;
+pub mod terminal;
 pub mod time_series;
 pub mod trainer;
+pub mod version;

@@ -22,9 +22,12 @@ pub fn wait_briefly() {
 
 /// Has the allocator keep the memory that a step frees for the next one. Otherwise glibc gives it back to the system and gets
 /// it again page by page, at every step or at none as chance will have it: a third of a step.
-pub fn keep_memory() {
+///
+/// # Safety
+/// There must be no second thread: the allocator reads these settings without a lock.
+pub unsafe fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: sets two numbers of the allocator, before there is a second thread.
+    // SAFETY: sets two numbers of the allocator, and there is no second thread by the caller's promise.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);

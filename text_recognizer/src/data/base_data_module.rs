@@ -4,18 +4,46 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Shuffle};
+use crate::data::{Dataset, Normalize, Shuffle, ToFloat, Transform};
 use crate::error::Result;
 
-/// What a model must know of its data, and a checkpoint remembers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataConfig {
+/// The shapes, classes and preprocessing of a data set: all that a model and a checkpoint need of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataSpec {
     /// Dimensions of one input, without the batch: `[1, 28, 28]` for MNIST.
     pub input_dims: Vec<i64>,
     /// Dimensions of one prediction: `[10]` for ten classes.
     pub output_dims: Vec<i64>,
     /// What each class stands for; empty where there are no classes.
     pub mapping: Vec<String>,
+    /// How an image becomes an input; `None` where the inputs are not images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSpec>,
+}
+
+/// How a grayscale image becomes the input of a model: `(byte / 255 - mean) / std`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// Height in pixels.
+    pub height: i64,
+    /// Width in pixels.
+    pub width: i64,
+    /// Mean of the training images, for bytes scaled to 0..1.
+    pub mean: f64,
+    /// Std of the training images, for bytes scaled to 0..1.
+    pub std: f64,
+}
+
+impl ImageSpec {
+    /// MNIST's images: the rounded constants in use since PyTorch's first MNIST example.
+    pub const MNIST: Self = Self { height: 28, width: 28, mean: 0.1307, std: 0.3081 };
+    /// Fashion-MNIST's images.
+    pub const FASHION_MNIST: Self = Self { height: 28, width: 28, mean: 0.2860, std: 0.3530 };
+
+    /// Returns the transforms from bytes to inputs.
+    pub fn transforms(self) -> Vec<Box<dyn Transform>> {
+        vec![Box::new(ToFloat), Box::new(Normalize { mean: self.mean, std: self.std })]
+    }
 }
 
 /// Train, validation and test part, ready for a loader.
@@ -32,7 +60,7 @@ pub struct DataSplits {
 /// A source of data: knows how to get it, describe it and split it.
 pub trait DataModule {
     /// The data's dimensions and classes.
-    fn config(&self) -> DataConfig;
+    fn config(&self) -> DataSpec;
 
     /// Makes sure that the raw data is on disk, downloading it where it is not. Touches nothing but the disk.
     ///

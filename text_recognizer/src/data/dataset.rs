@@ -1,6 +1,7 @@
 //! Data sets: a length, and batches by index.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
@@ -64,26 +65,39 @@ pub trait Dataset: Debug + Send {
     fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>>;
 }
 
-/// What is done to a batch's inputs after they are gathered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Transform {
-    /// Bytes to floats in 0..1.
-    ToFloat,
-    /// `(x - mean) / std`.
-    Normalize {
-        /// Subtracted first.
-        mean: f64,
-        /// Divided by after.
-        std: f64,
-    },
+/// A change of a batch's inputs after they are gathered.
+pub trait Transform: Debug + Send + Sync {
+    /// Returns the changed inputs; `kind` is the floating-point kind of the model. Must not write to the memory of `x`,
+    /// which may be the data set's own.
+    ///
+    /// # Errors
+    /// Fails if the transform does not take such inputs.
+    fn apply(&self, x: Tensor, kind: Kind) -> Result<Tensor>;
 }
 
-impl Transform {
-    fn apply(self, x: Tensor, kind: Kind) -> Result<Tensor> {
-        Ok(match self {
-            Self::ToFloat => x.f_to_kind(kind)?.f_div_scalar_(255.0)?,
-            Self::Normalize { mean, std } => x.f_sub_scalar(mean)?.f_div_scalar_(std)?,
-        })
+/// Converts bytes to floats in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToFloat;
+
+impl Transform for ToFloat {
+    fn apply(&self, x: Tensor, kind: Kind) -> Result<Tensor> {
+        // Dividing in place would write to the data set where it holds floats already.
+        Ok(if x.kind() == kind { x.f_div_scalar(255.0)? } else { x.f_to_kind(kind)?.f_div_scalar_(255.0)? })
+    }
+}
+
+/// Computes `(x - mean) / std`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalize {
+    /// The mean, which is subtracted first.
+    pub mean: f64,
+    /// The std, which is divided by after that.
+    pub std: f64,
+}
+
+impl Transform for Normalize {
+    fn apply(&self, x: Tensor, _kind: Kind) -> Result<Tensor> {
+        Ok(x.f_sub_scalar(self.mean)?.f_div_scalar_(self.std)?)
     }
 }
 
@@ -92,7 +106,7 @@ impl Transform {
 pub struct BaseDataset {
     data: Tensor,
     targets: Tensor,
-    transforms: Vec<Transform>,
+    transforms: Arc<[Box<dyn Transform>]>,
     kind: Kind,
 }
 
@@ -101,7 +115,7 @@ impl BaseDataset {
     ///
     /// # Errors
     /// When the two differ in length, or one of them is a scalar.
-    pub fn new(data: Tensor, targets: Tensor, transforms: Vec<Transform>) -> Result<Self> {
+    pub fn new(data: Tensor, targets: Tensor, transforms: Vec<Box<dyn Transform>>) -> Result<Self> {
         let (x, y) = (data.size(), targets.size());
         let (Some(n), Some(m)) = (x.first(), y.first()) else {
             return Err(Error::shape(
@@ -117,7 +131,7 @@ impl BaseDataset {
                 &y,
             ));
         }
-        Ok(Self { data, targets, transforms, kind: Kind::Float })
+        Ok(Self { data, targets, transforms: transforms.into(), kind: Kind::Float })
     }
 
     /// The raw inputs, before any transform.
@@ -148,11 +162,11 @@ impl BaseDataset {
     }
 
     fn with(&self, data: Tensor, targets: Tensor) -> Self {
-        Self { data, targets, transforms: self.transforms.clone(), kind: self.kind }
+        Self { data, targets, transforms: Arc::clone(&self.transforms), kind: self.kind }
     }
 
     fn transformed(&self, mut x: Tensor) -> Result<Tensor> {
-        for transform in &self.transforms {
+        for transform in &*self.transforms {
             x = transform.apply(x, self.kind)?;
         }
         Ok(x)
@@ -208,7 +222,8 @@ mod tests {
     #[test]
     fn gather_and_slice_agree_and_transform() {
         let data = Tensor::from_slice(&[0u8, 51, 102, 255]).view([4, 1]);
-        let transforms = vec![Transform::ToFloat, Transform::Normalize { mean: 0.5, std: 0.5 }];
+        let transforms =
+            vec![Box::new(ToFloat) as Box<dyn Transform>, Box::new(Normalize { mean: 0.5, std: 0.5 })];
         let dataset = BaseDataset::new(data, Tensor::from_slice(&[0i64, 1, 2, 3]), transforms).unwrap();
         let (x, y) = dataset.gather(&Tensor::from_slice(&[3i64, 0])).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [1.0, -1.0]);
@@ -221,7 +236,8 @@ mod tests {
     #[test]
     fn float_data_is_never_written_to_by_a_transform() {
         let data = Tensor::from_slice(&[1f32, 2.0]).view([2, 1]);
-        let transforms = vec![Transform::Normalize { mean: 1.0, std: 2.0 }];
+        let transforms: Vec<Box<dyn Transform>> =
+            vec![Box::new(ToFloat), Box::new(Normalize { mean: 1.0, std: 2.0 })];
         let dataset = BaseDataset::new(data, Tensor::from_slice(&[0i64, 1]), transforms).unwrap();
         let _ = dataset.slice(0, 2).unwrap();
         assert_eq!(Vec::<f32>::try_from(dataset.data().view(-1)).unwrap(), [1.0, 2.0]);

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tch::{Kind, Tensor};
 
-use crate::data::{DataConfig, DataModule, DataSplits};
+use crate::data::{DataModule, DataSpec, DataSplits};
 use crate::error::{Error, Result};
 
 /// Rows that the description looks at.
@@ -15,7 +15,7 @@ const ROWS: usize = 128;
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataInfo {
     /// Dimensions and classes.
-    pub config: DataConfig,
+    pub config: DataSpec,
     /// Rows of the training part.
     pub train: usize,
     /// Rows of the validation part.
@@ -61,7 +61,7 @@ impl DataInfo {
     ///
     /// # Errors
     /// When the first rows cannot be gathered.
-    pub fn new(config: DataConfig, splits: &DataSplits) -> Result<Self> {
+    pub fn new(config: DataSpec, splits: &DataSplits) -> Result<Self> {
         let (x, y) = splits.train.slice(0, splits.train.len().min(ROWS) as i64)?;
         Ok(Self {
             config,
@@ -96,7 +96,7 @@ impl TensorInfo {
 
 impl fmt::Display for DataInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DataConfig { input_dims, output_dims, mapping } = &self.config;
+        let DataSpec { input_dims, output_dims, mapping, .. } = &self.config;
         writeln!(f, "Dims: {input_dims:?} -> {output_dims:?}")?;
         if !mapping.is_empty() {
             writeln!(f, "Classes: {}", mapping.join(" "))?;
@@ -126,11 +126,12 @@ mod tests {
     struct Two;
 
     impl DataModule for Two {
-        fn config(&self) -> DataConfig {
-            DataConfig {
+        fn config(&self) -> DataSpec {
+            DataSpec {
                 input_dims: vec![2],
                 output_dims: vec![3],
                 mapping: ["a", "b", "c"].map(String::from).to_vec(),
+                image: None,
             }
         }
 

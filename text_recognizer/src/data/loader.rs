@@ -7,54 +7,8 @@ use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Shuffle};
 use crate::error::{Error, Result};
-use crate::rng;
-
-/// In which order an epoch visits the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shuffle {
-    /// The data set's own order.
-    No,
-    /// A permutation of all rows.
-    Full {
-        /// The run's seed.
-        seed: u64,
-    },
-    /// As `tf.data.Dataset.shuffle(buffer)`: each row is drawn from a buffer that the next row refills.
-    Buffer {
-        /// The run's seed.
-        seed: u64,
-        /// The number of rows in the buffer, at least one.
-        size: usize,
-        /// Whether each epoch has an order of its own (`reshuffle_each_iteration` of tf.data), not all that of the first.
-        reshuffle: bool,
-    },
-}
-
-impl Shuffle {
-    fn order(self, n: usize, epoch: u64) -> Vec<i64> {
-        match self {
-            Self::No => (0..n as i64).collect(),
-            Self::Full { seed } => rng::permutation(n, seed, epoch),
-            Self::Buffer { seed, size, reshuffle } => {
-                let epoch = if reshuffle { epoch } else { 0 };
-                let mut stream = rng::Stream::new(rng::key(seed, &[epoch]));
-                let mut incoming = 0..n as i64;
-                let mut buffer: Vec<i64> = incoming.by_ref().take(size).collect();
-                let mut order = Vec::with_capacity(n);
-                while !buffer.is_empty() {
-                    let slot = stream.below(buffer.len() as u64) as usize;
-                    order.push(match incoming.next() {
-                        Some(next) => std::mem::replace(&mut buffer[slot], next),
-                        None => buffer.swap_remove(slot),
-                    });
-                }
-                order
-            }
-        }
-    }
-}
 
 /// Serves a data set in batches.
 #[derive(Debug)]
@@ -109,6 +63,11 @@ impl DataLoader {
         self.dataset.len().min(self.len() * self.batch_size)
     }
 
+    /// Returns the number of rows in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
     /// The data set that is served.
     pub fn dataset(&self) -> &dyn Dataset {
         &*self.dataset
@@ -120,18 +79,18 @@ impl DataLoader {
     }
 
     /// The batches of epoch `epoch`, from batch `first` on (`first > 0` continues an interrupted epoch).
-    pub fn epoch(&self, epoch: u64, first: usize) -> Batches<'_> {
+    pub fn epoch(&self, epoch: u64, first: usize) -> EpochBatches<'_> {
         let order = self.shuffle.order(self.dataset.len(), epoch);
         // One copy to the device an epoch, not one a batch.
         let indices =
             (self.shuffle != Shuffle::No).then(|| Tensor::from_slice(&order).to_device(self.device()));
-        Batches { loader: self, order, indices, next: first }
+        EpochBatches { loader: self, order, indices, next: first }
     }
 }
 
 /// The batches of one epoch.
 #[derive(Debug)]
-pub struct Batches<'a> {
+pub struct EpochBatches<'a> {
     loader: &'a DataLoader,
     order: Vec<i64>,
     /// `order` on the device; `None` where it is the data set's own.
@@ -139,7 +98,7 @@ pub struct Batches<'a> {
     next: usize,
 }
 
-impl Iterator for Batches<'_> {
+impl Iterator for EpochBatches<'_> {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -4,13 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::data::folders::Surroundings;
 use crate::data::{
-    BaseDataset, DataConfig, DataModule, DataSplits, RawDataset, Transform, download_raw_dataset, idx,
+    BaseDataset, DataModule, DataSpec, DataSplits, ImageSpec, RawDataset, download_raw_dataset, idx,
     split_dataset,
 };
 use crate::error::{Error, Result};
@@ -37,11 +36,12 @@ const CLASSES: [[&str; 10]; 2] = [
 ];
 
 /// Where MNIST and Fashion-MNIST are read from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct MnistConfig {
     /// Folder with the data, in raw/NAME below it or directly in it; created and downloaded to where it has none.
     /// [default: $TEXT_RECOGNIZER_DATA, the workspace's data/, an installed package, the user's data folder]
-    #[arg(long = "data_dir", value_name = "DIR")]
+    #[cfg_attr(feature = "cli", arg(long = "data_dir", value_name = "DIR"))]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -70,14 +70,12 @@ impl MnistDataset {
         &CLASSES[self as usize]
     }
 
-    /// Bytes to floats of mean 0 and deviation 1 over the 60,000 training images, by the rounded constants in use
-    /// since PyTorch's first MNIST example.
-    fn transforms(self) -> Vec<Transform> {
-        let (mean, std) = match self {
-            Self::Mnist => (0.1307, 0.3081),
-            Self::FashionMnist => (0.2860, 0.3530),
-        };
-        vec![Transform::ToFloat, Transform::Normalize { mean, std }]
+    /// Returns the size of the images, and their mean and std over the 60,000 training images.
+    fn image(self) -> ImageSpec {
+        match self {
+            Self::Mnist => ImageSpec::MNIST,
+            Self::FashionMnist => ImageSpec::FASHION_MNIST,
+        }
     }
 
     /// Where Debian's package `dataset-fashion-mnist` puts its files.
@@ -148,12 +146,13 @@ impl Mnist {
 }
 
 impl DataModule for Mnist {
-    fn config(&self) -> DataConfig {
+    fn config(&self) -> DataSpec {
         let classes = self.dataset.classes();
-        DataConfig {
+        DataSpec {
             input_dims: IMAGE_DIMS.to_vec(),
             output_dims: vec![classes.len() as i64],
             mapping: classes.iter().map(ToString::to_string).collect(),
+            image: Some(self.dataset.image()),
         }
     }
 
@@ -186,7 +185,7 @@ impl DataModule for Mnist {
             let train = self.read(&folder, "train");
             (train, test.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        let dataset = |(images, labels)| BaseDataset::new(images, labels, self.dataset.transforms());
+        let dataset = |(images, labels)| BaseDataset::new(images, labels, self.dataset.image().transforms());
         let (train, val) = split_dataset(&dataset(train?)?, TRAIN_FRACTION, SPLIT_SEED)?;
         Ok(DataSplits { train: Box::new(train), val: Box::new(val), test: Some(Box::new(dataset(test?)?)) })
     }

@@ -2,36 +2,40 @@
 
 use std::fmt::Debug;
 
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::loss::Loss;
-use super::metrics::{Metric, MetricSum};
+use super::losses::{Loss, LossName};
+use super::metrics::{Metric, MetricName, MetricSum};
 use crate::data::Batch;
 use crate::error::Result;
-use crate::models::{ForwardContext, Model, Parameters};
+use crate::models::Model;
+use crate::nn::{ForwardContext, Parameters};
 use crate::optim::{OptimizerConfig, ScheduleConfig};
-use crate::util::default_flags;
 
 /// Loss, optimiser and learning-rate schedule.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct LitConfig {
     /// Loss.
-    #[arg(long = "loss", value_enum, default_value_t = Loss::CrossEntropy)]
-    pub loss: Loss,
+    #[cfg_attr(feature = "cli", arg(long = "loss", value_enum, default_value_t = Self::default().loss))]
+    pub loss: LossName,
     /// Optimiser.
-    #[command(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub optimizer: OptimizerConfig,
     /// Learning-rate schedule.
-    #[command(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub schedule: ScheduleConfig,
 }
 
 impl Default for LitConfig {
     fn default() -> Self {
-        default_flags()
+        Self {
+            loss: LossName::CrossEntropy,
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+        }
     }
 }
 
@@ -51,7 +55,7 @@ impl LitConfig {
 pub struct StepOutput {
     /// The mean loss over the batch, a scalar.
     pub loss: Tensor,
-    /// The batch's part in each metric.
+    /// The sums of the metrics that [`LitModel::metrics`] lists, in its order.
     pub metrics: Vec<MetricSum>,
 }
 
@@ -65,7 +69,7 @@ pub trait LitModel: Debug {
 
     /// The metrics that [`LitModel::step`] reports in training, or in evaluation: in training a model may leave out
     /// those that cost time.
-    fn metrics(&self, training: bool) -> &[Metric];
+    fn metrics(&self, training: bool) -> &[Box<dyn Metric>];
 
     /// Loss and metrics of a batch.
     ///
@@ -85,7 +89,8 @@ pub trait LitModel: Debug {
 pub struct BaseLitModel {
     model: Box<dyn Model>,
     config: LitConfig,
-    metrics: Vec<Metric>,
+    loss: Box<dyn Loss>,
+    metrics: Vec<Box<dyn Metric>>,
 }
 
 impl BaseLitModel {
@@ -95,12 +100,24 @@ impl BaseLitModel {
     /// When a value of the configuration is impossible.
     pub fn new(model: Box<dyn Model>, config: LitConfig) -> Result<Self> {
         config.validate()?;
-        let metrics = if config.loss == Loss::CrossEntropy {
-            vec![Metric::Acc]
-        } else {
-            vec![Metric::Mae, Metric::Mse]
+        let names: &[MetricName] = match config.loss {
+            LossName::CrossEntropy => &[MetricName::Acc],
+            _ => &[MetricName::Mae, MetricName::Mse],
         };
-        Ok(Self { model, config, metrics })
+        let metrics = names.iter().map(|metric| -> Box<dyn Metric> { Box::new(*metric) }).collect();
+        Ok(Self { model, loss: Box::new(config.loss), config, metrics })
+    }
+
+    /// Replaces the loss that the configuration names.
+    pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Box::new(loss);
+        self
+    }
+
+    /// Replaces the metrics: by default `acc` beside the cross entropy, and `mae` and `mse` beside any other loss.
+    pub fn with_metrics(mut self, metrics: Vec<Box<dyn Metric>>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The network.
@@ -118,13 +135,13 @@ impl LitModel for BaseLitModel {
         &self.config
     }
 
-    fn metrics(&self, _training: bool) -> &[Metric] {
+    fn metrics(&self, _training: bool) -> &[Box<dyn Metric>] {
         &self.metrics
     }
 
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
         let prediction = self.model.forward(&batch.x, context)?;
-        let loss = self.config.loss.compute(&prediction, &batch.y)?;
+        let loss = self.loss.compute(&prediction, &batch.y)?;
         let detached = prediction.detach();
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&detached, &batch.y)).collect::<Result<_>>()?;

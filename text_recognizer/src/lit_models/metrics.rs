@@ -1,28 +1,43 @@
-//! Metrics: sums over batches, so that an epoch's value is exact whatever the batch sizes were.
+//! Metrics: sums over batches, so that the value of an epoch is exact for any batch sizes.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
 use tch::{Device, Kind, Tensor};
 
-use super::loss::{check_classes, check_same, percentage_errors, symmetric_percentage_errors};
+use super::losses::{check_classes, check_same, percentage_errors, symmetric_percentage_errors};
 use crate::error::Result;
 
-/// One batch's part in a metric: the epoch's value is the sum of sums over the sum of counts.
+/// A metric, computed as a sum over a batch and the number of things that it sums.
+///
+/// The value of an epoch is the sum of all sums over the sum of all counts: exact over uneven batches, and over processes.
+pub trait Metric: Debug {
+    /// Returns the name in records and on the command line, without the split: `acc`.
+    fn name(&self) -> &str;
+
+    /// Returns the sum over a batch.
+    ///
+    /// # Errors
+    /// Fails if the shapes of `prediction` and `target` do not fit each other.
+    fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum>;
+
+    /// Returns the metric's value from the mean of all sums.
+    fn finish(&self, mean: f64) -> f64 {
+        mean
+    }
+}
+
+/// The sum of a metric over one batch.
 #[derive(Debug)]
 pub struct MetricSum {
-    /// The metric.
-    pub metric: Metric,
-    /// The sum over the batch, a scalar on the batch's device.
+    /// The sum, a scalar on the batch's device.
     pub sum: Tensor,
-    /// What the sum is over.
+    /// The number of things that were summed.
     pub count: i64,
 }
 
-/// The metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Metric {
+/// The metrics of this library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricName {
     /// Share of rows whose largest score is at the target.
     Acc,
     /// Mean absolute error.
@@ -37,9 +52,8 @@ pub enum Metric {
     Smape,
 }
 
-impl Metric {
-    /// The name in records and on the command line.
-    pub const fn name(self) -> &'static str {
+impl Metric for MetricName {
+    fn name(&self) -> &str {
         match self {
             Self::Acc => "acc",
             Self::Mae => "mae",
@@ -50,15 +64,12 @@ impl Metric {
         }
     }
 
-    /// The batch's part. Scores may be logits or probabilities, `[batch, classes]`; all others want one shape.
-    ///
-    /// # Errors
-    /// When the shapes do not fit each other.
-    pub fn sum(self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
-        if self == Self::Acc {
+    /// `Acc` takes logits or probabilities, `[batch, classes]`; the other metrics need two tensors of one shape.
+    fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
+        if *self == Self::Acc {
             check_classes(prediction, target)?;
             let hits = prediction.f_argmax(-1, false)?.f_eq_tensor(target)?;
-            return Ok(MetricSum { metric: self, sum: hits.f_sum(Kind::Float)?, count: target.size()[0] });
+            return Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count: target.size()[0] });
         }
         check_same(prediction, target)?;
         let errors = match self {
@@ -68,12 +79,11 @@ impl Metric {
             Self::Smape => symmetric_percentage_errors(prediction, target)?,
         };
         let kind = if errors.device() == Device::Mps { Kind::Float } else { Kind::Double };
-        Ok(MetricSum { metric: self, sum: errors.f_sum(kind)?, count: target.numel() as i64 })
+        Ok(MetricSum { sum: errors.f_sum(kind)?, count: target.numel() as i64 })
     }
 
-    /// The value from the mean of all sums.
-    pub fn finish(self, mean: f64) -> f64 {
-        if self == Self::Rmse { mean.sqrt() } else { mean }
+    fn finish(&self, mean: f64) -> f64 {
+        if *self == Self::Rmse { mean.sqrt() } else { mean }
     }
 }
 
@@ -145,7 +155,7 @@ impl Accuracy {
     /// # Errors
     /// When the shapes do not fit each other.
     pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
-        let part = Metric::Acc.sum(prediction, target)?;
+        let part = MetricName::Acc.sum(prediction, target)?;
         self.0.add(&part.sum, part.count)
     }
 
@@ -190,11 +200,11 @@ mod tests {
     fn errors_of_forecasts() {
         let batches = [(vec![1.0, 2.0], vec![1.5, 2.0]), (vec![4.0], vec![1.0])];
         for (metric, expected) in [
-            (Metric::Mae, 3.5 / 3.0),
-            (Metric::Mse, 9.25 / 3.0),
-            (Metric::Rmse, (9.25f64 / 3.0).sqrt()),
-            (Metric::Mape, 100.0 * (0.5 / 1.5 + 3.0) / 3.0),
-            (Metric::Smape, 200.0 * (0.5 / 2.5 + 3.0 / 5.0) / 3.0),
+            (MetricName::Mae, 3.5 / 3.0),
+            (MetricName::Mse, 9.25 / 3.0),
+            (MetricName::Rmse, (9.25f64 / 3.0).sqrt()),
+            (MetricName::Mape, 100.0 * (0.5 / 1.5 + 3.0) / 3.0),
+            (MetricName::Smape, 200.0 * (0.5 / 2.5 + 3.0 / 5.0) / 3.0),
         ] {
             let mut running = Running::default();
             for (p, y) in &batches {

@@ -1,32 +1,32 @@
 //! The multi-layer perceptron of the Full Stack Deep Learning lab.
 
-use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::data::DataConfig;
+use crate::data::DataSpec;
 use crate::error::{Error, Result};
-use crate::models::{ForwardContext, Linear, Model, Parameters, Placement};
-use crate::util::default_flags;
+use crate::models::Model;
+use crate::nn::{ForwardContext, Linear, Parameters, Placement};
 
 /// The sizes of an [`Mlp`].
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct MlpConfig {
     /// Units of the first hidden layer.
-    #[arg(long = "fc1", default_value_t = 1024)]
+    #[cfg_attr(feature = "cli", arg(long = "fc1", default_value_t = Self::default().fc1))]
     pub fc1: i64,
     /// Units of the second hidden layer.
-    #[arg(long = "fc2", default_value_t = 128)]
+    #[cfg_attr(feature = "cli", arg(long = "fc2", default_value_t = Self::default().fc2))]
     pub fc2: i64,
     /// Probability that a hidden unit is dropped in training.
-    #[arg(long = "dropout", default_value_t = 0.5)]
+    #[cfg_attr(feature = "cli", arg(long = "dropout", default_value_t = Self::default().dropout))]
     pub dropout: f64,
 }
 
 impl Default for MlpConfig {
     fn default() -> Self {
-        default_flags()
+        Self { fc1: 1024, fc2: 128, dropout: 0.5 }
     }
 }
 
@@ -46,7 +46,7 @@ impl Mlp {
     ///
     /// # Errors
     /// When a layer has no unit, or `dropout` is not in `0..1`.
-    pub fn new(config: &MlpConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &MlpConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         for (name, units) in [("fc1", config.fc1), ("fc2", config.fc2)] {
             if units < 1 {
                 return Err(Error::invalid(name, units, "at least 1 unit"));

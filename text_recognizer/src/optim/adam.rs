@@ -2,10 +2,11 @@
 
 use tch::Tensor;
 
-use super::Rule;
-use super::kernel::{Real, simd, values, values_mut};
-use super::parallel::{Parts, parallel};
+use super::UpdateRule;
 use crate::error::Result;
+use crate::parallel::{Parts, parallel};
+use crate::simd::simd;
+use crate::tensor::{Real, disjoint};
 
 /// Kingma and Ba, "Adam", 2015; with decoupled weight decay Loshchilov and Hutter, "Decoupled weight decay
 /// regularization", 2019. The formulas are those of `torch.optim.Adam` and `torch.optim.AdamW`.
@@ -50,7 +51,7 @@ impl Adam {
 }
 
 simd! {
-    fn adam(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], c: &Coefficients) {
+    fn adam<T: Real; I>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], c: &Coefficients) {
         let (w1, b2, w2) = (T::of(1.0 - c.beta1), T::of(c.beta2), T::of(1.0 - c.beta2));
         let (eps, step_size) = (T::of(c.eps), T::of(c.step_size));
         let (correction, l2, shrink) = (T::of(c.bias_correction2_sqrt), T::of(c.l2), T::of(c.shrink));
@@ -67,12 +68,7 @@ simd! {
 /// Runs the kernel on all threads if all four tensors hold `T`s in host memory.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coefficients) -> bool {
     let [m, v] = state else { return false };
-    let (Some(p), Some(g)) = (values_mut::<T>(p), values::<T>(g)) else {
-        return false;
-    };
-    let (Some(m), Some(v)) = (values_mut::<T>(m), values_mut::<T>(v)) else {
-        return false;
-    };
+    let Some(([p, m, v], g)) = disjoint::<T, 3>([p, m, v], g) else { return false };
     let (all_p, all_m, all_v) = (Parts::of(p), Parts::of(m), Parts::of(v));
     parallel(g.len(), &|part| {
         // SAFETY: no two parts overlap.
@@ -82,7 +78,7 @@ fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coeffic
     true
 }
 
-impl Rule for Adam {
+impl UpdateRule for Adam {
     fn slots(&self) -> &'static [&'static str] {
         &["exp_avg", "exp_avg_sq"]
     }

@@ -1,38 +1,36 @@
 //! Which optimiser, and its coefficients.
 
-use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
+use super::UpdateRule;
 use super::adam::Adam;
 use super::rmsprop::RmsProp;
 use super::sgd::Sgd;
 use crate::error::{Error, Result};
-use crate::util::default_flags;
 
 /// The optimisers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum OptimizerName {
     /// Stochastic gradient descent.
     Sgd,
     /// Adam.
     Adam,
     /// Adam with decoupled weight decay.
-    #[value(name = "adamw")]
+    #[cfg_attr(feature = "cli", value(name = "adamw"))]
     #[serde(rename = "adamw")]
     AdamW,
     /// RMSprop.
-    #[value(name = "rmsprop")]
+    #[cfg_attr(feature = "cli", value(name = "rmsprop"))]
     #[serde(rename = "rmsprop")]
     RmsProp,
 }
 
 /// Where SGD's momentum has its learning rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum SgdForm {
     /// `v = momentum v + g; w -= lr v`.
     Pytorch,
@@ -41,44 +39,56 @@ pub enum SgdForm {
 }
 
 /// An optimiser and its coefficients; the defaults are PyTorch's.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Optimiser.
-    #[arg(long = "optimizer", value_enum, default_value_t = OptimizerName::Adam)]
+    #[cfg_attr(feature = "cli", arg(long = "optimizer", value_enum, default_value_t = Self::default().optimizer))]
     pub optimizer: OptimizerName,
     /// Learning rate.
-    #[arg(long = "lr", default_value_t = 1e-3)]
+    #[cfg_attr(feature = "cli", arg(long = "lr", default_value_t = Self::default().lr))]
     pub lr: f64,
     /// Weight decay: added to the gradient (sgd, adam, rmsprop) or decoupled (adamw) [default: 0, of adamw 0.01].
-    #[arg(long = "weight_decay")]
+    #[cfg_attr(feature = "cli", arg(long = "weight_decay"))]
     pub weight_decay: Option<f64>,
     /// Momentum of sgd and rmsprop.
-    #[arg(long = "momentum", default_value_t = 0.0)]
+    #[cfg_attr(feature = "cli", arg(long = "momentum", default_value_t = Self::default().momentum))]
     pub momentum: f64,
     /// Nesterov momentum, for sgd.
-    #[arg(long = "nesterov", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    #[cfg_attr(feature = "cli", arg(long = "nesterov", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = Self::default().nesterov))]
     pub nesterov: bool,
     /// Where sgd's momentum has its learning rate; they differ as soon as a schedule changes it.
-    #[arg(long = "sgd_form", value_enum, default_value_t = SgdForm::Pytorch)]
+    #[cfg_attr(feature = "cli", arg(long = "sgd_form", value_enum, default_value_t = Self::default().sgd_form))]
     pub sgd_form: SgdForm,
     /// Decay of adam's first moment.
-    #[arg(long = "beta1", default_value_t = 0.9)]
+    #[cfg_attr(feature = "cli", arg(long = "beta1", default_value_t = Self::default().beta1))]
     pub beta1: f64,
     /// Decay of adam's second moment.
-    #[arg(long = "beta2", default_value_t = 0.999)]
+    #[cfg_attr(feature = "cli", arg(long = "beta2", default_value_t = Self::default().beta2))]
     pub beta2: f64,
     /// Decay of rmsprop's squared gradients.
-    #[arg(long = "alpha", default_value_t = 0.99)]
+    #[cfg_attr(feature = "cli", arg(long = "alpha", default_value_t = Self::default().alpha))]
     pub alpha: f64,
     /// Added to the denominator of adam and rmsprop.
-    #[arg(long = "eps", default_value = "1e-8")]
+    #[cfg_attr(feature = "cli", arg(long = "eps", default_value = "1e-8"))]
     pub eps: f64,
 }
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        default_flags()
+        Self {
+            optimizer: OptimizerName::Adam,
+            lr: 1e-3,
+            weight_decay: None,
+            momentum: 0.0,
+            nesterov: false,
+            sgd_form: SgdForm::Pytorch,
+            beta1: 0.9,
+            beta2: 0.999,
+            alpha: 0.99,
+            eps: 1e-8,
+        }
     }
 }
 
@@ -116,7 +126,7 @@ impl OptimizerConfig {
         self.weight_decay.unwrap_or(if self.optimizer == OptimizerName::AdamW { 0.01 } else { 0.0 })
     }
 
-    pub(super) fn rule(&self) -> Result<Box<dyn Rule>> {
+    pub(super) fn rule(&self) -> Result<Box<dyn UpdateRule>> {
         self.validate()?;
         let weight_decay = self.weight_decay();
         let Self { momentum, nesterov, beta1, beta2, alpha, eps, .. } = *self;

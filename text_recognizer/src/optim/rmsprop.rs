@@ -2,9 +2,10 @@
 
 use tch::Tensor;
 
-use super::Rule;
-use super::kernel::{Real, simd, values, values_mut};
+use super::UpdateRule;
 use crate::error::Result;
+use crate::simd::simd;
+use crate::tensor::{Real, disjoint};
 
 /// Hinton, "Neural networks for machine learning", lecture 6e; the formulas are those of `torch.optim.RMSprop`.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(super) struct RmsProp {
 }
 
 simd! {
-    fn rmsprop(p: &mut [T], g: &[T], square: &mut [T], buffer: &mut [T], rule: &RmsProp, lr: f64) {
+    fn rmsprop<T: Real; I>(p: &mut [T], g: &[T], square: &mut [T], buffer: &mut [T], rule: &RmsProp, lr: f64) {
         let (alpha, weight, eps) = (T::of(rule.alpha), T::of(1.0 - rule.alpha), T::of(rule.eps));
         let (momentum, l2, lr) = (T::of(rule.momentum), T::of(rule.weight_decay), T::of(lr));
         for (((p, &g), square), buffer) in p.iter_mut().zip(g).zip(square).zip(buffer) {
@@ -31,17 +32,11 @@ simd! {
 /// Runs the kernel if all four tensors hold `T`s in host memory.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], rule: &RmsProp, lr: f64) -> bool {
     let [square, buffer] = state else { return false };
-    let (Some(p), Some(g)) = (values_mut::<T>(p), values::<T>(g)) else {
-        return false;
-    };
-    let (Some(square), Some(buffer)) = (values_mut::<T>(square), values_mut::<T>(buffer)) else {
-        return false;
-    };
-    rmsprop(p, g, square, buffer, rule, lr);
-    true
+    let slices = disjoint::<T, 3>([p, square, buffer], g);
+    slices.map(|([p, square, buffer], g)| rmsprop(p, g, square, buffer, rule, lr)).is_some()
 }
 
-impl Rule for RmsProp {
+impl UpdateRule for RmsProp {
     fn slots(&self) -> &'static [&'static str] {
         &["square_avg", "momentum_buffer"]
     }

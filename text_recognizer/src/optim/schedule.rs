@@ -5,17 +5,14 @@
 
 use std::f64::consts::PI;
 
-use clap::builder::ArgPredicate;
-use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::util::default_flags;
 
 /// The shapes of a schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum ScheduleName {
     /// The same rate throughout.
     Constant,
@@ -32,42 +29,56 @@ pub enum ScheduleName {
 }
 
 /// A schedule and its constants.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// Learning-rate schedule; where --one_cycle_max_lr is given, one_cycle unless told otherwise.
-    #[arg(long = "lr_schedule", value_enum, default_value_t = ScheduleName::Constant)]
-    #[arg(default_value_if("one_cycle_max_lr", ArgPredicate::IsPresent, "one_cycle"))]
+    #[cfg_attr(feature = "cli", arg(long = "lr_schedule", value_enum, default_value_t = Self::default().lr_schedule))]
+    #[cfg_attr(
+        feature = "cli",
+        arg(default_value_if("one_cycle_max_lr", clap::builder::ArgPredicate::IsPresent, "one_cycle"))
+    )]
     pub lr_schedule: ScheduleName,
     /// Steps over which the rate first rises linearly to its scheduled value.
-    #[arg(long = "lr_warmup_steps", default_value_t = 0)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_warmup_steps", default_value_t = Self::default().lr_warmup_steps))]
     pub lr_warmup_steps: u64,
     /// Epochs in which an exponential schedule grows tenfold (negative: shrinks).
-    #[arg(long = "lr_epochs_per_decade", default_value_t = 20.0, allow_negative_numbers = true)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_epochs_per_decade", default_value_t = Self::default().lr_epochs_per_decade, allow_negative_numbers = true))]
     pub lr_epochs_per_decade: f64,
     /// Epochs between two changes of a step schedule.
-    #[arg(long = "lr_step_epochs", default_value_t = 30)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_step_epochs", default_value_t = Self::default().lr_step_epochs))]
     pub lr_step_epochs: u64,
     /// Factor of a step or plateau schedule.
-    #[arg(long = "lr_gamma", default_value_t = 0.1)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_gamma", default_value_t = Self::default().lr_gamma))]
     pub lr_gamma: f64,
     /// Validations without improvement that a plateau schedule waits for.
-    #[arg(long = "lr_patience", default_value_t = 10)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_patience", default_value_t = Self::default().lr_patience))]
     pub lr_patience: u64,
     /// Where a cosine schedule ends, and what a plateau schedule never goes below.
-    #[arg(long = "lr_min", default_value_t = 0.0)]
+    #[cfg_attr(feature = "cli", arg(long = "lr_min", default_value_t = Self::default().lr_min))]
     pub lr_min: f64,
     /// Highest rate of a one-cycle schedule [default: --lr].
-    #[arg(long = "one_cycle_max_lr")]
+    #[cfg_attr(feature = "cli", arg(long = "one_cycle_max_lr"))]
     pub one_cycle_max_lr: Option<f64>,
     /// Steps of a one-cycle schedule [default: the whole run].
-    #[arg(long = "one_cycle_total_steps")]
+    #[cfg_attr(feature = "cli", arg(long = "one_cycle_total_steps"))]
     pub one_cycle_total_steps: Option<u64>,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        default_flags()
+        Self {
+            lr_schedule: ScheduleName::Constant,
+            lr_warmup_steps: 0,
+            lr_epochs_per_decade: 20.0,
+            lr_step_epochs: 30,
+            lr_gamma: 0.1,
+            lr_patience: 10,
+            lr_min: 0.0,
+            one_cycle_max_lr: None,
+            one_cycle_total_steps: None,
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use tch::Tensor;
 
-use super::Rule;
-use super::kernel::{Real, simd, values, values_mut};
+use super::UpdateRule;
 use crate::error::Result;
+use crate::simd::simd;
+use crate::tensor::{Real, disjoint};
 
 /// PyTorch (`torch.optim.SGD`): `v = momentum v + g; w -= lr v`. Keras (`keras.optimizers.SGD`): `v = momentum v - lr
 /// g; w += v`. They are the same while `lr` is constant, and differ as soon as a schedule changes it.
@@ -27,7 +28,7 @@ struct Coefficients {
 }
 
 simd! {
-    fn plain(p: &mut [T], g: &[T], c: &Coefficients) {
+    fn plain<T: Real; I>(p: &mut [T], g: &[T], c: &Coefficients) {
         let (scale, l2) = (T::of(c.inside * c.outside), T::of(c.l2));
         for (p, &g) in p.iter_mut().zip(g) {
             *p = *p + scale * (g + l2 * *p);
@@ -36,7 +37,7 @@ simd! {
 }
 
 simd! {
-    fn with_momentum(p: &mut [T], g: &[T], v: &mut [T], c: &Coefficients) {
+    fn with_momentum<T: Real; I>(p: &mut [T], g: &[T], v: &mut [T], c: &Coefficients) {
         let (momentum, inside, outside, l2) = (T::of(c.momentum), T::of(c.inside), T::of(c.outside), T::of(c.l2));
         if c.nesterov {
             for ((p, &g), v) in p.iter_mut().zip(g).zip(v) {
@@ -55,20 +56,14 @@ simd! {
 
 /// Runs the kernel if all tensors hold `T`s in host memory.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coefficients) -> bool {
-    let (Some(p), Some(g)) = (values_mut::<T>(p), values::<T>(g)) else {
-        return false;
-    };
     match state {
-        [] => plain(p, g, c),
-        [v, ..] => match values_mut::<T>(v) {
-            Some(v) => with_momentum(p, g, v, c),
-            None => return false,
-        },
+        [] => disjoint::<T, 1>([p], g).map(|([p], g)| plain(p, g, c)),
+        [v, ..] => disjoint::<T, 2>([p, v], g).map(|([p, v], g)| with_momentum(p, g, v, c)),
     }
-    true
+    .is_some()
 }
 
-impl Rule for Sgd {
+impl UpdateRule for Sgd {
     fn slots(&self) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
     }

@@ -1,9 +1,11 @@
 //! Forecasts without training, which a model must beat to be worth its while.
 
+use crate::flags::default_flags;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use text_recognizer::util::default_flags;
 use text_recognizer::{Error, Result};
+
+use super::Series;
 
 /// A rule that forecasts a value from those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -60,12 +62,58 @@ impl Default for BaselineConfig {
     }
 }
 
+impl BaselineConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["season", "average", "difference_average", "past_average"];
+
+    /// Returns the lengths for `series`: its own season where no other is given.
+    pub fn of(self, series: &Series) -> Self {
+        Self { season: self.season.or(series.season), ..self }
+    }
+}
+
 impl Baseline {
-    /// Forecasts of `series[from..to]`, each of row `t` from the values before row `t - gap` alone: a `gap` of 0 is one step
-    /// ahead.
+    /// Prepares forecasts from the values of `series`.
     ///
     /// # Errors
-    /// When a length is 0, the season is needed and unknown, or there are not enough values before `from`.
+    /// Fails if a length is 0, or if the season is needed and unknown.
+    pub fn from_past<'a>(self, config: &BaselineConfig, series: &'a [f64]) -> Result<Past<'a>> {
+        let season = match (self, config.season) {
+            // A rule without a season has one of any length.
+            (Self::Naive | Self::MovingAverage, None) => 1,
+            (_, Some(season)) => season,
+            (Self::SeasonalNaive | Self::Differencing, None) => {
+                let expected = "its number of rows: the times of the series do not tell it";
+                return Err(Error::invalid("season", "unknown", expected));
+            }
+        };
+        let BaselineConfig { average, difference_average, past_average, .. } = *config;
+        let lengths = [
+            ("season", season),
+            ("average", average),
+            ("difference_average", difference_average),
+            ("past_average", past_average),
+        ];
+        if let Some((name, _)) = lengths.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::invalid(*name, 0, "at least 1"));
+        }
+        let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
+        Ok(Past {
+            baseline: self,
+            season,
+            average,
+            difference_average,
+            past_average,
+            series,
+            values: Sums::of(series),
+            differences: Sums::of(&differences),
+        })
+    }
+
+    /// Forecasts `series[from..to]`, each row `t` from the values before row `t - gap` alone: a `gap` of 0 is one step ahead.
+    ///
+    /// # Errors
+    /// Fails as [`Baseline::from_past`] does, and if there are not enough values before `from`.
     pub fn forecast(
         self,
         config: &BaselineConfig,
@@ -74,60 +122,60 @@ impl Baseline {
         to: usize,
         gap: usize,
     ) -> Result<Vec<f64>> {
-        let season = match (self, config.season) {
-            // What looks at no season has one of any length.
-            (Self::Naive | Self::MovingAverage, None) => 1,
-            (_, Some(season)) => season,
-            (Self::SeasonalNaive | Self::Differencing, None) => {
-                let expected = "its number of rows: the times of the series do not tell it";
-                return Err(Error::invalid("season", "unknown", expected));
-            }
-        };
-        let lengths = [
-            ("season", season),
-            ("average", config.average),
-            ("difference_average", config.difference_average),
-            ("past_average", config.past_average),
-        ];
-        for (name, value) in lengths {
-            if value == 0 {
-                return Err(Error::invalid(name, 0, "at least 1"));
-            }
-        }
+        self.from_past(config, series)?.forecast(from, to, gap)
+    }
+}
+
+/// The values that a baseline forecasts from.
+pub struct Past<'a> {
+    baseline: Baseline,
+    season: usize,
+    average: usize,
+    difference_average: usize,
+    past_average: usize,
+    series: &'a [f64],
+    values: Sums,
+    /// The differences to a season ago.
+    differences: Sums,
+}
+
+impl Past<'_> {
+    /// Forecasts the rows `from..to`, each row `t` from the values before row `t - gap` alone. The rows may lie after the end
+    /// of the series, by up to `gap`.
+    ///
+    /// # Errors
+    /// Fails if there are not enough values before `from`.
+    pub fn forecast(&self, from: usize, to: usize, gap: usize) -> Result<Vec<f64>> {
         // The window around a season ago reaches past_average / 2 steps further back, and never beyond the present.
-        let back = config.past_average / 2;
+        let back = self.past_average / 2;
         // The latest whole number of seasons ago that is known.
-        let ago = season.saturating_mul(gap / season + 1);
-        let ahead = (config.past_average - back).min(ago - gap);
-        let needed = match self {
-            Self::Naive => gap.saturating_add(1),
-            Self::MovingAverage => gap.saturating_add(config.average),
-            Self::SeasonalNaive => ago,
-            Self::Differencing => {
-                let differences = gap.saturating_add(season).saturating_add(config.difference_average);
+        let ago = self.season.saturating_mul(gap / self.season + 1);
+        let ahead = (self.past_average - back).min(ago - gap);
+        let needed = match self.baseline {
+            Baseline::Naive => gap.saturating_add(1),
+            Baseline::MovingAverage => gap.saturating_add(self.average),
+            Baseline::SeasonalNaive => ago,
+            Baseline::Differencing => {
+                let differences = gap.saturating_add(self.season).saturating_add(self.difference_average);
                 differences.max(ago.saturating_add(back))
             }
         };
-        if from < needed || to > series.len() {
-            let expected = format!("at least {needed} values before the first forecast");
+        if from < needed || to.saturating_sub(gap) > self.series.len() {
             return Err(Error::invalid(
-                format!("the series for {}", self.name()),
-                format!("{from} values before it"),
-                expected,
+                format!("the series for {}", self.baseline.name()),
+                format!("{} values before it", from.min(self.series.len())),
+                format!("at least {needed} values before the first forecast"),
             ));
         }
-        let values = Sums::of(series);
-        let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
-        let differences = Sums::of(&differences);
         Ok((from..to)
-            .map(|t| match self {
-                Self::Naive => series[t - gap - 1],
-                Self::MovingAverage => values.mean(t - gap - config.average, t - gap),
-                Self::SeasonalNaive => series[t - ago],
-                Self::Differencing => {
-                    let known = t - gap - season;
-                    let level = differences.mean(known - config.difference_average, known);
-                    level + values.mean(t - ago - back, t - ago + ahead)
+            .map(|t| match self.baseline {
+                Baseline::Naive => self.series[t - gap - 1],
+                Baseline::MovingAverage => self.values.mean(t - gap - self.average, t - gap),
+                Baseline::SeasonalNaive => self.series[t - ago],
+                Baseline::Differencing => {
+                    let known = t - gap - self.season;
+                    let level = self.differences.mean(known - self.difference_average, known);
+                    level + self.values.mean(t - ago - back, t - ago + ahead)
                 }
             })
             .collect())

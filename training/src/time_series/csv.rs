@@ -8,7 +8,7 @@ use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Series, Time};
+use super::{Series, Timestamps};
 
 /// Which file, and what in it.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
     let (time_column, columns) = choose(config, &names)?;
 
     let (mut labels, mut values) = (Vec::<String>::new(), Vec::new());
-    let mut time: Option<Time> = None;
+    let mut time: Option<Timestamps> = None;
     let mut next = if header { rows.next()? } else { Some(first) };
     while let Some(Row { line, cells }) = next {
         ensure!(
@@ -88,9 +88,9 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
     ensure!(!labels.is_empty(), "there is no row of values");
     let names = columns.iter().map(|&column| names[column].clone()).collect();
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
-    let moments = time.unwrap_or_else(|| Time::counted(labels.len()));
-    let season = moments.season();
-    Ok(Series { time: labels, moments, names, values, season })
+    let timestamps = time.unwrap_or_else(|| Timestamps::counted(labels.len()));
+    let season = timestamps.season();
+    Ok(Series { time: labels, timestamps, names, values, season })
 }
 
 /// The cells of one row.
@@ -149,7 +149,7 @@ impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
 
 /// Whether a first row names the columns: a number or a date in it says that it does not.
 fn names_columns(cells: &csv::StringRecord) -> bool {
-    let is_value = |cell: &str| cell.parse::<f64>().is_ok() || Time::like(cell).is_some();
+    let is_value = |cell: &str| cell.parse::<f64>().is_ok() || Timestamps::like(cell).is_some();
     cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }
 
@@ -187,8 +187,10 @@ fn number(cell: &str, line: u64, column: &str) -> Result<f32> {
     match cell.parse::<f32>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => {
-            let hint = match (line, Time::like(cell)) {
-                (_, Some(Time::Dates { .. })) => format!("; if it is the time, say --time_column {column}"),
+            let hint = match (line, Timestamps::like(cell)) {
+                (_, Some(Timestamps::Dates { .. })) => {
+                    format!("; if it is the time, say --time_column {column}")
+                }
                 (1, _) => "; if the first row names the columns, say --header true".to_owned(),
                 _ => String::new(),
             };
@@ -198,11 +200,11 @@ fn number(cell: &str, line: u64, column: &str) -> Result<f32> {
 }
 
 /// Notes the next moment. Gaps may differ: a window counts rows.
-fn later(time: &mut Option<Time>, cell: &str) -> Result<(), String> {
+fn later(time: &mut Option<Timestamps>, cell: &str) -> Result<(), String> {
     match time {
         Some(time) => time.push(cell),
         None => {
-            let first = Time::like(cell).ok_or(
+            let first = Timestamps::like(cell).ok_or(
                 "is neither a number nor a date such as 2024-12-31, 2024-12-31 23:59:00 or 2024-12; write it so, or name \
                  --value_columns without a --time_column, and rows are counted",
             )?;

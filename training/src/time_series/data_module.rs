@@ -1,27 +1,28 @@
 //! Series as data to train on.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use text_recognizer::data::{DataConfig, DataModule, DataSplits, Dataset, Shuffle};
+use text_recognizer::data::{DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
 use super::windows::{Layout, WindowDataset};
-use super::{BaselineConfig, Scaler, Scaling, Series};
+use super::{BaselineConfig, Scaler, Scaling, Series, Target};
 
 /// A moment of a series: a number of rows, or a share of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Moment {
+pub enum SplitPoint {
     /// After that many rows.
     Row(usize),
     /// After that share of the rows, in 0..1.
     Share(f64),
 }
 
-impl Moment {
+impl SplitPoint {
     fn of(self, rows: usize) -> usize {
         match self {
             Self::Row(row) => row,
@@ -30,7 +31,7 @@ impl Moment {
     }
 }
 
-impl FromStr for Moment {
+impl FromStr for SplitPoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,10 +81,10 @@ impl FromStr for ShuffleBuffer {
 pub struct WindowConfig {
     /// Where training ends and validation begins: a number of rows, or a share of them.
     #[arg(long = "split_time", default_value = "1000")]
-    pub split_time: Moment,
+    pub split_time: SplitPoint,
     /// Where validation ends and testing begins [default: nowhere].
     #[arg(long = "test_time")]
-    pub test_time: Option<Moment>,
+    pub test_time: Option<SplitPoint>,
     /// Values that a forecast is made from.
     #[arg(long = "window_size", default_value_t = 20)]
     pub window_size: usize,
@@ -115,8 +116,8 @@ pub struct SeriesDataModule {
     baselines: BaselineConfig,
     scaler: Scaler,
     /// Where validation begins and ends.
-    validation: (usize, usize),
-    sequence: bool,
+    validation: Range<usize>,
+    target: Target,
 }
 
 impl SeriesDataModule {
@@ -129,7 +130,7 @@ impl SeriesDataModule {
         series: Series,
         config: WindowConfig,
         baselines: BaselineConfig,
-        sequence: bool,
+        target: Target,
     ) -> Result<Self> {
         let rows = series.len();
         let split = config.split_time.of(rows);
@@ -150,8 +151,8 @@ impl SeriesDataModule {
         }
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
-        let baselines = BaselineConfig { season: baselines.season.or(series.season), ..baselines };
-        Ok(Self { series, config, baselines, scaler, validation: (split, end), sequence })
+        let baselines = baselines.of(&series);
+        Ok(Self { series, config, baselines, scaler, validation: split..end, target })
     }
 
     /// The series as it was read.
@@ -165,8 +166,8 @@ impl SeriesDataModule {
     }
 
     /// The rows of the validation part, from and to.
-    pub fn validation(&self) -> (usize, usize) {
-        self.validation
+    pub fn validation(&self) -> Range<usize> {
+        self.validation.clone()
     }
 
     /// The windows' sizes.
@@ -181,7 +182,7 @@ impl SeriesDataModule {
 
     fn layout(&self, shift: usize) -> Layout {
         let WindowConfig { window_size, horizon, stride, .. } = self.config;
-        Layout { window_size, horizon, shift, stride, sequence: self.sequence }
+        Layout { window_size, horizon, shift, stride, sequence: self.target == Target::EachStep }
     }
 
     /// Windows whose targets are the rows `from..to`, whatever rows their inputs are: each of them is forecast.
@@ -197,12 +198,13 @@ impl SeriesDataModule {
 }
 
 impl DataModule for SeriesDataModule {
-    fn config(&self) -> DataConfig {
+    fn config(&self) -> DataSpec {
         let columns = self.series.names.len() as i64;
-        DataConfig {
+        DataSpec {
             input_dims: vec![self.config.window_size as i64, columns],
             output_dims: vec![self.config.horizon as i64, columns],
             mapping: self.series.names.clone(),
+            image: None,
         }
     }
 
@@ -212,7 +214,7 @@ impl DataModule for SeriesDataModule {
 
     fn setup(&self) -> Result<DataSplits> {
         let scaled = self.scaler.transform(&self.series.values)?;
-        let (split, end) = self.validation;
+        let Range { start: split, end } = self.validation;
         let training = scaled.f_narrow(0, 0, split as i64)?;
         let test =
             (end < self.series.len()).then(|| self.forecasts(&scaled, end, self.series.len())).transpose()?;
@@ -241,7 +243,7 @@ mod tests {
 
     fn config() -> WindowConfig {
         WindowConfig {
-            split_time: Moment::Row(1000),
+            split_time: SplitPoint::Row(1000),
             test_time: None,
             window_size: 20,
             horizon: 1,
@@ -255,7 +257,7 @@ mod tests {
 
     fn module(config: WindowConfig) -> Result<SeriesDataModule> {
         let baselines = BaselineConfig::default();
-        SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, baselines, false)
+        SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, baselines, Target::AfterWindow)
     }
 
     #[test]
@@ -273,8 +275,8 @@ mod tests {
     #[test]
     fn parts_may_be_shares_and_there_may_be_a_test_part() {
         let config = WindowConfig {
-            split_time: Moment::Share(0.5),
-            test_time: Some(Moment::Row(1400)),
+            split_time: SplitPoint::Share(0.5),
+            test_time: Some(SplitPoint::Row(1400)),
             horizon: 3,
             ..config()
         };
@@ -297,9 +299,9 @@ mod tests {
     #[test]
     fn impossible_parts_are_refused_with_the_numbers() {
         let cases = [
-            (WindowConfig { split_time: Moment::Row(1461), ..config() }, "1461"),
-            (WindowConfig { split_time: Moment::Row(0), ..config() }, "split_time"),
-            (WindowConfig { test_time: Some(Moment::Row(900)), ..config() }, "test_time"),
+            (WindowConfig { split_time: SplitPoint::Row(1461), ..config() }, "1461"),
+            (WindowConfig { split_time: SplitPoint::Row(0), ..config() }, "split_time"),
+            (WindowConfig { test_time: Some(SplitPoint::Row(900)), ..config() }, "test_time"),
             (WindowConfig { window_size: 1000, ..config() }, "series is 1000:"),
             (WindowConfig { window_size: 0, ..config() }, "window_size"),
             (WindowConfig { horizon: 0, ..config() }, "horizon"),

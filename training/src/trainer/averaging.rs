@@ -1,26 +1,74 @@
 //! Averages of the weights, which are evaluated and kept in place of the weights themselves.
 
 use anyhow::{Context, Result};
+use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use text_recognizer::models::Parameters;
+use text_recognizer::Error;
+use text_recognizer::nn::Parameters;
+
+use crate::flags::default_flags;
+
+/// Averages of the weights.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AveragingConfig {
+    /// Evaluate and keep an exponential moving average of the weights with this decay; 0: off.
+    #[arg(long = "ema_decay", default_value_t = 0.0)]
+    pub ema_decay: f64,
+    /// Evaluate and keep the mean of the weights after each of the last epochs (from 80 % of --max_epochs on).
+    #[arg(long = "stochastic_weight_avg", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub stochastic_weight_avg: bool,
+}
+
+impl Default for AveragingConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl AveragingConfig {
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the first impossible value.
+    pub fn validate(&self) -> text_recognizer::Result<()> {
+        if !(0.0..1.0).contains(&self.ema_decay) {
+            return Err(Error::invalid("ema_decay", self.ema_decay, "a number in 0..1, 1 excluded"));
+        }
+        if self.ema_decay > 0.0 && self.stochastic_weight_avg {
+            let expected = "no --ema_decay beside it: one average";
+            return Err(Error::invalid("stochastic_weight_avg", true, expected));
+        }
+        Ok(())
+    }
+
+    /// Creates the average that the flags ask for.
+    pub fn build(&self, parameters: &Parameters) -> Option<WeightAverage> {
+        if self.ema_decay > 0.0 {
+            return Some(WeightAverage::exponential(self.ema_decay, parameters));
+        }
+        self.stochastic_weight_avg.then(|| WeightAverage::stochastic(parameters))
+    }
+}
 
 /// A running average of all parameters.
 #[derive(Debug)]
-pub struct Averaging {
+pub struct WeightAverage {
     /// `Some`: exponential, after each step. `None`: the mean over the last epochs.
     decay: Option<f64>,
     values: Vec<Tensor>,
     count: u64,
 }
 
-impl Averaging {
+impl WeightAverage {
     /// An exponential moving average: `average = decay * average + (1 - decay) * weights`, from the initial weights.
     pub fn exponential(decay: f64, parameters: &Parameters) -> Self {
         let values = parameters.tensors().iter().map(|p| p.detach().copy()).collect();
         Self { decay: Some(decay), values, count: 1 }
     }
 
-    /// The mean of the weights after each epoch that [`Averaging::after_epoch`] is told of (Izmailov et al.,
+    /// The mean of the weights after each epoch that [`WeightAverage::after_epoch`] is told of (Izmailov et al.,
     /// "Averaging weights leads to wider optima", 2018).
     pub fn stochastic(parameters: &Parameters) -> Self {
         Self { decay: None, ..Self::exponential(0.0, parameters) }.emptied()
@@ -79,7 +127,7 @@ impl Averaging {
         (&self.values, self.count)
     }
 
-    /// Restores [`Averaging::state`]; `find` gives the saved tensor of a parameter.
+    /// Restores [`WeightAverage::state`]; `find` gives the saved tensor of a parameter.
     pub fn load_state(
         &mut self,
         names: &[String],
@@ -98,7 +146,7 @@ impl Averaging {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use text_recognizer::models::Placement;
+    use text_recognizer::nn::Placement;
 
     fn parameters() -> Parameters {
         let mut parameters = Parameters::new(Placement::cpu(0));
@@ -117,7 +165,7 @@ mod tests {
     #[test]
     fn exponential() {
         let parameters = parameters();
-        let mut average = Averaging::exponential(0.75, &parameters);
+        let mut average = WeightAverage::exponential(0.75, &parameters);
         set(&parameters, 5.0);
         average.after_step(&parameters).unwrap();
         average.after_epoch(&parameters).unwrap();
@@ -130,7 +178,7 @@ mod tests {
     #[test]
     fn stochastic() {
         let parameters = parameters();
-        let mut average = Averaging::stochastic(&parameters);
+        let mut average = WeightAverage::stochastic(&parameters);
         assert!(!average.is_active());
         for value in [2.0, 4.0, 9.0] {
             set(&parameters, value);

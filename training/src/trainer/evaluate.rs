@@ -4,24 +4,26 @@ use anyhow::Result;
 use tch::Kind;
 use text_recognizer::data::{Batch, DataLoader};
 use text_recognizer::lit_models::LitModel;
-use text_recognizer::models::ForwardContext;
+use text_recognizer::nn::ForwardContext;
 
-use super::state::Averages;
+use super::state::MeanMetrics;
+use super::strategy::Strategy;
 
-/// Loss and metrics of a whole loader, as `STAGE_loss` and `STAGE_METRIC`.
+/// Returns loss and metrics over a whole loader, as `STAGE_loss` and `STAGE_METRIC`.
 ///
 /// # Errors
-/// When the batches are not the model's.
+/// Fails if the batches do not have the shapes of the model.
 pub fn evaluate(
     lit: &dyn LitModel,
     loader: &DataLoader,
     stage: &str,
     matmul_kind: Option<Kind>,
+    strategy: &dyn Strategy,
 ) -> Result<Vec<(String, f64)>> {
-    evaluate_batches(lit, loader.epoch(0, 0), stage, matmul_kind)
+    evaluate_batches(lit, loader.epoch(0, 0), stage, matmul_kind, strategy)
 }
 
-/// As [`evaluate`], of some batches.
+/// Returns loss and metrics over some batches, as [`evaluate`] does.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -30,15 +32,16 @@ pub(super) fn evaluate_batches(
     batches: impl Iterator<Item = text_recognizer::Result<Batch>>,
     stage: &str,
     matmul_kind: Option<Kind>,
+    strategy: &dyn Strategy,
 ) -> Result<Vec<(String, f64)>> {
-    let mut averages = Averages::default();
+    let mut means = MeanMetrics::default();
     tch::no_grad(|| -> Result<()> {
         for batch in batches {
             let batch = batch?;
             let output = lit.step(&batch, &mut ForwardContext::eval().matmul_kind(matmul_kind))?;
-            averages.add(&output, batch.len())?;
+            means.add(&output, lit.metrics(false), batch.len())?;
         }
         Ok(())
     })?;
-    Ok(averages.values(stage))
+    means.values(stage, lit.metrics(false), strategy)
 }

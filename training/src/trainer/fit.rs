@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tch::Tensor;
 use text_recognizer::data::Batch;
 use text_recognizer::lit_models::{LitModel, StepOutput};
-use text_recognizer::models::{ForwardContext, is_finite};
+use text_recognizer::nn::{ForwardContext, is_finite};
 use text_recognizer::optim::{self, Optimizer, Schedule};
 
-use super::averaging::Averaging;
+use super::averaging::WeightAverage;
 use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Position, StopReason};
-use super::config::{ClipAlgorithm, TrainerConfig};
+use super::checkpointing::{Saver, Weights};
+use super::config::TrainerConfig;
+use super::gradients::Accumulated;
 use super::loggers::Logger;
 use super::profiler::{Phase, Profiler};
 use super::record::Record;
-use super::saver::{Saver, Weights};
-use super::state::{Averages, LoopState};
+use super::state::{LoopState, MeanMetrics};
+use super::strategy::{Flags, Strategy};
 use super::{Loaders, RunFolder, Signals};
 
 mod persist;
@@ -67,13 +68,14 @@ pub struct Fit<'a> {
     config: &'a TrainerConfig,
     lit: &'a dyn LitModel,
     loaders: &'a Loaders,
+    strategy: &'a dyn Strategy,
     /// `None` for a run that leaves no files.
     folder: Option<&'a RunFolder>,
-    /// The run's configuration, repeated in each checkpoint.
-    description: Value,
+    /// The metadata of each checkpoint, without its position in the run.
+    metadata: Value,
     optimizer: Optimizer,
     schedule: Schedule,
-    averaging: Option<Averaging>,
+    averaging: Option<WeightAverage>,
     early_stopping: Option<EarlyStopping>,
     callbacks: Vec<Box<dyn Callback + 'a>>,
     model_checkpoint: Option<ModelCheckpoint>,
@@ -81,8 +83,7 @@ pub struct Fit<'a> {
     signals: Option<&'a Signals>,
     profiler: Profiler,
     state: LoopState,
-    /// Gradients of the batches since the last step, summed.
-    accumulated: Option<Vec<Tensor>>,
+    accumulated: Accumulated,
     /// What `--on_nonfinite restore` returns to.
     restore_point: Option<RestorePoint>,
     /// Checkpoints of the best that are not on the disk yet, and files that are no longer among them.
@@ -135,7 +136,8 @@ impl<'a> Fit<'a> {
             return self.finish(reason);
         }
         loop {
-            if let Some(reason) = self.budget() {
+            let flags = Flags { out_of_time: self.out_of_time(), ..Flags::default() };
+            if let Some(reason) = self.budget(self.strategy.agree(flags)?.out_of_time) {
                 return self.finish(reason);
             }
             if let ControlFlow::Break(reason) = self.train_epoch()? {
@@ -155,7 +157,7 @@ impl<'a> Fit<'a> {
             let at = Position { epoch: self.state.epoch, batch: self.state.batch, batches };
             self.callbacks.iter_mut().for_each(|callback| callback.on_batch_end(at));
             self.profiler.lap(Phase::Logging);
-            if self.accumulated.is_some() {
+            if !self.accumulated.is_empty() {
                 continue;
             }
             self.train_time += started.elapsed();
@@ -173,7 +175,7 @@ impl<'a> Fit<'a> {
         let parameters = self.lit.parameters().tensors();
         let mut anomaly = false;
         let mut context = self.context();
-        if self.config.detect_anomaly {
+        if self.config.nonfinite.detect_anomaly {
             context = context.observed(Box::new(|_, output| anomaly |= !is_finite(output)));
         }
         let output = self.lit.step(batch, &mut context)?;
@@ -182,17 +184,18 @@ impl<'a> Fit<'a> {
         self.profiler.lap(Phase::Backward);
 
         self.state.batch += 1;
-        let finite = !anomaly && self.is_finite(&output, &grads)?;
+        let nonfinite = anomaly || !self.is_finite(&output, &grads)?;
+        let finite = !self.strategy.agree(Flags { nonfinite, ..Flags::default() })?.nonfinite;
         if !finite {
             self.on_nonfinite(batch)?;
         }
         self.state.batches_seen += 1;
         if finite {
-            self.state.train.add(&output, batch.len())?;
-            self.accumulate(grads)?;
+            self.state.train.add(&output, self.lit.metrics(true), batch.len())?;
+            self.accumulated.add(grads)?;
         }
         let last = self.state.batch == self.loaders.train.len();
-        let full = (self.state.batch as u64).is_multiple_of(self.config.accumulate_grad_batches);
+        let full = (self.state.batch as u64).is_multiple_of(self.config.gradients.accumulate_grad_batches);
         if full || last {
             self.optimizer_step(&output)?;
         }
@@ -201,42 +204,19 @@ impl<'a> Fit<'a> {
 
     fn context<'c>(&self) -> ForwardContext<'c> {
         ForwardContext::train(self.config.seed, self.state.batches_seen)
-            .matmul_kind(self.config.matmul_kind())
-    }
-
-    fn accumulate(&mut self, grads: Vec<Tensor>) -> Result<()> {
-        self.accumulated = Some(match self.accumulated.take() {
-            None => grads,
-            Some(mut sums) => {
-                for (sum, grad) in sums.iter_mut().zip(&grads) {
-                    let _ = sum.f_add_(grad)?;
-                }
-                sums
-            }
-        });
-        Ok(())
+            .matmul_kind(self.config.device.matmul_kind())
     }
 
     fn optimizer_step(&mut self, output: &StepOutput) -> Result<()> {
-        // Absent where every batch since the last step was left out.
-        let Some(mut grads) = self.accumulated.take() else {
+        // Absent if every batch since the last step was left out.
+        let Some(mut grads) = self.accumulated.take_mean(self.config.gradients.accumulate_grad_batches)?
+        else {
             return Ok(());
         };
-        if self.config.accumulate_grad_batches > 1 {
-            for grad in &mut grads {
-                let _ = grad.f_div_scalar_(self.config.accumulate_grad_batches as f64)?;
-            }
-        }
-        let logs = (self.state.step + 1).is_multiple_of(self.config.log_every_n_steps);
-        let norm = (logs && self.config.track_grad_norm).then(|| optim::grad_norm(&grads));
-        if self.config.gradient_clip_val > 0.0 {
-            match self.config.gradient_clip_algorithm {
-                ClipAlgorithm::Norm => {
-                    optim::clip_grad_norm(&mut grads, self.config.gradient_clip_val)?;
-                }
-                ClipAlgorithm::Value => optim::clip_grad_value(&mut grads, self.config.gradient_clip_val)?,
-            }
-        }
+        self.strategy.all_reduce_mean(&mut grads)?;
+        let logs = (self.state.step + 1).is_multiple_of(self.config.logging.log_every_n_steps);
+        let norm = (logs && self.config.gradients.track_grad_norm).then(|| optim::grad_norm(&grads));
+        self.config.gradients.clip(&mut grads)?;
         let lr = self.schedule.lr(self.state.step, self.state.epoch);
         self.optimizer.step(&grads, lr)?;
         self.state.step += 1;
@@ -261,20 +241,26 @@ impl<'a> Fit<'a> {
             self.state.batch = 0;
             self.average_epoch()?;
         }
-        let end = self.budget();
+        let asked = self.strategy.agree(Flags {
+            stop: self.signals.and_then(Signals::stop),
+            out_of_time: self.out_of_time(),
+            save: self.signals.is_some_and(Signals::save) || self.checkpoint_is_due(epoch_ends),
+            nonfinite: false,
+        })?;
+        let end = self.budget(asked.out_of_time);
         let mut flow = ControlFlow::Continue(());
-        // The result of a run is a validation of what it has come to. It comes before the checkpoint: a run that is
-        // killed between the two must not continue as one that has nothing left to do.
+        // The result of a run is a validation of its last weights. It comes before the checkpoint: a run that is killed
+        // between the two must not continue as one that has nothing left to do.
         if epoch_ends || end.is_some() || self.validates(at) {
             flow = self.end_of_validation(at, epoch_ends)?;
         }
         if epoch_ends {
-            self.state.train = Averages::default();
+            self.state.train = MeanMetrics::default();
         }
-        if self.checkpoint_is_due(epoch_ends) || self.signals.is_some_and(Signals::save) {
+        if asked.save {
             self.save_last()?;
         }
-        if let Some(signal) = self.signals.and_then(Signals::stop) {
+        if let Some(signal) = asked.stop {
             return Ok(ControlFlow::Break(StopReason::Signal(signal)));
         }
         Ok(match end {
@@ -283,17 +269,19 @@ impl<'a> Fit<'a> {
         })
     }
 
-    fn budget(&self) -> Option<StopReason> {
-        let config = self.config;
-        if self.state.epoch >= config.epochs() {
+    fn budget(&self, out_of_time: bool) -> Option<StopReason> {
+        let budget = &self.config.budget;
+        if self.state.epoch >= budget.max_epochs {
             Some(StopReason::MaxEpochs)
-        } else if config.max_steps.is_some_and(|max| self.state.step >= max) {
+        } else if budget.max_steps.is_some_and(|max| self.state.step >= max) {
             Some(StopReason::MaxSteps)
-        } else if config.max_time.is_some_and(|max| self.started.elapsed() >= Duration::from_secs(max)) {
-            Some(StopReason::MaxTime)
         } else {
-            None
+            out_of_time.then_some(StopReason::MaxTime)
         }
+    }
+
+    fn out_of_time(&self) -> bool {
+        self.config.budget.max_time().is_some_and(|max| self.started.elapsed() >= max)
     }
 
     fn finish(&mut self, reason: StopReason) -> Result<StopReason> {

@@ -7,17 +7,18 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use text_recognizer::lit_models::{LitModel, Running};
-use text_recognizer::models::ForwardContext;
+use text_recognizer::nn::ForwardContext;
 use text_recognizer::optim::Optimizer;
 
-use super::checkpoint::write_atomic;
 use super::{Loaders, Signals, TrainerConfig};
+use crate::flags::default_flags;
+use text_recognizer::util::files::write_atomic;
 
 /// What happens after a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
-pub enum LrFind {
+pub enum AfterLrFind {
     /// The run goes on with the suggested rate.
     Fit,
     /// Nothing: the sweep was all.
@@ -41,7 +42,7 @@ pub enum Interval {
 pub struct LrFindConfig {
     /// First try learning rates from small to large; then train with the suggested one, or do not.
     #[arg(long = "lr_find", visible_alias = "auto_lr_find", value_enum, num_args = 0..=1, default_missing_value = "fit")]
-    pub lr_find: Option<LrFind>,
+    pub lr_find: Option<AfterLrFind>,
     /// Smallest rate of the sweep.
     #[arg(long = "lr_find_min", default_value = "1e-8")]
     pub lr_find_min: f64,
@@ -56,9 +57,21 @@ pub struct LrFindConfig {
     pub lr_find_interval: Interval,
 }
 
-/// The result of a sweep.
+impl Default for LrFindConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl LrFindConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] =
+        &["lr_find", "lr_find_min", "lr_find_max", "lr_find_points", "lr_find_interval"];
+}
+
+/// The result of the learning-rate finder.
 #[derive(Debug)]
-pub struct Sweep {
+pub struct LrFindResult {
     /// The rates, ascending; shorter than asked for where the loss blew up.
     pub lrs: Vec<f64>,
     /// The mean loss at each; the last may be non-finite.
@@ -79,7 +92,7 @@ pub fn lr_find(
     lit: &dyn LitModel,
     loaders: &Loaders,
     signals: &Signals,
-) -> Result<ControlFlow<i32, Sweep>> {
+) -> Result<ControlFlow<i32, LrFindResult>> {
     let (min, max, points) = (config.lr_find_min, config.lr_find_max, config.lr_find_points);
     ensure!(
         min > 0.0 && max > min && max.is_finite(),
@@ -87,16 +100,16 @@ pub fn lr_find(
     );
     ensure!(points >= 3, "--lr_find_points is {points}: expected at least 3");
     let weights = lit.parameters().snapshot();
-    let sweep = sweep(config, trainer, lit, loaders, signals);
+    let tried = try_rates(config, trainer, lit, loaders, signals);
     lit.parameters().load(&weights)?;
-    let (lrs, losses) = sweep?;
+    let (lrs, losses) = tried?;
     Ok(match signals.stop() {
         Some(signal) => ControlFlow::Break(signal),
         None => ControlFlow::Continue(suggest(lrs, losses)?),
     })
 }
 
-fn sweep(
+fn try_rates(
     config: &LrFindConfig,
     trainer: &TrainerConfig,
     lit: &dyn LitModel,
@@ -113,7 +126,8 @@ fn sweep(
         let mut mean = Running::default();
         for batch in batches.by_ref().take(per_point).take_while(|_| signals.stop().is_none()) {
             let batch = batch?;
-            let mut context = ForwardContext::train(trainer.seed, seen).matmul_kind(trainer.matmul_kind());
+            let mut context =
+                ForwardContext::train(trainer.seed, seen).matmul_kind(trainer.device.matmul_kind());
             let output = lit.step(&batch, &mut context)?;
             mean.add_mean(&output.loss, batch.len() as i64)?;
             optimizer.step(&context.gradients(&output.loss, lit.parameters().tensors())?, lr)?;
@@ -133,7 +147,7 @@ fn sweep(
 
 /// A quarter of the rate where the smoothed loss is lowest: the lowest point itself is where the loss is about to
 /// turn, and a whole run needs a margin.
-fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<Sweep> {
+fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<LrFindResult> {
     let finite = losses.iter().take_while(|loss| loss.is_finite()).count();
     if finite < 3 {
         bail!(
@@ -149,17 +163,17 @@ fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<Sweep> {
     let suggestion = lrs[lowest] / 4.0;
     let reason =
         format!("a quarter of {:.2e}, where the loss was lowest ({:.4})", lrs[lowest], losses[lowest]);
-    Ok(Sweep { lrs, losses, suggestion, reason })
+    Ok(LrFindResult { lrs, losses, suggestion, reason })
 }
 
-impl Sweep {
+impl LrFindResult {
     /// Writes `lr,loss` as CSV.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
         let rows = self.lrs.iter().zip(&self.losses).map(|(lr, loss)| format!("{lr:e},{loss}\n"));
-        write_atomic(path, ("lr,loss\n".to_owned() + &rows.collect::<String>()).as_bytes())
+        Ok(write_atomic(path, ("lr,loss\n".to_owned() + &rows.collect::<String>()).as_bytes())?)
     }
 }
 
@@ -170,9 +184,9 @@ mod tests {
     #[test]
     fn the_suggestion_is_below_the_lowest_loss_and_blow_ups_do_not_count() {
         let lrs: Vec<f64> = (0..6).map(|i| 10f64.powi(i - 6)).collect();
-        let sweep = suggest(lrs.clone(), vec![5.0, 4.0, 2.0, 1.0, 9.0, f64::NAN]).unwrap();
-        assert_eq!(sweep.suggestion, 1e-4 / 4.0);
-        assert!(sweep.reason.contains("1.00e-4") && sweep.reason.contains("2.0000"), "{}", sweep.reason);
+        let result = suggest(lrs.clone(), vec![5.0, 4.0, 2.0, 1.0, 9.0, f64::NAN]).unwrap();
+        assert_eq!(result.suggestion, 1e-4 / 4.0);
+        assert!(result.reason.contains("1.00e-4") && result.reason.contains("2.0000"), "{}", result.reason);
         assert!(suggest(lrs, vec![5.0, f64::NAN, 2.0, 1.0, 9.0, 9.0]).is_err());
     }
 }

@@ -1,10 +1,50 @@
 //! Finds where a NaN or an infinity was born.
 
+use clap::{ArgAction, Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::Result;
 use text_recognizer::data::Batch;
 use text_recognizer::lit_models::LitModel;
-use text_recognizer::models::{ForwardContext, is_finite};
+use text_recognizer::nn::{ForwardContext, is_finite};
+
+use crate::flags::default_flags;
+
+/// The answer to a loss or a gradient that is NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum OnNonfinite {
+    /// The run ends with an error that names where it was born.
+    Stop,
+    /// The step is left out.
+    Skip,
+    /// Weights and optimizer return to the last checkpoint, and the data goes on.
+    Restore,
+}
+
+/// The handling of NaN and infinity.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NonfiniteConfig {
+    /// Action on a loss or gradient that is NaN or infinite.
+    #[arg(long = "on_nonfinite", value_enum, default_value_t = OnNonfinite::Stop)]
+    pub on_nonfinite: OnNonfinite,
+    /// Check every layer's output for NaN and infinity too, even where loss and gradients hide it (slow).
+    #[arg(long = "detect_anomaly", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub detect_anomaly: bool,
+}
+
+impl Default for NonfiniteConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl NonfiniteConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["on_nonfinite", "detect_anomaly"];
+}
 
 /// Passes `batch` through the model again, watching every layer, and says what is non-finite first. The pass is the
 /// same as the one that failed: dropout is a pure function of the seed and the step that `context` was made of.

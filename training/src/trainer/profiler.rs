@@ -3,6 +3,18 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// The profilers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum ProfilerName {
+    /// A table of phases, printed at the end.
+    Simple,
+}
+
 /// What a run spends time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

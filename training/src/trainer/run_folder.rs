@@ -1,13 +1,20 @@
 //! One folder a run: `LOG_DIR/NAME/version_N`, never written to by two processes.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::checkpoint::{TEMPORARY, write_atomic};
+use text_recognizer::util::files::{TEMPORARY, write_atomic};
+
+/// The name of the best checkpoint.
+pub const BEST: &str = "best.safetensors";
+/// The name of the last checkpoint.
+pub const LAST: &str = "last.safetensors";
 
 /// A run's folder, locked while this lives.
 #[derive(Debug)]
@@ -15,8 +22,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// Held for the lock, which the operating system drops with the process, however it ends.
     _lock: File,
-    /// Made for a run that has not begun.
-    provisional: Cell<bool>,
+    /// The folders that were created for a run that has not begun, innermost first.
+    provisional: RefCell<Vec<PathBuf>>,
 }
 
 impl RunFolder {
@@ -30,6 +37,8 @@ impl RunFolder {
         let hint = || {
             format!("creating a folder for the run in {} (--log_dir chooses another place)", parent.display())
         };
+        let mut created = vec![PathBuf::new()];
+        created.extend(parent.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned));
         fs::create_dir_all(&parent).with_context(hint)?;
         let taken = fs::read_dir(&parent)
             .with_context(hint)?
@@ -40,12 +49,17 @@ impl RunFolder {
             let path = parent.join(format!("version_{version}"));
             match fs::create_dir(&path) {
                 Ok(()) => {
+                    created[0].clone_from(&path);
                     let folder = Self::lock(path)?;
-                    folder.provisional.set(true);
+                    folder.provisional.replace(created);
                     return Ok(folder);
                 }
-                // Another run took it a moment ago.
+                // Another run took it in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
+                // Another run that was refused took its folders away.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    fs::create_dir_all(&parent).with_context(hint)?;
+                }
                 Err(error) => return Err(error).with_context(hint),
             }
         }
@@ -76,7 +90,7 @@ impl RunFolder {
         let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = options.with_context(|| format!("creating {}", lock_path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock, provisional: Cell::new(false) }),
+            Ok(()) => Ok(Self { path, _lock: lock, provisional: RefCell::default() }),
             Err(TryLockError::WouldBlock) => {
                 bail!("another process is writing to {}: wait until it ends, or stop it", path.display())
             }
@@ -88,7 +102,7 @@ impl RunFolder {
 
     /// The run has begun: its folder stays, however it ends.
     pub fn keep(&self) {
-        self.provisional.set(false);
+        self.provisional.borrow_mut().clear();
     }
 
     /// The folder.
@@ -96,25 +110,75 @@ impl RunFolder {
         &self.path
     }
 
-    /// Where the checkpoints lie.
+    /// Returns the folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        checkpoints_in(&self.path)
     }
 
-    /// Writes a small file whole.
+    /// Returns the file of the best checkpoint.
+    pub fn best(&self) -> PathBuf {
+        self.checkpoints().join(BEST)
+    }
+
+    /// Returns the file of the last checkpoint.
+    pub fn last(&self) -> PathBuf {
+        last_in(&self.path)
+    }
+
+    /// Returns the file of the metrics.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// Returns a file for a plot or a table; `name` may lack the extension.
+    pub fn artifact(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes the run's configuration, which `--config` takes.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write(&self, file_name: &str, content: &str) -> Result<()> {
-        write_atomic(&self.path.join(file_name), content.as_bytes())
+    /// Fails if the file cannot be written.
+    pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
+        write_json(&config_in(&self.path), config)
     }
+
+    /// Writes the run's results.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub fn write_results(&self, results: &Value) -> Result<()> {
+        write_json(&self.path.join("results.json"), results)
+    }
+}
+
+/// Returns the configuration's file in a run's folder.
+pub fn config_in(run: &Path) -> PathBuf {
+    run.join("config.json")
+}
+
+/// Returns the last checkpoint's file in a run's folder.
+pub fn last_in(run: &Path) -> PathBuf {
+    checkpoints_in(run).join(LAST)
+}
+
+fn checkpoints_in(run: &Path) -> PathBuf {
+    run.join("checkpoints")
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    Ok(write_atomic(path, text.as_bytes())?)
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if self.provisional.get() {
-            // Nobody is there to be told; an empty folder more is no harm.
-            let _ = fs::remove_dir_all(&self.path);
+        let created = self.provisional.take();
+        // An error is not reported: an empty folder more is no harm.
+        if let [run, parents @ ..] = &created[..] {
+            let _ = fs::remove_dir_all(run);
+            // Only if they are empty.
+            let _ = parents.iter().try_for_each(fs::remove_dir);
         }
     }
 }
@@ -134,7 +198,7 @@ mod tests {
             assert_eq!(folder.path().file_name().unwrap(), expected);
         }
         assert!(RunFolder::create(logs.path(), "b").unwrap().path().ends_with("b/version_0"));
-        assert!(!logs.path().join("b/version_0").exists(), "a run that did not begin");
+        assert!(!logs.path().join("b").exists(), "a run that did not begin");
     }
 
     #[test]

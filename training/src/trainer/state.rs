@@ -1,10 +1,12 @@
-//! How far a run is, in numbers that can be saved.
+//! The position of a run, in numbers that can be saved.
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use text_recognizer::Result;
 use text_recognizer::lit_models::{Metric, Running, StepOutput};
+
+use super::strategy::Strategy;
 
 /// The loop's position: together with the weights, the optimiser and the seed it determines the rest of the run.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub struct LoopState {
     /// Steps that were left out for a non-finite gradient.
     pub skipped: u64,
     /// Training loss and metrics of the epoch at hand.
-    pub train: Averages,
+    pub train: MeanMetrics,
 }
 
 /// [`LoopState`] in a checkpoint.
@@ -32,7 +34,7 @@ pub struct SavedLoopState {
     batches_seen: u64,
     skipped: u64,
     loss: (f64, i64),
-    metrics: BTreeMap<Metric, (f64, i64)>,
+    metrics: BTreeMap<String, (f64, i64)>,
 }
 
 impl LoopState {
@@ -49,7 +51,7 @@ impl LoopState {
                 .train
                 .metrics
                 .iter_mut()
-                .map(|(metric, running)| (*metric, running.parts()))
+                .map(|(name, running)| (name.clone(), running.parts()))
                 .collect(),
         }
     }
@@ -58,44 +60,74 @@ impl LoopState {
 impl From<SavedLoopState> for LoopState {
     fn from(saved: SavedLoopState) -> Self {
         let running = |(sum, count)| Running::from_parts(sum, count);
-        let metrics = saved.metrics.into_iter().map(|(metric, parts)| (metric, running(parts))).collect();
+        let metrics = saved.metrics.into_iter().map(|(name, parts)| (name, running(parts))).collect();
         Self {
             epoch: saved.epoch,
             batch: saved.batch,
             step: saved.step,
             batches_seen: saved.batches_seen,
             skipped: saved.skipped,
-            train: Averages { loss: running(saved.loss), metrics },
+            train: MeanMetrics { loss: running(saved.loss), metrics },
         }
     }
 }
 
 /// Loss and metrics averaged over batches.
 #[derive(Debug, Default)]
-pub struct Averages {
+pub struct MeanMetrics {
     loss: Running,
-    metrics: BTreeMap<Metric, Running>,
+    metrics: BTreeMap<String, Running>,
 }
 
-impl Averages {
-    /// Takes in a batch of `rows` rows.
+impl MeanMetrics {
+    /// Adds a batch of `rows` rows, whose output has a sum for each of `metrics`.
     ///
     /// # Errors
-    /// When libtorch refuses.
-    pub fn add(&mut self, output: &StepOutput, rows: usize) -> Result<()> {
+    /// Fails if libtorch does.
+    pub fn add(&mut self, output: &StepOutput, metrics: &[Box<dyn Metric>], rows: usize) -> Result<()> {
         self.loss.add_mean(&output.loss, rows as i64)?;
-        for part in &output.metrics {
-            self.metrics.entry(part.metric).or_default().add(&part.sum, part.count)?;
+        for (metric, part) in metrics.iter().zip(&output.metrics) {
+            if !self.metrics.contains_key(metric.name()) {
+                self.metrics.insert(metric.name().to_owned(), Running::default());
+            }
+            if let Some(running) = self.metrics.get_mut(metric.name()) {
+                running.add(&part.sum, part.count)?;
+            }
         }
         Ok(())
     }
 
-    /// `STAGE_loss` and `STAGE_METRIC` of every metric; nothing where nothing was added. Synchronises with the device.
-    pub fn values(&mut self, stage: &str) -> Vec<(String, f64)> {
-        let loss = self.loss.mean().map(|loss| (format!("{stage}_loss"), loss));
-        let metrics = self.metrics.iter_mut().filter_map(|(metric, running)| {
-            Some((format!("{stage}_{}", metric.name()), metric.finish(running.mean()?)))
-        });
-        loss.into_iter().chain(metrics).collect()
+    /// Returns `STAGE_loss` and `STAGE_METRIC` for each of `metrics`, over all ranks; nothing if nothing was added.
+    /// Synchronizes with the device.
+    ///
+    /// # Errors
+    /// Fails if a rank is gone.
+    pub fn values(
+        &mut self,
+        stage: &str,
+        metrics: &[Box<dyn Metric>],
+        strategy: &dyn Strategy,
+    ) -> Result<Vec<(String, f64)>> {
+        let mut values = Vec::new();
+        if let Some(loss) = mean(&mut self.loss, strategy)? {
+            values.push((format!("{stage}_loss"), loss));
+        }
+        for metric in metrics {
+            if let Some(running) = self.metrics.get_mut(metric.name())
+                && let Some(mean) = mean(running, strategy)?
+            {
+                values.push((format!("{stage}_{}", metric.name()), metric.finish(mean)));
+            }
+        }
+        Ok(values)
     }
+}
+
+/// Returns the mean over all ranks; `None` if no rank has added anything.
+fn mean(running: &mut Running, strategy: &dyn Strategy) -> Result<Option<f64>> {
+    let (sum, count) = running.parts();
+    let mut parts = [sum, count as f64];
+    strategy.all_reduce_sum(&mut parts)?;
+    let [sum, count] = parts;
+    Ok((count > 0.0).then(|| sum / count))
 }

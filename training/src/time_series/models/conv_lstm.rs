@@ -1,16 +1,16 @@
 //! A causal convolution over time, and long short-term memory on what it finds.
 
+use crate::flags::default_flags;
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use tch::kind::FLOAT_CPU;
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement, init};
-use text_recognizer::util::default_flags;
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{CausalConv, Cell, ForwardContext, Parameters, Placement};
 
 use super::stack::{Stack, StackConfig};
-use super::{Window, check_sizes};
+use super::{ForecastConfig, Target, Window, check_sizes, target};
 
 /// The sizes of a [`ConvLstm`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ impl Default for ConvLstmConfig {
     }
 }
 
+impl ForecastConfig for ConvLstmConfig {
+    fn target(&self) -> Target {
+        target(self.sequence_loss)
+    }
+}
+
 /// A causal convolution with ReLU, layers of LSTM cells, a dense layer and a scale: `x: [batch, window_size, features]
 /// -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
@@ -58,15 +64,16 @@ pub struct ConvLstm {
 impl ConvLstm {
     /// Builds the model for windows as `data` describes them. Its weights are `conv.kernel` (`[kernel_size, features,
     /// filters]`) and `conv.bias`, `lstm.LAYER.kernel`, `.recurrent_kernel`, `.bias` (see
-    /// [`text_recognizer::models::Recurrent::new`]), `dense.weight` and `dense.bias`.
+    /// [`text_recognizer::nn::Recurrent::new`]), `dense.weight` and `dense.bias`.
     ///
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
-    pub fn new(config: &ConvLstmConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &ConvLstmConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         check_sizes([("filters", config.filters), ("kernel_size", config.kernel_size)])?;
         let window = Window::new(data)?;
         let mut parameters = Parameters::new(placement);
-        let conv = CausalConv::new(&mut parameters, config.kernel_size, window.features, config.filters)?;
+        let conv =
+            CausalConv::new(&mut parameters, "conv", config.kernel_size, window.features, config.filters)?;
         let layers = StackConfig {
             cell: Cell::Lstm,
             units: config.units,
@@ -92,34 +99,5 @@ impl Model for ConvLstm {
         let x = context.layer("conv", x); // [batch, window_size, filters]
         let x = context.dropout(x.f_relu()?, self.dropout)?;
         self.stack.forward(x, context)
-    }
-}
-
-/// Keras' `Conv1D(padding="causal")`: the output at a step depends on that step and the ones before it.
-#[derive(Debug)]
-struct CausalConv {
-    /// `[kernel_size, features, filters]`
-    kernel: Tensor,
-    bias: Tensor,
-}
-
-impl CausalConv {
-    fn new(parameters: &mut Parameters, kernel_size: i64, features: i64, filters: i64) -> Result<Self> {
-        let size = [kernel_size, features, filters];
-        let fans = [features, filters].map(|channels| kernel_size.saturating_mul(channels));
-        let kernel = init::glorot_uniform(parameters.generator(), &size, fans[0], fans[1])?;
-        Ok(Self {
-            kernel: parameters.add("conv.kernel", kernel)?,
-            bias: parameters.add("conv.bias", Tensor::zeros([filters], FLOAT_CPU))?,
-        })
-    }
-
-    /// As a product of the patches with the kernel: for so small a convolution, that is faster than libtorch's.
-    fn forward(&self, x: &Tensor, context: &ForwardContext) -> Result<Tensor> {
-        let size = self.kernel.size(); // [kernel_size, features, filters]
-        let padded = x.f_constant_pad_nd([0, 0, size[0] - 1, 0])?;
-        let patches = padded.f_unfold(1, size[0], 1)?.f_transpose(2, 3)?; // [batch, steps, kernel_size, features]
-        let kernel = self.kernel.f_flatten(0, 1)?.f_transpose(0, 1)?;
-        context.linear(&patches.f_flatten(2, 3)?, &kernel, &self.bias)
     }
 }

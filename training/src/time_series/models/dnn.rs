@@ -1,14 +1,15 @@
 //! Dense layers on the window.
 
+use crate::flags::default_flags;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{ForwardContext, Linear, Model, Parameters, Placement};
-use text_recognizer::util::default_flags;
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Linear, Parameters, Placement};
 
-use super::{Window, check_dropout, check_layers, check_sizes};
+use super::{ForecastConfig, Window, check_dropout, check_layers, check_sizes};
 
 /// The sizes of a [`Dnn`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ impl Default for DnnConfig {
     }
 }
 
+impl ForecastConfig for DnnConfig {}
+
 /// Hidden dense layers with ReLU on all values of the window, and a dense layer: `x: [batch, window_size, features] ->
 /// [batch, horizon, targets]`.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl Dnn {
     ///
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
-    pub fn new(config: &DnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &DnnConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         check_sizes([("units", config.units)])?;
         check_layers(config.layers)?;
         check_dropout(config.dropout)?;

@@ -4,35 +4,38 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{self, ForwardContext, Model, Parameters, Placement};
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{self, ForwardContext, Parameters, Placement};
 
-use super::Window;
+use super::{ForecastConfig, Window};
 
 /// A [`Linear`] has nothing to choose.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinearConfig {}
 
+impl ForecastConfig for LinearConfig {}
+
 /// One dense layer on all values of the window: `x: [batch, window_size, features] -> [batch, horizon, targets]`.
 #[derive(Debug)]
 pub struct Linear {
     parameters: Parameters,
     window: Window,
-    dense: models::Linear,
+    dense: nn::Linear,
 }
 
 impl Linear {
     /// Builds the model for windows as `data` describes them, with Keras' initial weights
-    /// ([`models::Linear::glorot`]).
+    /// ([`nn::Linear::glorot`]).
     ///
     /// # Errors
     /// When `data` does not describe windows.
-    pub fn new(_config: &LinearConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(_config: &LinearConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let (inputs, outputs) = (window.size * window.features, window.horizon * window.targets);
         let mut parameters = Parameters::new(placement);
-        let dense = models::Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
+        let dense = nn::Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
         Ok(Self { parameters, window, dense })
     }
 }

@@ -2,8 +2,9 @@
 
 use tch::Tensor;
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement};
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{Cell, ForwardContext, Parameters, Placement};
 
 use super::stack::Stack;
 use super::{GatedConfig, Window};
@@ -18,11 +19,11 @@ pub struct Lstm {
 
 impl Lstm {
     /// Builds the model for windows as `data` describes them. Its weights are `lstm.LAYER.kernel`,
-    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::models::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::nn::Recurrent::new`]) and `dense.weight`, `dense.bias`.
     ///
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
-    pub fn new(config: &GatedConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &GatedConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let parameters = Parameters::new(placement);
         let stack = Stack::new(parameters, "lstm", config.of(Cell::Lstm), window, window.features)?;

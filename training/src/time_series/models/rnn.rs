@@ -1,15 +1,16 @@
 //! Simple recurrent layers.
 
+use crate::flags::default_flags;
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use text_recognizer::Result;
-use text_recognizer::data::DataConfig;
-use text_recognizer::models::{Cell, ForwardContext, Model, Parameters, Placement};
-use text_recognizer::util::default_flags;
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{Cell, ForwardContext, Parameters, Placement};
 
-use super::Window;
 use super::stack::{Stack, StackConfig};
+use super::{ForecastConfig, Target, Window, target};
 
 /// The sizes of an [`Rnn`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -38,6 +39,12 @@ impl Default for RnnConfig {
     }
 }
 
+impl ForecastConfig for RnnConfig {
+    fn target(&self) -> Target {
+        target(self.sequence_loss)
+    }
+}
+
 /// Layers of simple recurrent cells, a dense layer and a scale: `x: [batch, window_size, features] ->
 /// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
@@ -48,11 +55,11 @@ pub struct Rnn {
 
 impl Rnn {
     /// Builds the model for windows as `data` describes them. Its weights are `rnn.LAYER.kernel`,
-    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::models::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::nn::Recurrent::new`]) and `dense.weight`, `dense.bias`.
     ///
     /// # Errors
     /// When `data` does not describe windows, or a value of `config` is impossible.
-    pub fn new(config: &RnnConfig, data: &DataConfig, placement: Placement) -> Result<Self> {
+    pub fn new(config: &RnnConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let parameters = Parameters::new(placement);
         let layers = StackConfig {

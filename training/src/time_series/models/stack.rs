@@ -1,13 +1,13 @@
 //! What the recurrent models have in common: layers on top of each other, a dense layer, and a scale.
 
+use crate::flags::default_flags;
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use text_recognizer::models::{Cell, ForwardContext, Linear, Output, Parameters, Recurrent};
-use text_recognizer::util::default_flags;
+use text_recognizer::nn::{Cell, ForwardContext, Linear, Output, Parameters, Recurrent};
 use text_recognizer::{Error, Result};
 
-use super::{Window, check_dropout, check_layers, check_sizes};
+use super::{ForecastConfig, Target, Window, check_dropout, check_layers, check_sizes, target};
 
 /// The sizes of a [`super::Lstm`] or a [`super::Gru`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ pub struct GatedConfig {
 impl Default for GatedConfig {
     fn default() -> Self {
         default_flags()
+    }
+}
+
+impl ForecastConfig for GatedConfig {
+    fn target(&self) -> Target {
+        target(self.sequence_loss)
     }
 }
 

@@ -2,15 +2,16 @@ use clap::{Args, Command, FromArgMatches};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::Kind;
-use text_recognizer::models::{ForwardContext, Model, Placement};
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Placement};
 
 use super::*;
 
-fn data(input: [i64; 2], output: [i64; 2]) -> DataConfig {
-    DataConfig { input_dims: input.to_vec(), output_dims: output.to_vec(), mapping: Vec::new() }
+fn data(input: [i64; 2], output: [i64; 2]) -> DataSpec {
+    DataSpec { input_dims: input.to_vec(), output_dims: output.to_vec(), mapping: Vec::new(), image: None }
 }
 
-fn all(data: &DataConfig, sequence_loss: bool) -> Vec<Box<dyn Model>> {
+fn all(data: &DataSpec, sequence_loss: bool) -> Vec<Box<dyn Model>> {
     let placement = Placement::cpu(3);
     vec![
         Box::new(Linear::new(&LinearConfig::default(), data, placement).unwrap()),
@@ -91,7 +92,7 @@ fn dropout_acts_in_training_alone_and_is_replayed() {
 #[test]
 fn impossible_values_are_refused_by_name() {
     let one = data([6, 1], [1, 1]);
-    let lstm = |config: GatedConfig, data: &DataConfig| {
+    let lstm = |config: GatedConfig, data: &DataSpec| {
         Lstm::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
     };
     let conv =

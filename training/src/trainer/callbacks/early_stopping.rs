@@ -3,10 +3,55 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use text_recognizer::Error;
 
-use super::{Callback, Monitor, StopReason};
+use super::{Callback, Mode, Monitor, StopReason};
+use crate::flags::default_flags;
 use crate::trainer::record::Record;
+
+/// Early stopping.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStoppingConfig {
+    /// Stop when the monitored metric has not improved for this many validations; 0: do not stop early.
+    #[arg(long = "early_stop_patience", visible_alias = "patience", default_value_t = 10)]
+    pub early_stop_patience: u64,
+    /// Metric that early stopping monitors.
+    #[arg(long = "early_stop_monitor", default_value = "val_loss")]
+    pub early_stop_monitor: String,
+    /// Whether a smaller or a larger value of it is better.
+    #[arg(long = "early_stop_mode", value_enum, default_value_t = Mode::Min)]
+    pub early_stop_mode: Mode,
+    /// Smallest change that counts as an improvement.
+    #[arg(long = "early_stop_min_delta", default_value_t = 0.0)]
+    pub early_stop_min_delta: f64,
+}
+
+impl Default for EarlyStoppingConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl EarlyStoppingConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["early_stop_patience", "early_stop_min_delta"];
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the first impossible value.
+    pub fn validate(&self) -> text_recognizer::Result<()> {
+        let min_delta = self.early_stop_min_delta;
+        if !(min_delta >= 0.0 && min_delta.is_finite()) {
+            return Err(Error::invalid("early_stop_min_delta", min_delta, "a finite number, 0 or greater"));
+        }
+        Ok(())
+    }
+}
 
 /// Stops after `patience` validations without improvement.
 #[derive(Debug)]
@@ -68,7 +113,6 @@ impl Callback for EarlyStopping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::config::Mode;
 
     /// The number of validations after which it stops; resumed from its state before each.
     fn stops_after(

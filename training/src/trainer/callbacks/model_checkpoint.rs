@@ -3,15 +3,67 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::Args;
 use serde::{Deserialize, Serialize};
+use text_recognizer::Error;
 
-use super::Monitor;
+use super::{Mode, Monitor};
+use crate::flags::default_flags;
 use crate::trainer::record::Record;
+use crate::trainer::run_folder::BEST;
 
-/// The best checkpoint's file.
-pub const BEST: &str = "best.safetensors";
-/// The last checkpoint's file.
-pub const LAST: &str = "last.safetensors";
+/// The checkpoints of a run.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Metric that the best checkpoint is chosen by.
+    #[arg(long = "checkpoint_monitor", default_value = "val_loss")]
+    pub checkpoint_monitor: String,
+    /// Whether a smaller or a larger value of it is better.
+    #[arg(long = "checkpoint_mode", value_enum, default_value_t = Mode::Min)]
+    pub checkpoint_mode: Mode,
+    /// Number of the best checkpoints to keep.
+    #[arg(long = "save_top_k", default_value_t = 1)]
+    pub save_top_k: usize,
+    /// Save the last checkpoint within an epoch too: every so many steps.
+    #[arg(long = "checkpoint_every_n_steps")]
+    pub checkpoint_every_n_steps: Option<u64>,
+    /// Save the last checkpoint within an epoch too: every so many minutes.
+    #[arg(long = "checkpoint_every_n_minutes")]
+    pub checkpoint_every_n_minutes: Option<f64>,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl CheckpointConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["save_top_k", "checkpoint_every_n_steps", "checkpoint_every_n_minutes"];
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the first impossible value.
+    pub fn validate(&self) -> text_recognizer::Result<()> {
+        for (name, value) in [
+            ("save_top_k", self.save_top_k as u64),
+            ("checkpoint_every_n_steps", self.checkpoint_every_n_steps.unwrap_or(1)),
+        ] {
+            if value == 0 {
+                return Err(Error::invalid(name, value, "at least 1"));
+            }
+        }
+        let minutes = self.checkpoint_every_n_minutes.unwrap_or(0.0);
+        if !(minutes >= 0.0 && minutes.is_finite()) {
+            let expected = "a finite number, 0 or greater";
+            return Err(Error::invalid("checkpoint_every_n_minutes", minutes, expected));
+        }
+        Ok(())
+    }
+}
 
 /// A checkpoint that is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,7 +171,6 @@ impl ModelCheckpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::config::Mode;
 
     /// The files after a row of validations, with the value that each holds.
     fn files(mode: Mode, k: usize, values: &[f64]) -> Vec<(String, f64)> {

@@ -1,10 +1,21 @@
 //! The best value of a metric so far.
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::config::Mode;
 use crate::trainer::record::Record;
+
+/// Whether a smaller or a larger value is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Mode {
+    /// Smaller is better.
+    Min,
+    /// Larger is better.
+    Max,
+}
 
 /// Watches one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Callback, Position, StopReason};
-use crate::say;
+use crate::terminal;
 use crate::trainer::record::Record;
 
 /// A bar for each epoch on a terminal, and a line for each validation.
@@ -34,7 +34,7 @@ impl ProgressReport {
     }
 
     fn print(&self, line: &str) {
-        self.bar.suspend(|| say::note(line));
+        self.bar.suspend(|| terminal::note(line));
     }
 }
 

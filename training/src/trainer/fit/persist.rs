@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::Fit;
-use crate::trainer::callbacks::{BEST, Callback, LAST, ModelCheckpoint};
-use crate::trainer::checkpoint;
+use crate::trainer::callbacks::{Callback, ModelCheckpoint};
+use crate::trainer::checkpointing::{Last, Save, Weights, read_with_state};
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
-use crate::trainer::saver::{Last, Save, Weights};
 use crate::trainer::state::SavedLoopState;
 
 /// The last checkpoint is written after an epoch, but not again within this time: an epoch of a small model takes
@@ -22,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Fit<'_> {
     pub(super) fn checkpoint_is_due(&self, epoch_ends: bool) -> bool {
         let (step, time) = self.saved_at;
-        let steps = self.config.checkpoint_every_n_steps;
-        let minutes = self.config.checkpoint_every_n_minutes;
+        let steps = self.config.checkpoint.checkpoint_every_n_steps;
+        let minutes = self.config.checkpoint.checkpoint_every_n_minutes;
         (epoch_ends && time.elapsed() >= PAUSE)
             || steps.is_some_and(|n| self.state.step > step && self.state.step.is_multiple_of(n))
             || minutes.is_some_and(|n| time.elapsed().as_secs_f64() >= 60.0 * n)
@@ -57,17 +56,16 @@ impl Fit<'_> {
             let each = names.zip(averaging.state().0);
             tensors.extend(each.map(|(name, tensor)| (format!("average.{name}"), tensor.copy())));
         }
-        let folder = folder.checkpoints();
         let last = Last {
-            path: folder.join(LAST),
+            path: folder.last(),
             weights: self.lit.parameters().snapshot(),
             metadata: self.metadata(),
             state_tensors: tensors,
             state,
-            moment: self.state.batches_seen,
+            serial: self.state.batches_seen,
         };
         let (kept, unwanted) = (std::mem::take(&mut self.unsaved), std::mem::take(&mut self.unwanted));
-        self.saver.start(Save { folder, kept, unwanted, last: Some(last) })?;
+        self.saver.start(Save { folder: folder.checkpoints(), kept, unwanted, last: Some(last) })?;
         self.profiler.lap(Phase::Checkpoint);
         Ok(())
     }
@@ -109,7 +107,10 @@ impl Fit<'_> {
     }
 
     pub(super) fn metadata(&self) -> Value {
-        json!({"epoch": self.state.epoch, "step": self.state.step, "config": self.description})
+        let mut metadata = self.metadata.clone();
+        metadata["epoch"] = self.state.epoch.into();
+        metadata["step"] = self.state.step.into();
+        metadata
     }
 
     /// Continues from a checkpoint of this run's folder.
@@ -117,7 +118,7 @@ impl Fit<'_> {
     /// # Errors
     /// When the checkpoint is damaged, is not of such a run, or has no state to continue from.
     pub fn resume(&mut self, path: &Path) -> Result<()> {
-        let (contents, saved) = checkpoint::read_with_state(path)?;
+        let (contents, saved) = read_with_state(path)?;
         let state = &saved.metadata;
         self.lit.parameters().load(&contents.tensors)?;
         let tensors = |prefix: &str| -> Vec<(String, Tensor)> {
@@ -151,7 +152,7 @@ impl Fit<'_> {
 
     /// The best checkpoint's file, if one was kept.
     pub fn best_path(&self) -> Option<PathBuf> {
-        let path = self.folder?.checkpoints().join(BEST);
+        let path = self.folder?.best();
         path.exists().then_some(path)
     }
 }

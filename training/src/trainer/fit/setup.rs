@@ -8,18 +8,19 @@ use text_recognizer::lit_models::{LitModel, Metric};
 use text_recognizer::optim::{Optimizer, Schedule};
 
 use super::Fit;
-use crate::trainer::averaging::Averaging;
 use crate::trainer::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Monitor};
+use crate::trainer::checkpointing::Saver;
 use crate::trainer::config::TrainerConfig;
+use crate::trainer::gradients::Accumulated;
 use crate::trainer::loggers::Logger;
 use crate::trainer::profiler::Profiler;
-use crate::trainer::saver::Saver;
 use crate::trainer::state::LoopState;
+use crate::trainer::strategy::Strategy;
 use crate::trainer::{Loaders, RunFolder, Signals};
 
 impl<'a> Fit<'a> {
-    /// Prepares a run of `lit` on `loaders`. With a `folder` it keeps checkpoints there, each with `description` in
-    /// its metadata.
+    /// Prepares a run of `lit` on `loaders`. With a `folder` it keeps checkpoints there, each with `metadata`, a JSON
+    /// object.
     ///
     /// # Errors
     /// When a value of the configuration is impossible, or a monitored metric does not exist.
@@ -27,37 +28,36 @@ impl<'a> Fit<'a> {
         config: &'a TrainerConfig,
         lit: &'a dyn LitModel,
         loaders: &'a Loaders,
+        strategy: &'a dyn Strategy,
         folder: Option<&'a RunFolder>,
-        description: Value,
+        metadata: Value,
     ) -> Result<Self> {
         config.validate()?;
+        let steps_per_epoch = (loaders.train.len() as u64).div_ceil(config.gradients.accumulate_grad_batches);
         let budget = config
+            .budget
             .max_epochs
-            .saturating_mul(config.steps_per_epoch(loaders))
-            .min(config.max_steps.unwrap_or(u64::MAX));
+            .saturating_mul(steps_per_epoch)
+            .min(config.budget.max_steps.unwrap_or(u64::MAX));
         let (parameters, lit_config) = (lit.parameters(), lit.config());
-        let averaging = if config.ema_decay > 0.0 {
-            Some(Averaging::exponential(config.ema_decay, parameters))
-        } else {
-            config.stochastic_weight_avg.then(|| Averaging::stochastic(parameters))
-        };
         let mut fit = Self {
             config,
             lit,
             loaders,
-            folder,
-            description,
+            strategy,
+            folder: folder.filter(|_| strategy.is_main()),
+            metadata,
             optimizer: Optimizer::new(&lit_config.optimizer, parameters)?,
             schedule: Schedule::new(&lit_config.schedule, lit_config.optimizer.lr, budget)?,
-            averaging,
+            averaging: config.averaging.build(parameters),
             early_stopping: None,
             callbacks: Vec::new(),
             model_checkpoint: None,
             loggers: Vec::new(),
             signals: None,
-            profiler: Profiler::new(config.profiler.is_some()),
+            profiler: Profiler::new(config.logging.profiler.is_some()),
             state: LoopState::default(),
-            accumulated: None,
+            accumulated: Accumulated::default(),
             restore_point: None,
             unsaved: Vec::new(),
             unwanted: Vec::new(),
@@ -87,24 +87,27 @@ impl<'a> Fit<'a> {
             None if metric == "val_loss" => "train_loss".to_owned(),
             _ => metric.to_owned(),
         };
-        if config.early_stop_patience > 0 {
-            let metric = fallback(&config.early_stop_monitor);
-            let monitor = monitor("early_stop_monitor", &metric, config.early_stop_mode)?;
-            let (patience, min_delta) = (config.early_stop_patience, config.early_stop_min_delta);
-            self.early_stopping = Some(EarlyStopping::new(monitor, patience, min_delta, config.min_epochs));
+        let stop = &config.early_stopping;
+        if stop.early_stop_patience > 0 {
+            let metric = fallback(&stop.early_stop_monitor);
+            let monitor = monitor("early_stop_monitor", &metric, stop.early_stop_mode)?;
+            let (patience, min_delta) = (stop.early_stop_patience, stop.early_stop_min_delta);
+            let min_epochs = config.budget.min_epochs;
+            self.early_stopping = Some(EarlyStopping::new(monitor, patience, min_delta, min_epochs));
         }
         if let Some(folder) = self.folder {
-            let metric = fallback(&config.checkpoint_monitor);
-            let monitor = monitor("checkpoint_monitor", &metric, config.checkpoint_mode)?;
+            let keep = &config.checkpoint;
+            let metric = fallback(&keep.checkpoint_monitor);
+            let monitor = monitor("checkpoint_monitor", &metric, keep.checkpoint_mode)?;
             self.model_checkpoint =
-                Some(ModelCheckpoint::new(folder.checkpoints(), monitor, config.save_top_k));
+                Some(ModelCheckpoint::new(folder.checkpoints(), monitor, keep.save_top_k));
         }
         Ok(())
     }
 
     /// The names of what a validation's record holds.
     pub fn metric_names(&self) -> Vec<String> {
-        let of = |stage: &str, metrics: &[Metric]| -> Vec<String> {
+        let of = |stage: &str, metrics: &[Box<dyn Metric>]| -> Vec<String> {
             let metrics = metrics.iter().map(|metric| metric.name());
             std::iter::once("loss").chain(metrics).map(|name| format!("{stage}_{name}")).collect()
         };
@@ -116,8 +119,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Adds a callback.
-    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
-        self.callbacks.push(Box::new(callback));
+    pub fn callback(mut self, callback: Box<dyn Callback + 'a>) -> Self {
+        self.callbacks.push(callback);
         self
     }
 

@@ -6,7 +6,6 @@ use anyhow::Result;
 
 use super::Fit;
 use crate::trainer::callbacks::{Callback, Position, StopReason};
-use crate::trainer::config::Batches;
 use crate::trainer::evaluate::{evaluate, evaluate_batches};
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
@@ -18,13 +17,13 @@ impl Fit<'_> {
         at: Position,
         epoch_ends: bool,
     ) -> Result<ControlFlow<StopReason>> {
-        let mut values = self.state.train.values("train");
+        let mut values = self.state.train.values("train", self.lit.metrics(true), self.strategy)?;
         let skipped_epoch =
-            epoch_ends && !self.state.epoch.is_multiple_of(self.config.check_val_every_n_epoch);
+            epoch_ends && !self.state.epoch.is_multiple_of(self.config.validation.check_val_every_n_epoch);
         let validates = !skipped_epoch && (self.validates(at) || !epoch_ends);
         if validates && let Some(val) = &self.loaders.val {
             self.swap_average()?;
-            values.extend(evaluate(self.lit, val, "val", self.config.matmul_kind())?);
+            values.extend(evaluate(self.lit, val, "val", self.config.device.matmul_kind(), self.strategy)?);
             self.swap_average()?;
         }
         self.profiler.lap(Phase::Validation);
@@ -50,29 +49,15 @@ impl Fit<'_> {
         Ok(flow)
     }
 
-    /// Whether a validation within or at the end of the epoch is due. Where several batches make a step, it waits for the
-    /// step that its batch is part of.
     pub(super) fn validates(&self, at: Position) -> bool {
-        let Some(interval) = self.validation_interval(at) else { return at.batch == at.batches };
-        let together = self.config.accumulate_grad_batches as usize;
-        let before = (at.batch - 1) / together * together;
-        at.batch / interval > before / interval
-    }
-
-    /// Batches between two validations; `None` for the end of the epoch alone.
-    fn validation_interval(&self, at: Position) -> Option<usize> {
-        match self.config.val_check_interval {
-            Batches::Share(1.0) => None,
-            interval => Some(interval.of(at.batches).max(1)),
-        }
+        self.config.validation.is_due(at, self.config.gradients.accumulate_grad_batches)
     }
 
     pub(super) fn sanity_check(&mut self) -> Result<()> {
-        let fresh = self.state.step == 0 && !self.config.fast_dev_run;
-        if let Some(val) = self.loaders.val.as_ref().filter(|_| fresh && self.config.num_sanity_val_steps > 0)
-        {
-            let few = val.epoch(0, 0).take(self.config.num_sanity_val_steps);
-            evaluate_batches(self.lit, few, "val", self.config.matmul_kind())?;
+        let steps = self.config.validation.num_sanity_val_steps;
+        if let Some(val) = self.loaders.val.as_ref().filter(|_| self.state.step == 0 && steps > 0) {
+            let few = val.epoch(0, 0).take(steps);
+            evaluate_batches(self.lit, few, "val", self.config.device.matmul_kind(), self.strategy)?;
         }
         self.profiler.lap(Phase::Validation);
         Ok(())

@@ -7,8 +7,7 @@ use text_recognizer::lit_models::StepOutput;
 use text_recognizer::optim;
 
 use super::Fit;
-use crate::trainer::config::OnNonfinite;
-use crate::trainer::nonfinite;
+use crate::trainer::nonfinite::{self, OnNonfinite};
 
 /// What `--on_nonfinite restore` returns to.
 pub(super) struct RestorePoint {
@@ -19,7 +18,7 @@ pub(super) struct RestorePoint {
 
 impl Fit<'_> {
     pub(super) fn average_epoch(&mut self) -> Result<()> {
-        let late = self.state.epoch as f64 > 0.8 * self.config.max_epochs as f64;
+        let late = self.state.epoch as f64 > 0.8 * self.config.budget.max_epochs as f64;
         if let Some(averaging) = self.averaging.as_mut().filter(|_| late) {
             averaging.after_epoch(self.lit.parameters())?;
         }
@@ -38,11 +37,12 @@ impl Fit<'_> {
     /// something is logged or saved, so that no step waits for the device.
     pub(super) fn is_finite(&self, output: &StepOutput, grads: &[Tensor]) -> Result<bool> {
         let on_cpu = output.loss.device() == Device::Cpu;
-        let logs = (self.state.step + 1).is_multiple_of(self.config.log_every_n_steps);
+        let logs = (self.state.step + 1).is_multiple_of(self.config.logging.log_every_n_steps);
         let last = self.state.batch == self.loaders.train.len();
-        let saves =
-            self.config.checkpoint_every_n_steps.is_some_and(|n| (self.state.step + 1).is_multiple_of(n));
-        let each = self.config.on_nonfinite != OnNonfinite::Stop || self.config.detect_anomaly;
+        let every = self.config.checkpoint.checkpoint_every_n_steps;
+        let saves = every.is_some_and(|n| (self.state.step + 1).is_multiple_of(n));
+        let policy = &self.config.nonfinite;
+        let each = policy.on_nonfinite != OnNonfinite::Stop || policy.detect_anomaly;
         if !(on_cpu || each || logs || last || saves) {
             return Ok(true);
         }
@@ -50,7 +50,7 @@ impl Fit<'_> {
     }
 
     pub(super) fn on_nonfinite(&mut self, batch: &Batch) -> Result<()> {
-        match self.config.on_nonfinite {
+        match self.config.nonfinite.on_nonfinite {
             OnNonfinite::Stop => {
                 let cause = nonfinite::diagnose(self.lit, batch, self.context())?;
                 bail!(
@@ -76,12 +76,12 @@ impl Fit<'_> {
         let (epoch, batch) = (self.state.epoch + 1, self.state.batch);
         log::log!(level, "epoch {epoch}, batch {batch}: a NaN or infinite loss or gradient, left out");
         // Half of a step would be neither the step nor none.
-        self.accumulated = None;
+        self.accumulated.clear();
         Ok(())
     }
 
     pub(super) fn mark_restore_point(&mut self) {
-        if self.config.on_nonfinite == OnNonfinite::Restore {
+        if self.config.nonfinite.on_nonfinite == OnNonfinite::Restore {
             let state =
                 self.optimizer.state().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect();
             self.restore_point = Some(RestorePoint {

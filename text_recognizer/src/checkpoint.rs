@@ -1,0 +1,119 @@
+//! Checkpoints of trained models: safetensors files that load in PyTorch, are whole or absent, and cannot be damaged unnoticed.
+//!
+//! A checkpoint holds the weights under the names of a PyTorch `state_dict`, and in its metadata a [`Description`]: all that
+//! inference needs. Whatever else a writer adds to the metadata is a note that no reader needs.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tch::{Kind, Tensor};
+
+use crate::data::DataSpec;
+use crate::error::{Error, Result};
+
+mod file;
+mod format1;
+
+pub use file::{Contents, FORMAT_VERSION, parse, read, read_weights, write};
+
+/// The floating-point type of a model's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// Single precision.
+    #[default]
+    Float32,
+    /// Double precision.
+    Float64,
+}
+
+impl DType {
+    /// Returns the tensor kind.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Float32 => Kind::Float,
+            Self::Float64 => Kind::Double,
+        }
+    }
+
+    /// Returns the type of weights of `kind`; all but doubles are single precision.
+    pub fn of(kind: Kind) -> Self {
+        if kind == Kind::Double { Self::Float64 } else { Self::Float32 }
+    }
+}
+
+/// All that inference needs beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// The model's name, as in `--model`.
+    pub model: String,
+    /// The model's configuration.
+    pub model_config: Value,
+    /// The shapes, classes and preprocessing of the data that the model was trained on.
+    pub data: DataSpec,
+    /// The type of the weights.
+    pub dtype: DType,
+    /// The kind of task, such as `classification`.
+    pub task: String,
+    /// What the task adds, such as the scaling of a series.
+    pub extras: Value,
+}
+
+/// A checkpoint that was read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What the model is.
+    pub description: Description,
+    /// The weights by name, on the CPU.
+    pub weights: Vec<(String, Tensor)>,
+    /// Everything in the file's metadata, notes included.
+    pub metadata: Value,
+}
+
+/// Writes `weights` and `description` to `path`; the fields of `note`, a JSON object, are added to the metadata.
+///
+/// # Errors
+/// Fails if the folder cannot be written to; the file that was at `path` is still there then.
+pub fn save(
+    path: impl AsRef<Path>,
+    weights: &[(String, Tensor)],
+    description: &Description,
+    note: &Value,
+) -> Result<()> {
+    write(path.as_ref(), weights, &metadata(description, note)?)
+}
+
+/// Returns the metadata of a checkpoint: a description, and a note beside it.
+///
+/// # Errors
+/// Fails if the description cannot be written as JSON.
+pub fn metadata(description: &Description, note: &Value) -> Result<Value> {
+    let description = serde_json::to_value(description)
+        .map_err(|source| Error::Json { what: "writing the description of a model".into(), source })?;
+    let mut metadata = json!({ "description": description });
+    if let (Some(all), Some(note)) = (metadata.as_object_mut(), note.as_object()) {
+        all.extend(note.clone());
+    }
+    Ok(metadata)
+}
+
+/// Reads a checkpoint, of this format or an earlier one, and checks that nothing in it was changed.
+///
+/// # Errors
+/// Fails if the file is missing, cut off, damaged, not a checkpoint of this library, or of a later format.
+pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
+    let path = path.as_ref();
+    let contents = read(path)?;
+    let description = description(&contents).map_err(|what| {
+        Error::malformed(path, format!("its description of the model cannot be used: {what}; train again"))
+    })?;
+    Ok(Checkpoint { description, weights: contents.tensors, metadata: contents.metadata })
+}
+
+fn description(contents: &Contents) -> Result<Description, String> {
+    if contents.format_version == 1 {
+        return format1::description(&contents.metadata);
+    }
+    Description::deserialize(&contents.metadata["description"]).map_err(|error| error.to_string())
+}

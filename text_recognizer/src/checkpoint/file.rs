@@ -1,0 +1,295 @@
+//! A safetensors file with metadata and a digest of everything in it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View, serialize_to_file};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::util::files::replace;
+use crate::util::hex;
+
+/// Raised when a file of this version can no longer be read by an older program.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// What is in a checkpoint file.
+#[derive(Debug)]
+pub struct Contents {
+    /// Named tensors, on the CPU.
+    pub tensors: Vec<(String, Tensor)>,
+    /// Free-form metadata of the writer.
+    pub metadata: Value,
+    /// The format that the file was written in.
+    pub format_version: u32,
+}
+
+struct Bytes<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Cow<'a, [u8]>,
+}
+
+impl View for Bytes<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+const DTYPES: [(Kind, Dtype); 6] = [
+    (Kind::Float, Dtype::F32),
+    (Kind::Double, Dtype::F64),
+    (Kind::BFloat16, Dtype::BF16),
+    (Kind::Half, Dtype::F16),
+    (Kind::Int64, Dtype::I64),
+    (Kind::Uint8, Dtype::U8),
+];
+
+/// Stands for a file without tensors, such as the state of an optimiser that has none: the crate writes a header of
+/// metadata alone as broken JSON.
+const NOTHING: &str = ".nothing";
+
+/// Writes `tensors` and `metadata` to `path`, so that a reader at any moment, also after a power cut, finds either
+/// what was there before or all of this.
+///
+/// # Errors
+/// When the folder cannot be written to; what was at `path` is still there then.
+pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Result<()> {
+    let on_cpu: Vec<_> =
+        tensors.iter().map(|(name, t)| (name, t.detach().to_device(Device::Cpu).contiguous())).collect();
+    let mut views = Vec::with_capacity(on_cpu.len());
+    for (name, tensor) in &on_cpu {
+        let kind = tensor.kind();
+        let Some((_, dtype)) = DTYPES.iter().find(|(k, _)| *k == kind) else {
+            let expected = "float32, float64, bfloat16, float16, int64 or uint8";
+            return Err(Error::invalid(format!("the dtype of tensor {name}"), format!("{kind:?}"), expected));
+        };
+        let length = tensor.numel() * kind.elt_size_in_bytes();
+        let data: &[u8] = match length {
+            // An empty tensor has no memory to point to.
+            0 => &[],
+            // SAFETY: a contiguous tensor in host memory, which outlives the view.
+            _ => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), length) },
+        };
+        let shape = tensor.size().iter().map(|&d| d as usize).collect();
+        views.push((name.as_str(), Bytes { dtype: *dtype, shape, data: Cow::Borrowed(data) }));
+    }
+    if views.is_empty() {
+        views.push((NOTHING, Bytes { dtype: Dtype::U8, shape: vec![0], data: Cow::Borrowed(&[]) }));
+    }
+    let metadata = serde_json::to_string(metadata)
+        .map_err(|source| Error::Json { what: "writing the metadata of a checkpoint".into(), source })?;
+    let header = HashMap::from([
+        ("format".to_owned(), "text_recognizer".to_owned()),
+        ("format_version".to_owned(), FORMAT_VERSION.to_string()),
+        (
+            "sha256".to_owned(),
+            digest(views.iter().map(|(name, v)| (*name, v.dtype, &*v.shape, &*v.data)), &metadata),
+        ),
+        ("metadata".to_owned(), metadata),
+    ]);
+    replace(path, |file| match serialize_to_file(views, &Some(header), file.path()) {
+        Err(SafeTensorError::IoError(error)) => Err(Error::io("writing", path)(error)),
+        done => done.map_err(|error| Error::malformed(path, format!("cannot be written: {error:?}"))),
+    })
+}
+
+/// Reads a file of [`write`] and checks that nothing in it was changed.
+///
+/// # Errors
+/// Fails if the file is missing, cut off, damaged, not one of [`write`], or of a later format.
+pub fn read(path: &Path) -> Result<Contents> {
+    parse(&load_bytes(path)?).map_err(|what| unusable(path, &what))
+}
+
+/// Parses the bytes of a file of [`write`], as [`read`] does.
+///
+/// # Errors
+/// Returns what is wrong with them.
+pub fn parse(bytes: &[u8]) -> Result<Contents, String> {
+    let (file, header) = deserialize(bytes)?;
+    let field = |name: &str| {
+        header
+            .get(name)
+            .ok_or_else(|| format!("it has no {name:?} in its metadata: this library did not write it"))
+    };
+    let version = field("format_version")?;
+    let format_version: u32 =
+        version.parse().map_err(|_| format!("its format_version is {version:?}, expected a number"))?;
+    if format_version > FORMAT_VERSION {
+        return Err(format!(
+            "its format is version {format_version}, this program reads up to {FORMAT_VERSION}: a newer program wrote it"
+        ));
+    }
+    let metadata = field("metadata")?;
+    let mut views = file.tensors();
+    views.sort_by(|a, b| a.0.cmp(&b.0));
+    let got = digest(views.iter().map(|(name, v)| (name.as_str(), v.dtype(), v.shape(), v.data())), metadata);
+    if got != *field("sha256")? {
+        return Err("its content does not match its digest: it was damaged after it was written".into());
+    }
+    Ok(Contents {
+        tensors: tensors(&views)?,
+        metadata: serde_json::from_str(metadata)
+            .map_err(|error| format!("its metadata cannot be parsed: {error}"))?,
+        format_version,
+    })
+}
+
+/// Reads the weights of a checkpoint, or of any other safetensors file, such as a PyTorch `state_dict` that
+/// `safetensors.torch.save_file` wrote.
+///
+/// # Errors
+/// Fails if the file is missing, cut off or damaged, or holds a tensor of an unknown dtype.
+pub fn read_weights(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let bytes = load_bytes(path)?;
+    let read = || -> Result<_, String> {
+        let (file, header) = deserialize(&bytes)?;
+        if header.contains_key("sha256") {
+            parse(&bytes).map(|contents| contents.tensors)
+        } else {
+            tensors(&file.tensors())
+        }
+    };
+    read().map_err(|what| unusable(path, &what))
+}
+
+fn load_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::io("reading checkpoint", path))
+}
+
+fn unusable(path: &Path, what: &str) -> Error {
+    Error::malformed(
+        path,
+        format!("cannot be used: {what}; use another checkpoint of the run, or train again"),
+    )
+}
+
+fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|error| format!("it is cut off or not a safetensors file ({error:?})"))?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|error| format!("it is cut off or damaged ({error:?})"))?;
+    Ok((file, header.metadata().clone().unwrap_or_default()))
+}
+
+fn tensors(views: &[(String, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>, String> {
+    let tensors = views.iter().filter(|(name, _)| name != NOTHING).map(|(name, view)| {
+        let Some((kind, _)) = DTYPES.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
+            return Err(format!("tensor {name} is of dtype {:?}, which is not read", view.dtype()));
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, *kind);
+        Ok((name.clone(), tensor.map_err(|error| format!("tensor {name}: {error}"))?))
+    });
+    tensors.collect()
+}
+
+/// The digest of everything that matters: names, kinds, shapes, values and metadata. The order of tensors does not.
+fn digest<'a>(
+    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
+    metadata: &str,
+) -> String {
+    let mut sorted: Vec<_> = tensors.collect();
+    sorted.sort_by_key(|(name, ..)| *name);
+    let mut hash = Sha256::new();
+    for (name, dtype, shape, data) in sorted {
+        hash.update(format!("{name} {dtype:?} {shape:?}\n"));
+        hash.update(data);
+    }
+    hash.update(metadata);
+    hex(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn tensors() -> Vec<(String, Tensor)> {
+        vec![
+            ("b.weight".into(), Tensor::from_slice(&[1f32, -2.0, 3.5]).view([3, 1])),
+            ("a".into(), Tensor::from_slice(&[1i64, 2])),
+            ("c".into(), Tensor::from_slice(&[0.1f64])),
+            ("empty".into(), Tensor::zeros([0, 3], tch::kind::FLOAT_CPU)),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write(&path, &tensors(), &json!({"epoch": 3})).unwrap();
+        let read = read(&path).unwrap();
+        assert_eq!(read.metadata, json!({"epoch": 3}));
+        for (name, tensor) in tensors() {
+            let (_, got) = read.tensors.iter().find(|(n, _)| *n == name).unwrap();
+            assert_eq!((got, got.kind(), got.size()), (&tensor, tensor.kind(), tensor.size()));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_without_tensors_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write(&path, &[], &json!({"epoch": 3})).unwrap();
+        let read = read(&path).unwrap();
+        assert_eq!((read.tensors, read.metadata), (vec![], json!({"epoch": 3})));
+    }
+
+    fn expected_copy(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect()
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write(&path, &tensors(), &json!({"epoch": 3})).unwrap();
+        let good = fs::read(&path).unwrap();
+        let expected = parse(&good).unwrap().tensors;
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            // What still reads, such as another kind of white space in the header's padding, reads the same.
+            if let Ok(read) = parse(&bad) {
+                assert_eq!(
+                    (read.tensors, read.metadata),
+                    (expected_copy(&expected), json!({"epoch": 3})),
+                    "byte {at}"
+                );
+            }
+        }
+        for length in 0..good.len() {
+            assert!(parse(&good[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        write(&path, &tensors(), &json!({})).unwrap();
+        let text = fs::read(&path).unwrap();
+        let needle = br#""format_version":"2""#;
+        let at = text.windows(needle.len()).position(|w| w == needle).unwrap();
+        let mut newer = text.clone();
+        newer[at + needle.len() - 2] = b'9';
+        let error = parse(&newer).unwrap_err();
+        assert!(error.contains("version 9") && error.contains("newer"), "{error}");
+    }
+}

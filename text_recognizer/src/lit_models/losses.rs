@@ -1,0 +1,137 @@
+//! Losses: the mean over a batch that the optimizer minimizes.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Reduction, Tensor};
+
+use crate::error::{Error, Result};
+
+/// A loss: the mean over a batch that the optimizer minimizes.
+pub trait Loss: Debug {
+    /// Returns the mean loss of a batch, a scalar that autograd can differentiate.
+    ///
+    /// # Errors
+    /// Fails if the shapes of `prediction` and `target` do not fit each other.
+    fn compute(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor>;
+}
+
+/// The losses of this library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
+pub enum LossName {
+    /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`.
+    CrossEntropy,
+    /// Mean squared error.
+    Mse,
+    /// Mean absolute error.
+    Mae,
+    /// Huber's loss with delta 1.
+    Huber,
+    /// Mean absolute percentage error.
+    Mape,
+    /// Symmetric mean absolute percentage error.
+    Smape,
+}
+
+/// What keeps a percentage from dividing by zero; Keras' `epsilon()`.
+const EPSILON: f64 = 1e-7;
+
+impl Loss for LossName {
+    /// All losses but the cross entropy need `prediction` and `target` of one shape: nothing is broadcast.
+    fn compute(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        if *self == Self::CrossEntropy {
+            check_classes(prediction, target)?;
+            return Ok(prediction.f_cross_entropy_loss::<Tensor>(
+                target,
+                None,
+                Reduction::Mean,
+                -100,
+                0.0,
+            )?);
+        }
+        check_same(prediction, target)?;
+        Ok(match self {
+            Self::CrossEntropy | Self::Mse => prediction.f_mse_loss(target, Reduction::Mean)?,
+            Self::Mae => prediction.f_l1_loss(target, Reduction::Mean)?,
+            Self::Huber => prediction.f_huber_loss(target, Reduction::Mean, 1.0)?,
+            Self::Mape => percentage_errors(prediction, target)?.f_mean(prediction.kind())?,
+            Self::Smape => symmetric_percentage_errors(prediction, target)?.f_mean(prediction.kind())?,
+        })
+    }
+}
+
+/// `100 |y - p| / max(|y|, epsilon)`, as `keras.losses.mean_absolute_percentage_error`.
+pub(super) fn percentage_errors(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    Ok((target - prediction).f_abs()?.f_div(&target.f_abs()?.f_clamp_min(EPSILON)?)? * 100.0)
+}
+
+/// `200 |y - p| / max(|y| + |p|, epsilon)`: Makridakis and Hibon, "The M3-Competition", 2000.
+pub(super) fn symmetric_percentage_errors(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let scale = (target.f_abs()? + prediction.f_abs()?).f_clamp_min(EPSILON)?;
+    Ok((target - prediction).f_abs()?.f_div(&scale)? * 200.0)
+}
+
+pub(super) fn check_same(prediction: &Tensor, target: &Tensor) -> Result<()> {
+    if prediction.size() != target.size() {
+        let expected = format!("{:?}, that of the target", target.size());
+        return Err(Error::shape("the prediction", expected, &prediction.size()));
+    }
+    Ok(())
+}
+
+pub(super) fn check_classes(prediction: &Tensor, target: &Tensor) -> Result<()> {
+    let (p, t) = (prediction.size(), target.size());
+    if p.len() != 2 || t.len() != 1 || p[0] != t[0] || target.kind() != Kind::Int64 {
+        let expected =
+            format!("[batch, classes] for class indices [batch], which are {:?} {t:?}", target.kind());
+        return Err(Error::shape("the prediction", expected, &p));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values)
+    }
+
+    /// Each by hand from its formula.
+    #[test]
+    fn values() {
+        let (p, y) = (t(&[1.0, 2.0, 4.0]), t(&[1.5, 2.0, 1.0]));
+        for (loss, expected) in [
+            (LossName::Mse, (0.25 + 9.0) / 3.0),
+            (LossName::Mae, 3.5 / 3.0),
+            (LossName::Huber, (0.125 + 2.5) / 3.0),
+            (LossName::Mape, 100.0 * (0.5 / 1.5 + 3.0) / 3.0),
+            (LossName::Smape, 200.0 * (0.5 / 2.5 + 3.0 / 5.0) / 3.0),
+        ] {
+            let got = loss.compute(&p, &y).unwrap().double_value(&[]);
+            assert!((got - expected).abs() < 1e-12, "{loss:?}: {got} is not {expected}");
+        }
+        let logits = t(&[0.0, 0.0]).view([1, 2]);
+        let got = LossName::CrossEntropy.compute(&logits, &Tensor::from_slice(&[1i64])).unwrap();
+        assert!((got.double_value(&[]) - 2f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_shape_that_does_not_match_is_never_broadcast() {
+        let (steps, label) =
+            (Tensor::zeros([4, 20, 1], tch::kind::FLOAT_CPU), Tensor::zeros([4, 1], tch::kind::FLOAT_CPU));
+        for loss in [
+            LossName::Mse,
+            LossName::Mae,
+            LossName::Huber,
+            LossName::Mape,
+            LossName::Smape,
+            LossName::CrossEntropy,
+        ] {
+            let error = loss.compute(&steps, &label).unwrap_err().to_string();
+            assert!(error.contains("[4, 20, 1]") && error.contains("[4, 1]"), "{loss:?}: {error}");
+        }
+    }
+}

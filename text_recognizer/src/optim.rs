@@ -1,0 +1,165 @@
+//! Optimisers with PyTorch's formulas, state that can be saved, and one pass over memory on the CPU.
+
+use std::fmt::Debug;
+
+use tch::Tensor;
+
+use crate::error::{Error, Result};
+use crate::nn::Parameters;
+
+mod adam;
+mod clip;
+mod config;
+mod rmsprop;
+pub mod schedule;
+mod sgd;
+
+pub use clip::{all_finite, clip_grad_norm, clip_grad_value, grad_norm};
+pub use config::{OptimizerConfig, OptimizerName, SgdForm};
+pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
+
+/// The formula by which an optimizer updates one parameter.
+pub trait UpdateRule: Debug {
+    /// Returns the names of the tensors that the rule keeps for each parameter, each of the parameter's shape, zero at first.
+    fn slots(&self) -> &'static [&'static str];
+
+    /// Updates `parameter` in place. `step` counts from 1; `state` holds the slots in order.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    fn update(
+        &self,
+        parameter: &mut Tensor,
+        grad: &Tensor,
+        state: &mut [Tensor],
+        step: u64,
+        lr: f64,
+    ) -> Result<()>;
+}
+
+/// Updates parameters from gradients and keeps what it needs between steps.
+#[derive(Debug)]
+pub struct Optimizer {
+    rule: Box<dyn UpdateRule>,
+    names: Vec<String>,
+    parameters: Vec<Tensor>,
+    /// For each parameter its slots.
+    state: Vec<Vec<Tensor>>,
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimiser of `parameters`, which it shares with the model.
+    ///
+    /// # Errors
+    /// When a value of the configuration is impossible.
+    pub fn new(config: &OptimizerConfig, parameters: &Parameters) -> Result<Self> {
+        Self::with_rule(config.rule()?, parameters)
+    }
+
+    /// Creates an optimizer of `parameters` with a rule of your own.
+    ///
+    /// # Errors
+    /// Fails if memory does not hold the rule's tensors.
+    pub fn with_rule(rule: Box<dyn UpdateRule>, parameters: &Parameters) -> Result<Self> {
+        let slots = rule.slots().len();
+        let zeros =
+            |p: &Tensor| (0..slots).map(|_| Ok(p.detach().f_zeros_like()?)).collect::<Result<Vec<_>>>();
+        Ok(Self {
+            rule,
+            names: parameters.names().to_vec(),
+            parameters: parameters.tensors().iter().map(Tensor::shallow_clone).collect(),
+            state: parameters.tensors().iter().map(zeros).collect::<Result<_>>()?,
+            steps: 0,
+        })
+    }
+
+    /// The parameters, in the order in which [`Optimizer::step`] takes their gradients.
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.parameters
+    }
+
+    /// How many steps were taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Takes one step with learning rate `lr`; `grads` are in the order of [`Optimizer::parameters`].
+    ///
+    /// # Errors
+    /// When there are not as many gradients as parameters, or one has another shape.
+    pub fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<()> {
+        if grads.len() != self.parameters.len() {
+            return Err(Error::invalid(
+                "the number of gradients",
+                grads.len(),
+                self.parameters.len().to_string(),
+            ));
+        }
+        for ((name, parameter), grad) in self.names.iter().zip(&self.parameters).zip(grads) {
+            if grad.size() != parameter.size() {
+                return Err(Error::shape(
+                    format!("the gradient of {name}"),
+                    format!("{:?}", parameter.size()),
+                    &grad.size(),
+                ));
+            }
+        }
+        self.steps += 1;
+        tch::no_grad(|| {
+            for ((parameter, grad), state) in self.parameters.iter_mut().zip(grads).zip(&mut self.state) {
+                self.rule.update(parameter, grad, state, self.steps, lr)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What is kept between steps, named `SLOT.PARAMETER` (`exp_avg.fc1.weight`). The tensors are shared, not
+    /// copied.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let slots = self.rule.slots();
+        let each = self.names.iter().zip(&self.state);
+        each.flat_map(|(name, state)| {
+            slots
+                .iter()
+                .zip(state)
+                .map(move |(slot, tensor)| (format!("{slot}.{name}"), tensor.shallow_clone()))
+        })
+        .collect()
+    }
+
+    /// Restores what [`Optimizer::state`] and [`Optimizer::steps`] gave.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape; nothing is changed then.
+    pub fn load_state(&mut self, steps: u64, saved: &[(String, Tensor)]) -> Result<()> {
+        let own = self.state();
+        let find = |name: &str| saved.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
+        for (name, tensor) in &own {
+            match find(name) {
+                None => {
+                    return Err(Error::invalid(
+                        "the optimiser's state",
+                        format!("without {name}"),
+                        "all of it",
+                    ));
+                }
+                Some(value) if value.size() != tensor.size() => {
+                    return Err(Error::shape(
+                        format!("optimiser state {name}"),
+                        format!("{:?}", tensor.size()),
+                        &value.size(),
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, tensor) in own {
+            if let Some(value) = find(&name) {
+                tensor.shallow_clone().f_copy_(value)?;
+            }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}

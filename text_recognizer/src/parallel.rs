@@ -1,0 +1,100 @@
+//! Loops over memory on libtorch's own threads.
+//!
+//! A second pool of threads would fight with libtorch's for the cores, whose threads spin for a while after each operation.
+//! On Linux libtorch runs on GNU OpenMP, and so does this; elsewhere the loop stays on the calling thread.
+
+use std::ops::Range;
+
+/// Elements below which handing half of them over costs more than it saves.
+const GRAIN: usize = 65_536;
+
+/// Runs `body` over `0..n`, cut into one part for each of libtorch's threads. The cut falls on whole cache lines, and what is
+/// computed for an element does not depend on it.
+pub(crate) fn parallel(n: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    let threads = (tch::get_num_threads().max(1) as usize).min(n / GRAIN);
+    if threads < 2 {
+        body(0..n);
+    } else {
+        on_threads(threads, &|thread| {
+            let cut = |at: usize| (n / 64 * at / threads) * 64;
+            let end = if thread + 1 == threads { n } else { cut(thread + 1) };
+            body(cut(thread)..end);
+        });
+    }
+}
+
+/// A slice that several threads write to, each to a part of its own.
+pub(crate) struct Parts<T>(*mut T, usize);
+
+// SAFETY: the parts that threads take do not overlap, which `Parts::part` asks of its caller.
+unsafe impl<T: Send> Sync for Parts<T> {}
+
+impl<T> Parts<T> {
+    /// The parts of `all`, which nobody else may use meanwhile.
+    pub fn of(all: &mut [T]) -> Self {
+        Self(all.as_mut_ptr(), all.len())
+    }
+
+    /// One part.
+    ///
+    /// # Safety
+    /// No two parts that overlap may be used at the same time, and `all` must still be there.
+    #[allow(clippy::mut_from_ref, reason = "handing out disjoint mutable parts is what this is for")]
+    pub unsafe fn part(&self, range: &Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.1, "part {range:?} of {}", self.1);
+        // SAFETY: within bounds, and disjoint by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn on_threads(threads: usize, body: &(dyn Fn(usize) + Sync)) {
+    use std::ffi::{c_int, c_uint, c_void};
+
+    // The entry points that `#pragma omp parallel` compiles to; stable since GCC 4.9.
+    unsafe extern "C" {
+        fn GOMP_parallel(run: extern "C" fn(*mut c_void), data: *mut c_void, threads: c_uint, flags: c_uint);
+        fn omp_get_thread_num() -> c_int;
+        fn omp_get_num_threads() -> c_int;
+    }
+
+    struct Work<'a> {
+        threads: usize,
+        body: &'a (dyn Fn(usize) + Sync),
+    }
+
+    extern "C" fn run(data: *mut c_void) {
+        // SAFETY: `data` is the `Work` below, which outlives the parallel region.
+        let work = unsafe { &*data.cast::<Work<'_>>() };
+        // SAFETY: both only read the state of the calling thread's team.
+        let (own, team) = unsafe { (omp_get_thread_num() as usize, omp_get_num_threads() as usize) };
+        // A team may be smaller than was asked for.
+        (own..work.threads).step_by(team.max(1)).for_each(|thread| (work.body)(thread));
+    }
+
+    let mut work = Work { threads, body };
+    // SAFETY: `run` gets a valid `Work`, and GOMP_parallel returns after all threads are done with it.
+    unsafe { GOMP_parallel(run, (&raw mut work).cast(), threads as c_uint, 0) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn on_threads(threads: usize, body: &(dyn Fn(usize) + Sync)) {
+    (0..threads).for_each(body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn every_element_is_in_one_part() {
+        for n in [0, 1, GRAIN - 1, 2 * GRAIN, 3 * GRAIN + 17] {
+            let parts = Mutex::new(Vec::new());
+            parallel(n, &|part| parts.lock().unwrap().push(part));
+            let mut parts = parts.into_inner().unwrap();
+            parts.sort_by_key(|part| part.start);
+            assert_eq!(parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..n).collect::<Vec<_>>());
+        }
+    }
+}

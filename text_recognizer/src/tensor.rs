@@ -1,0 +1,135 @@
+//! Slices over the memory of CPU tensors.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use tch::{Device, Kind, Tensor};
+
+/// The floating-point types that kernels are written for.
+pub(crate) trait Real:
+    Copy
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// The kind of tensor that holds this type.
+    const KIND: Kind;
+    fn of(value: f64) -> Self;
+    fn sqrt(self) -> Self;
+    fn to_f64(self) -> f64;
+    fn is_finite(self) -> bool;
+}
+
+impl Real for f32 {
+    const KIND: Kind = Kind::Float;
+    #[inline(always)]
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7f80_0000 != 0x7f80_0000
+    }
+}
+
+impl Real for f64 {
+    const KIND: Kind = Kind::Double;
+    #[inline(always)]
+    fn of(value: f64) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        self.to_bits() & 0x7ff0_0000_0000_0000 != 0x7ff0_0000_0000_0000
+    }
+}
+
+/// Returns the values of a contiguous, non-empty CPU tensor of `T`, and `None` for any other tensor.
+pub(crate) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
+    fits::<T>(tensor).then(|| {
+        // SAFETY: the tensor holds numel() initialized values of T side by side in host memory, which lives as long
+        // as the borrow. The kernels of this crate write to no tensor while they hold such a slice of it, see `disjoint`.
+        unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+    })
+}
+
+/// Returns slices over `written` and `read`, or `None` if one of them is not a contiguous, non-empty CPU tensor of `T`
+/// or if one of `written` shares memory with another tensor.
+///
+/// Two handles may share memory (`shallow_clone`, views), which the types do not show, so it is checked here.
+pub(crate) fn disjoint<'a, T: Real, const N: usize>(
+    written: [&'a mut Tensor; N],
+    read: &'a Tensor,
+) -> Option<([&'a mut [T]; N], &'a [T])> {
+    let all: Vec<&Tensor> = written.iter().map(|tensor| &**tensor).chain([read]).collect();
+    if !all.iter().all(|tensor| fits::<T>(tensor)) {
+        return None;
+    }
+    let overlaps =
+        |(at, tensor): (usize, &&Tensor)| all[at + 1..].iter().any(|other| share_memory(tensor, other));
+    if all.iter().take(N).enumerate().any(overlaps) {
+        return None;
+    }
+    let written = written.map(|tensor| {
+        // SAFETY: as in `values`; no other slice made here overlaps this one, and the kernels reach no other handle to
+        // the same memory while they hold it.
+        unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
+    });
+    values(read).map(|read| (written, read))
+}
+
+/// Returns whether two contiguous tensors overlap in memory.
+fn share_memory(a: &Tensor, b: &Tensor) -> bool {
+    let bytes = |tensor: &Tensor| {
+        let start = tensor.data_ptr() as usize;
+        start..start + tensor.numel() * tensor.kind().elt_size_in_bytes()
+    };
+    let (a, b) = (bytes(a), bytes(b));
+    a.start < b.end && b.start < a.end
+}
+
+fn fits<T: Real>(tensor: &Tensor) -> bool {
+    tensor.device() == Device::Cpu && tensor.kind() == T::KIND && tensor.is_contiguous() && tensor.numel() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disjoint_handles_of_one_memory_are_refused() {
+        let whole = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]);
+        let (mut first, second) = (whole.narrow(0, 0, 2), whole.narrow(0, 2, 2));
+        assert!(disjoint::<f32, 1>([&mut first], &second).is_some());
+        assert!(disjoint::<f32, 1>([&mut first], &whole).is_none());
+        let (mut one, mut other) = (whole.shallow_clone(), whole.shallow_clone());
+        assert!(disjoint::<f32, 2>([&mut one, &mut other], &Tensor::from_slice(&[1f32])).is_none());
+    }
+
+    #[test]
+    fn values_of_an_empty_or_strided_or_other_tensor_are_none() {
+        let square = Tensor::zeros([2, 2], tch::kind::FLOAT_CPU);
+        assert!(values::<f32>(&square).is_some() && values::<f64>(&square).is_none());
+        assert!(values::<f32>(&square.select(1, 0)).is_none());
+        assert!(values::<f32>(&Tensor::zeros([0, 2], tch::kind::FLOAT_CPU)).is_none());
+    }
+}

@@ -1,0 +1,60 @@
+//! Files that are whole or absent.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+
+/// The beginning of the names of temporary files, which a killed process may leave behind.
+pub const TEMPORARY: &str = ".tmp-";
+
+/// Writes `bytes` to `path` by way of a temporary file beside it, which is synced before it takes the name.
+///
+/// # Errors
+/// Fails if the folder cannot be written to; the file that was at `path` is still there then.
+pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    replace(path, |file| file.write_all(bytes).map_err(Error::io("writing", path)))
+}
+
+/// Replaces the file at `path` with the one that `fill` writes, so that a reader at any time, also after a power cut,
+/// finds either the old file or the whole new one.
+pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let refused = || Error::io("writing", path);
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(refused())?;
+    fill(&mut file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(refused())?;
+    }
+    file.as_file().sync_all().map_err(refused())?;
+    // The file that a refusal carries would live as long as the error.
+    file.persist(path).map_err(|error| refused()(error.error))?;
+    // The rename itself is on disk only once the folder is.
+    #[cfg(unix)]
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_atomic_replaces_the_file_and_leaves_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        for text in ["one", "two"] {
+            write_atomic(&path, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = write_atomic(folder.path().join("none/a"), b"").unwrap_err().to_string();
+        assert!(error.starts_with("writing ") && error.contains("none/a"), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Pre-parses the flags that decide which other flags there are.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// The typed values of the flags that decide which other flags and defaults there are.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// `--model`.
+    pub model: Option<String>,
+    /// `--data`.
+    pub data: Option<String>,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--resume`.
+    pub resume: Option<PathBuf>,
+    /// `--log_dir`.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// Returns `command` with each flag of `more` that it lacks.
+pub fn union<'a>(command: Command, more: impl IntoIterator<Item = &'a Command>) -> Command {
+    more.into_iter().flat_map(Command::get_arguments).fold(command, |command, arg| {
+        let known = command.get_arguments().any(|known| known.get_id() == arg.get_id());
+        if known { command } else { command.arg(arg.clone()) }
+    })
+}
+
+/// Pre-parses `args`; `all` is a command with the flags of every model and data, so that each value is told from a flag.
+/// Errors are ignored: the command of the chosen model and data reports them.
+pub fn choice(all: &Command, args: &[OsString]) -> Choice {
+    let mut command =
+        Command::new("choice").ignore_errors(true).no_binary_name(false).disable_help_flag(true);
+    for arg in all.get_arguments() {
+        let mut bare = Arg::new(arg.get_id().clone()).value_parser(clap::value_parser!(OsString));
+        if let Some(long) = arg.get_long() {
+            bare = bare.long(long.to_owned());
+        }
+        bare =
+            bare.aliases(arg.get_all_aliases().into_iter().flatten().map(str::to_owned).collect::<Vec<_>>());
+        command = command.arg(if arg.get_action().takes_values() {
+            bare.action(ArgAction::Append)
+                .num_args(arg.get_num_args().unwrap_or_else(|| 1.into()))
+                .allow_negative_numbers(true)
+        } else {
+            bare.action(ArgAction::Append).num_args(0..=1).require_equals(true).default_missing_value("true")
+        });
+    }
+    let Ok(matches) = command.try_get_matches_from(args) else { return Choice::default() };
+    let text = |id: &str| last(&matches, id).and_then(|value| value.into_string().ok());
+    let path = |id: &str| last(&matches, id).map(PathBuf::from);
+    Choice {
+        model: text("model"),
+        data: text("data"),
+        config: path("config"),
+        resume: path("resume"),
+        log_dir: path("log_dir"),
+    }
+}
+
+/// Returns the value that was typed last.
+fn last(matches: &ArgMatches, id: &str) -> Option<OsString> {
+    matches.try_get_many::<OsString>(id).ok().flatten()?.next_back().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(args: &[&str]) -> (Option<String>, Option<String>) {
+        let flag = |name: &'static str| Arg::new(name).long(name);
+        let all = Command::new("all")
+            .args([flag("model"), flag("data"), flag("config"), flag("resume"), flag("log_dir")])
+            .arg(flag("lr").alias("learning_rate"))
+            .arg(flag("nesterov").action(ArgAction::Set).num_args(0..=1))
+            .arg(flag("quiet").action(ArgAction::SetTrue));
+        let args: Vec<OsString> =
+            std::iter::once("x").chain(args.iter().copied()).map(OsString::from).collect();
+        let Choice { model, data, .. } = choice(&all, &args);
+        (model, data)
+    }
+
+    #[test]
+    fn choice_finds_model_and_data_among_other_flags() {
+        let both = (Some("dnn".to_owned()), Some("csv".to_owned()));
+        for args in [
+            &["--lr", "-1", "--model", "dnn", "--data", "csv"][..],
+            &["--learning_rate=3", "--model=mlp", "--data=csv", "--model=dnn"],
+            &["--nesterov", "--model", "dnn", "--quiet", "--data", "csv"],
+            &["--model", "dnn", "--data", "csv", "--no_such_flag", "--model"],
+        ] {
+            assert_eq!(of(args), both, "{args:?}");
+        }
+        assert_eq!(of(&[]), (None, None));
+        assert_eq!(of(&["--model"]), (None, None));
+    }
+}

@@ -1,0 +1,243 @@
+//! The commands of `run_experiment`: a file for each.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
+
+use crate::cli::{self, CliError};
+use crate::experiment::registry::{DATA, MODELS};
+use crate::experiment::{DataEntry, ModelEntry, registry};
+use crate::version;
+
+mod completions;
+mod doctor;
+mod fit;
+mod forecast;
+
+pub use completions::CompletionsArgs;
+pub use fit::Fit;
+pub use forecast::ForecastArgs;
+
+/// A command line, parsed.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Trains a model, or forecasts with a baseline.
+    Fit(Box<Fit>),
+    /// Forecasts the future of a series.
+    Forecast(Box<ForecastArgs>),
+    /// Writes a shell's completions.
+    Completions(CompletionsArgs),
+    /// Shows what this program runs on.
+    Doctor,
+}
+
+impl Invocation {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Fails as the command does.
+    pub fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Fit(fit) => fit.run(),
+            Self::Forecast(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Completions(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Self::Doctor => doctor::run().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// Parses a command line, program name first.
+///
+/// # Errors
+/// Returns clap's own output for help and version too.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let choice = cli::choice(&all_flags(), &args);
+    let base = fit::Base::find(&choice)?;
+    let (model, data) = base.entries(&choice)?;
+    let command = base.apply(command(model, data), model, data)?;
+    let matches =
+        command.try_get_matches_from(&args).map_err(|error| base.explain(error, &args, model, data))?;
+    Ok(match matches.subcommand() {
+        Some(("doctor", _)) => Invocation::Doctor,
+        Some(("forecast", matches)) => {
+            Invocation::Forecast(Box::new(ForecastArgs::from_arg_matches(matches)?))
+        }
+        Some(("completions", matches)) => {
+            Invocation::Completions(CompletionsArgs::from_arg_matches(matches)?)
+        }
+        _ => Invocation::Fit(Box::new(Fit::new(&matches, model, data, base)?)),
+    })
+}
+
+/// Returns the command with the flags of this model and this data.
+pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
+    let command = fit::with_flags(root(), model, data);
+    let command = command
+        .subcommand(ForecastArgs::augment_args(Command::new("forecast")).about(forecast::ABOUT))
+        .subcommand(Command::new("doctor").about(doctor::ABOUT))
+        .subcommand(CompletionsArgs::augment_args(Command::new("completions")).about(completions::ABOUT));
+    cli::with_kebab_case(command)
+}
+
+/// Returns the command with the flags of every model and data.
+fn all_flags() -> Command {
+    let data = registry::default_data("mlp");
+    let first = |name| MODELS.iter().find(|entry| entry.name == name).or(MODELS.first());
+    let (Some(model), Some(data)) = (first("mlp"), DATA.iter().find(|entry| entry.name == data)) else {
+        return root();
+    };
+    let of_models = MODELS.iter().map(|entry| (entry.flags.augment)(Command::new("")));
+    let of_data = DATA.iter().map(|entry| (entry.flags.augment)(Command::new("")));
+    let more: Vec<Command> = of_models.chain(of_data).collect();
+    cli::with_kebab_case(cli::union(command(model, data), &more))
+}
+
+fn root() -> Command {
+    Command::new("run_experiment")
+        .version(format!("{}, libtorch {}", env!("CARGO_PKG_VERSION"), version::libtorch()))
+        .args_conflicts_with_subcommands(true)
+        .disable_version_flag(true)
+        .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version"))
+        .max_term_width(110)
+        // So that --lr -1 is an impossible value, and not an unknown flag -1.
+        .allow_negative_numbers(true)
+        // As in argparse: the last value wins.
+        .args_override_self(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use text_recognizer::optim::ScheduleName;
+
+    use super::*;
+    use crate::experiment::{RunConfig, check_resume};
+
+    fn parsed(args: &[&str]) -> Result<RunConfig, String> {
+        let args = std::iter::once("run_experiment").chain(args.iter().copied()).map(OsString::from);
+        match parse(args) {
+            Ok(Invocation::Fit(fit)) => Ok(fit.config().clone()),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(CliError::Clap(error)) => Err(error.to_string()),
+            Err(CliError::Other(error)) => Err(format!("{error:#}")),
+        }
+    }
+
+    #[test]
+    fn command_of_every_model_and_data_is_sound() {
+        for model in MODELS.iter() {
+            for data in DATA.iter() {
+                command(model, data).debug_assert();
+            }
+        }
+    }
+
+    #[test]
+    fn flags_in_kebab_case_are_those_in_snake_case() {
+        let config = parsed(&["--max-epochs=3", "--batch-size", "7", "--lr", "1e-4"]).unwrap();
+        assert_eq!((config.trainer.budget.max_epochs, config.trainer.loaders.batch_size), (3, 7));
+        assert_eq!(config.lit.optimizer.lr, 1e-4);
+    }
+
+    #[test]
+    fn mistyped_flags_and_values_are_explained() {
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["--model", "mlpp"], &["mlpp", "'mlp'"]),
+            (&["--data", "mnits"], &["mnits", "'mnist'"]),
+            (&["--max_epoch", "3"], &["--max_epochs"]),
+            (&["--lr", "0"], &["lr is 0", "greater than 0"]),
+            (&["--lr", "-1"], &["lr"]),
+            (&["--batch_size", "0"], &["batch_size is 0", "at least 1"]),
+            (&["--max_epochs", "-1"], &["max_epochs"]),
+            (&["--min_epochs", "20"], &["min_epochs is 20", "at most max_epochs, 10"]),
+            (&["--config", "/nowhere.json"], &["/nowhere.json"]),
+            (&["--resume", "/nowhere"], &["/nowhere", "neither a checkpoint"]),
+        ];
+        for (args, expected) in cases {
+            let error = parsed(args).unwrap_err();
+            for part in *expected {
+                assert!(error.contains(part), "{args:?}: {error} does not say {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn config_of_a_run_is_reproduced_and_typed_flags_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let typed = [
+            "--fc1",
+            "64",
+            "--nesterov",
+            "--optimizer",
+            "sgd",
+            "--momentum",
+            "0.9",
+            "--limit_val_batches",
+            "0.5",
+        ];
+        let config = parsed(&typed).unwrap();
+        fs::write(&path, serde_json::to_string(&config).unwrap()).unwrap();
+        let path = path.to_str().unwrap();
+        assert_eq!(parsed(&["--config", path]).unwrap(), config);
+        let changed = parsed(&["--config", path, "--fc1", "32", "--nesterov=false"]).unwrap();
+        assert_eq!(changed.model_config["fc1"], 32);
+        assert!(!changed.lit.optimizer.nesterov);
+        fs::write(path, r#"{"trainer": {"max_epoch": 3}}"#).unwrap();
+        assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is no flag"));
+    }
+
+    #[test]
+    fn one_cycle_max_lr_selects_the_one_cycle_schedule() {
+        let schedule = |args: &[&str]| parsed(args).unwrap().lit.schedule.lr_schedule;
+        assert_eq!(schedule(&[]), ScheduleName::Exponential);
+        assert_eq!(schedule(&["--model", "dnn"]), ScheduleName::Constant);
+        assert_eq!(schedule(&["--one_cycle_max_lr", "1e-2"]), ScheduleName::OneCycle);
+        assert_eq!(schedule(&["--lr_schedule", "constant"]), ScheduleName::Constant);
+    }
+
+    #[test]
+    fn preset_of_every_model_is_its_configuration() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
+        let mut presets = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = parsed(&["--config", path.to_str().unwrap()]).unwrap();
+            assert_eq!(config.model, path.file_stem().unwrap().to_str().unwrap());
+            assert_ne!(config, parsed(&["--model", &config.model]).unwrap(), "{}", config.model);
+            presets += 1;
+        }
+        assert_eq!(presets, 6);
+    }
+
+    #[test]
+    fn check_resume_allows_another_budget_and_nothing_else() {
+        let base = parsed(&[]).unwrap();
+        let json = serde_json::to_value(&base).unwrap();
+        assert!(check_resume(&json, &parsed(&["--max_epochs", "50"]).unwrap()).is_ok());
+        let error = check_resume(&json, &parsed(&["--batch_size", "64", "--seed", "1"]).unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("--batch_size: 128 -> 64") && error.contains("--seed: 42 -> 1"), "{error}");
+    }
+
+    #[test]
+    fn free_flags_exist() {
+        let all = all_flags();
+        for name in crate::experiment::free() {
+            assert!(all.get_arguments().any(|arg| arg.get_long() == Some(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn config_of_an_earlier_version_is_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1");
+        let path = folder.join("mlp-mnist/config.json");
+        let config = parsed(&["--config", path.to_str().unwrap()]).unwrap();
+        assert_eq!((&config.model_config["fc1"], config.trainer.budget.max_epochs), (&4.into(), 1));
+    }
+}

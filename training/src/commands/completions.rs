@@ -1,0 +1,47 @@
+//! `run_experiment completions`: completions of a shell.
+
+use std::io;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use clap_complete::generate;
+
+/// The line of the command in `--help`.
+pub const ABOUT: &str = "Print the completions of a shell, with the flags of every model and data";
+
+/// The shells.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    /// Bash.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+/// The flags of `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl CompletionsArgs {
+    /// Prints the completions.
+    ///
+    /// # Errors
+    /// Fails if standard output cannot be written to.
+    pub fn run(&self) -> Result<()> {
+        let mut command = super::all_flags();
+        let mut script = Vec::new();
+        let shell = match self.shell {
+            Shell::Bash => clap_complete::Shell::Bash,
+            Shell::Zsh => clap_complete::Shell::Zsh,
+            Shell::Fish => clap_complete::Shell::Fish,
+        };
+        generate(shell, &mut command, "run_experiment", &mut script);
+        io::Write::write_all(&mut io::stdout(), &script).context("writing to standard output")
+    }
+}

@@ -1,0 +1,281 @@
+//! `run_experiment` without a command: trains a model and evaluates it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::{Value, json};
+use text_recognizer::lit_models::LitConfig;
+
+use crate::cli::{self, Choice, CliError};
+use crate::experiment::registry::{self, DATA, MODELS};
+use crate::experiment::{
+    DataEntry, Experiment, FolderConfig, ModelEntry, Outcome, Reporter, Resume, RunConfig, check_resume,
+    find_resume,
+};
+use crate::logging::{self, LogLevel};
+use crate::report::ModelSummary;
+use crate::trainer::callbacks::{Callback, ProgressReport};
+use crate::trainer::{LrFindConfig, LrFindResult, Signals, SingleProcess, TrainerConfig};
+use crate::{experiment, process, terminal};
+
+const ABOUT: &str = "Train a model on a data set, and test it";
+
+/// The flags that are no part of the experiment.
+#[derive(Debug, Clone, Args)]
+struct FitArgs {
+    /// Model.
+    #[arg(long = "model", default_value = "mlp")]
+    model: String,
+    /// Data set.
+    #[arg(long = "data", default_value = "mnist")]
+    data: String,
+    /// Take defaults from this file; a run's own config.json reproduces the run.
+    #[arg(long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Continue a run in its own folder: the folder, its last checkpoint, or `last` for the run that was saved last (of --model
+    /// and --data, if they are given).
+    #[arg(long = "resume", value_name = "FOLDER", conflicts_with = "config")]
+    resume: Option<PathBuf>,
+    /// Print the configuration as JSON and do nothing.
+    #[arg(long = "print_config")]
+    print_config: bool,
+    /// Print the results as one line of JSON.
+    #[arg(long = "json")]
+    json: bool,
+    /// Least level of the messages on standard error.
+    #[arg(long = "log_level", value_enum, default_value_t = LogLevel::Info)]
+    log_level: LogLevel,
+    /// Print results and errors only, as --log_level error.
+    #[arg(long = "quiet", overrides_with = "log_level")]
+    quiet: bool,
+}
+
+/// Adds the flags of this model and this data.
+pub fn with_flags(command: Command, model: &ModelEntry, data: &DataEntry) -> Command {
+    let command = FitArgs::augment_args(command.next_help_heading("Run"));
+    let command = FolderConfig::augment_args(named(command))
+        .mut_arg("model", |arg| arg.default_value(model.name))
+        .mut_arg("data", |arg| arg.default_value(data.name));
+    let command = (model.flags.augment)(command.next_help_heading(format!("Model {}", model.name)));
+    let command = (data.flags.augment)(command.next_help_heading(format!("Data {}", data.name)));
+    let command = LitConfig::augment_args(command.next_help_heading("Loss and optimizer"));
+    let command = LrFindConfig::augment_args(command.next_help_heading("Learning-rate finder"));
+    let command = TrainerConfig::augment_args(command.next_help_heading("Trainer"));
+    // Each flattened struct leaves its own description behind.
+    let command = command.about(ABOUT).long_about(ABOUT);
+    let defaults = model.defaults.iter().chain(data.defaults);
+    defaults.fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
+}
+
+/// Lists the values of `--model` and `--data`.
+fn named(command: Command) -> Command {
+    let values = |entries: Vec<(&'static str, &'static str)>| {
+        PossibleValuesParser::new(
+            entries.into_iter().map(|(name, about)| PossibleValue::new(name).help(about)),
+        )
+    };
+    let models = values(MODELS.iter().map(|entry| (entry.name, entry.about)).collect());
+    let data = values(DATA.iter().map(|entry| (entry.name, entry.about)).collect());
+    command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
+}
+
+/// The configuration that the defaults of the flags come from: a file, or a run that is resumed.
+#[derive(Debug, Default)]
+pub struct Base {
+    resume: Option<Resume>,
+    /// A configuration and its file.
+    file: Option<(PathBuf, Value)>,
+}
+
+impl Base {
+    /// Finds and reads it.
+    ///
+    /// # Errors
+    /// Fails if there is no such run or the file cannot be read.
+    pub fn find(choice: &Choice) -> Result<Self> {
+        let Choice { model, data, config, resume, log_dir } = choice;
+        let log_dir = log_dir.as_deref().unwrap_or(Path::new("logs"));
+        let resume =
+            resume.as_deref().map(|given| find_resume(given, model.as_deref(), data.as_deref(), log_dir));
+        let resume = resume.transpose()?;
+        let path = resume.as_ref().map(Resume::config).or_else(|| config.clone());
+        let file = path.map(|path| Ok::<_, anyhow::Error>((cli::read_config(&path)?, path))).transpose()?;
+        Ok(Self { resume, file: file.map(|(value, path)| (path, value)) })
+    }
+
+    /// Returns the model and data: those that were typed, else those of the configuration.
+    ///
+    /// # Errors
+    /// Returns clap's error for a name that does not exist.
+    pub fn entries(&self, choice: &Choice) -> Result<(&'static ModelEntry, &'static DataEntry), CliError> {
+        let of_file =
+            |key: &str| self.file.as_ref().and_then(|(_, base)| base[key].as_str()).map(str::to_owned);
+        let model = choice.model.clone().or(of_file("model")).unwrap_or_else(|| "mlp".into());
+        let data =
+            choice.data.clone().or(of_file("data")).unwrap_or_else(|| registry::default_data(&model).into());
+        let names = named(FitArgs::augment_args(Command::new("run_experiment")));
+        names.try_get_matches_from(["run_experiment", "--model", &model, "--data", &data])?;
+        Ok((registry::model(&model)?, registry::data(&data)?))
+    }
+
+    /// Makes its values the defaults of the flags.
+    ///
+    /// # Errors
+    /// Fails if it has a name that is no flag.
+    pub fn apply(&self, command: Command, model: &ModelEntry, data: &DataEntry) -> Result<Command> {
+        match &self.file {
+            Some((path, base)) => cli::with_config_defaults(command, base, path, model, data),
+            None => Ok(command),
+        }
+    }
+
+    /// Adds to an error of clap what clap does not know: the file of a value, or the model of a flag.
+    pub fn explain(
+        &self,
+        error: clap::Error,
+        args: &[OsString],
+        model: &ModelEntry,
+        data: &DataEntry,
+    ) -> CliError {
+        match &self.file {
+            Some((path, _)) if !cli::is_typed(&error, args) => cli::in_file(&error, path),
+            _ => cli::of_another(error, model, data),
+        }
+    }
+}
+
+/// A run to start or to continue.
+#[derive(Debug)]
+pub struct Fit {
+    args: FitArgs,
+    config: RunConfig,
+    resume: Option<Resume>,
+}
+
+impl Fit {
+    /// Reads the flags.
+    ///
+    /// # Errors
+    /// Fails if a value is impossible, or if a resumed run would be another experiment.
+    pub fn new(
+        matches: &ArgMatches,
+        model: &ModelEntry,
+        data: &DataEntry,
+        base: Base,
+    ) -> Result<Self, CliError> {
+        let config = RunConfig {
+            model: model.name.into(),
+            data: data.name.into(),
+            model_config: (model.flags.read)(matches)?,
+            data_config: (data.flags.read)(matches)?,
+            lit: LitConfig::from_arg_matches(matches)?,
+            trainer: TrainerConfig::from_arg_matches(matches)?,
+            lr_find: LrFindConfig::from_arg_matches(matches)?,
+            folder: FolderConfig::from_arg_matches(matches)?,
+        };
+        let Base { resume, file } = base;
+        if let (Some(_), Some((_, base))) = (&resume, &file) {
+            check_resume(base, &config)?;
+        }
+        config.validate()?;
+        Ok(Self { args: FitArgs::from_arg_matches(matches)?, config, resume })
+    }
+
+    /// Returns the run's configuration.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Runs, and prints the results.
+    ///
+    /// # Errors
+    /// Fails as [`experiment::fit`] does, and if standard output cannot be written to.
+    pub fn run(self) -> Result<ExitCode> {
+        let Self { args, config, resume } = self;
+        if config.trainer.device.threads != Some(1) {
+            process::wait_briefly();
+        }
+        logging::start(if args.quiet { LogLevel::Error } else { args.log_level });
+        if args.print_config {
+            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| ExitCode::SUCCESS);
+        }
+        // Before anything is made, so that no signal finds a half-made run.
+        let signals = Signals::listen()?;
+        let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
+        print(&experiment::fit(&experiment, &TerminalReporter)?, args.json)
+    }
+}
+
+/// Prints the end of a run: its results last, on standard output.
+fn print(outcome: &Outcome, as_json: bool) -> Result<ExitCode> {
+    match outcome {
+        Outcome::Finished(finished) => {
+            note(&finished.profile);
+            if as_json {
+                terminal::result(finished.json())?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            terminal::result(finished.table().trim_end())?;
+            let place = finished.folder.as_deref().unwrap_or(Path::new("no files were written"));
+            terminal::result(place.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Stopped { signal, folder, profile } => {
+            note(profile);
+            terminal::note(match folder {
+                Some(folder) => {
+                    format!("stopped by signal {signal}; to continue:\n  {}", resume_command(folder))
+                }
+                None => format!("stopped by signal {signal}: there is nothing to continue"),
+            });
+            Ok(ExitCode::from(128 + *signal as u8))
+        }
+        Outcome::LrFound { result, folder } => {
+            let json = || json!({"lr": result.suggestion, "reason": result.reason, "folder": folder});
+            let plot = folder.as_ref().map(|folder| folder.join("lr_find.png"));
+            let text = if as_json { json().to_string() } else { lr_found(result, plot.as_deref()) };
+            terminal::result(text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn note(text: &str) {
+    if !text.is_empty() {
+        terminal::note(text);
+    }
+}
+
+fn lr_found(result: &LrFindResult, plot: Option<&Path>) -> String {
+    let plot = plot.map_or(String::new(), |plot| format!("\n{}", plot.display()));
+    format!("learning rate {:.3e}: {}{plot}", result.suggestion, result.reason)
+}
+
+/// Returns the command that continues the run, quoted for a shell.
+fn resume_command(folder: &Path) -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| "run_experiment".into());
+    let program = terminal::shell_quote(&program.to_string_lossy());
+    format!("{program} --resume {}", terminal::shell_quote(&folder.display().to_string()))
+}
+
+/// Writes the course of a run to standard error.
+struct TerminalReporter;
+
+impl Reporter for TerminalReporter {
+    fn on_start(&self, summary: &ModelSummary) {
+        log::info!("{summary}");
+    }
+
+    fn on_lr_found(&self, result: &LrFindResult, plot: Option<&Path>) {
+        log::info!("{}", lr_found(result, plot));
+    }
+
+    fn progress(&self, config: &TrainerConfig) -> Option<Box<dyn Callback>> {
+        let shows = log::log_enabled!(log::Level::Info);
+        shows.then(|| -> Box<dyn Callback> { Box::new(ProgressReport::new(config.budget.max_epochs)) })
+    }
+}

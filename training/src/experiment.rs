@@ -1,0 +1,16 @@
+//! From a typed configuration to the results of a run.
+
+mod config;
+mod download;
+mod outcome;
+pub mod registry;
+mod resume;
+mod run;
+mod trained;
+
+pub use config::{FolderConfig, RunConfig, flatten};
+pub use outcome::{Finished, Outcome};
+pub use registry::{DataEntry, ModelEntry};
+pub use resume::{Resume, check_resume, find_resume, free};
+pub use run::{Experiment, Reporter, fit};
+pub use trained::load_forecaster;

@@ -1,0 +1,109 @@
+//! The end of a run.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::RunConfig;
+use crate::format::number;
+use crate::report::tables;
+use crate::tasks::Report;
+use crate::trainer::{FitSummary, LrFindResult, Record};
+
+/// The end of a run that did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The run came to its results.
+    Finished(Box<Finished>),
+    /// A signal ended the run.
+    Stopped {
+        /// The signal's number.
+        signal: i32,
+        /// The folder to continue from; `None` if there is nothing to continue.
+        folder: Option<PathBuf>,
+        /// The table of `--profiler`; may be empty.
+        profile: String,
+    },
+    /// The run was to find a learning rate only.
+    LrFound {
+        /// The learning rate and its reason.
+        result: LrFindResult,
+        /// The run's folder.
+        folder: Option<PathBuf>,
+    },
+}
+
+/// The results of a run.
+#[derive(Debug)]
+pub struct Finished {
+    /// The configuration, with the learning rate that was found.
+    pub config: RunConfig,
+    /// The run's folder; `None` if it wrote no files.
+    pub folder: Option<PathBuf>,
+    /// The course of training; `None` for a model that is not trained.
+    pub summary: Option<FitSummary>,
+    /// The metrics of the final weights.
+    pub results: Record,
+    /// The task's own results.
+    pub report: Report,
+    /// The table of `--profiler`; may be empty.
+    pub profile: String,
+}
+
+impl Finished {
+    /// Returns the results for a person.
+    pub fn table(&self) -> String {
+        let mut text = tables::metrics(&self.results.values);
+        if let Some(summary) = &self.summary {
+            text += &summary_line(summary);
+            text.push('\n');
+        }
+        text + &self.report.table
+    }
+
+    /// Returns the results for a program.
+    pub fn json(&self) -> Value {
+        let metrics: Map<String, Value> =
+            self.results.values.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
+        let mut json = json!({
+            "model": self.config.model,
+            "data": self.config.data,
+            "metrics": metrics,
+            "folder": self.folder,
+        });
+        if let Some(summary) = &self.summary {
+            json["seed"] = self.config.trainer.seed.into();
+            json["lr"] = self.config.lit.optimizer.lr.into();
+            json["best"] = json!(summary.best);
+            json["epochs"] = summary.epochs.into();
+            json["steps"] = summary.steps.into();
+            json["skipped"] = summary.skipped.into();
+            json["stop"] = summary.stop.to_string().into();
+            json["train_seconds"] = summary.train_time.as_secs_f64().into();
+            json["train_batches"] = summary.train_batches.into();
+        }
+        if let Some(all) = json.as_object_mut() {
+            all.extend(self.report.json.clone());
+        }
+        json
+    }
+}
+
+fn summary_line(summary: &FitSummary) -> String {
+    let best =
+        summary.best.as_ref().map(|best| format!(", best by {} after epoch {}", best.metric, best.epoch));
+    let skipped = if summary.skipped > 0 {
+        format!(", {} steps left out as non-finite", summary.skipped)
+    } else {
+        String::new()
+    };
+    let seconds = summary.train_time.as_secs_f64();
+    format!(
+        "{} epochs, {} steps{skipped}{}; {}; training took {seconds:.2} s, {} ms a batch",
+        summary.epochs,
+        summary.steps,
+        best.unwrap_or_default(),
+        summary.stop,
+        number(1e3 * seconds / summary.train_batches.max(1) as f64),
+    )
+}

@@ -1,0 +1,262 @@
+//! One run, from its configuration to its results.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tch::Device;
+use text_recognizer::checkpoint::{self, DType, Description};
+use text_recognizer::lit_models::LitModel;
+use text_recognizer::nn::Placement;
+
+use super::config::{RunConfig, flatten};
+use super::registry::{self, Data, ModelKind, Network};
+use super::{Finished, Outcome, Resume};
+use crate::report::plots;
+use crate::report::{ModelSummary, history};
+use crate::tasks::{Task, Trained};
+use crate::time_series::Baseline;
+use crate::trainer::callbacks::{Callback, StopReason};
+use crate::trainer::loggers::{JsonLines, TensorBoard};
+use crate::trainer::{
+    AfterLrFind, Fit, FitSummary, Loaders, LrFindResult, Record, RunFolder, Signals, Strategy, TrainerConfig,
+    evaluate, lr_find,
+};
+
+/// A run to start or to continue.
+#[derive(Debug)]
+pub struct Experiment<'a> {
+    /// The run's configuration.
+    pub config: RunConfig,
+    /// The run to continue.
+    pub resume: Option<Resume>,
+    /// The signals that end the run.
+    pub signals: &'a Signals,
+    /// The processes that train together.
+    pub strategy: &'a dyn Strategy,
+}
+
+/// Follows a run, for whoever started it.
+pub trait Reporter {
+    /// Is called before training.
+    fn on_start(&self, _summary: &ModelSummary) {}
+
+    /// Is called with the learning rate that the run will use; `plot` is the file of its plot.
+    fn on_lr_found(&self, _result: &LrFindResult, _plot: Option<&Path>) {}
+
+    /// Returns a callback that shows the progress of training.
+    fn progress(&self, _config: &TrainerConfig) -> Option<Box<dyn Callback>> {
+        None
+    }
+}
+
+/// Trains, evaluates and reports, as the configuration says. Prints nothing.
+///
+/// # Errors
+/// Fails if data, configuration or files cannot be used, or training does.
+pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> {
+    let config = &experiment.config;
+    let (model, data) = (registry::model(&config.model)?, registry::data(&config.data)?);
+    let device = config.trainer.device.resolve()?;
+    let data = data.build(&config.data_config, model.target(&config.model_config)?)?;
+    match &model.kind {
+        ModelKind::Network(network) => {
+            Run { experiment, reporter, trainer: config.trainer.effective(), network, data: &data, device }
+                .run()
+        }
+        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, &data),
+    }
+}
+
+/// A run of a rule: no training, the same results.
+fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Result<Outcome> {
+    let config = &experiment.config;
+    let trained = Trained::Forecaster(data.task.baseline(baseline)?);
+    let folder = open_folder(experiment)?;
+    let results = Record { epoch: 0, step: 0, values: Vec::new() };
+    let outcome = finish(config, folder.as_ref(), &*data.task, &trained, None, results, String::new())?;
+    if let Some(folder) = &folder {
+        let description = description(config, data)?;
+        std::fs::create_dir_all(folder.checkpoints()).context("creating the folder of checkpoints")?;
+        checkpoint::save(folder.best(), &[], &description, &json!({"run": config}))?;
+        folder.keep();
+    }
+    Ok(outcome)
+}
+
+/// A run of a network.
+struct Run<'a> {
+    experiment: &'a Experiment<'a>,
+    reporter: &'a dyn Reporter,
+    trainer: TrainerConfig,
+    network: &'a Network,
+    data: &'a Data,
+    device: Device,
+}
+
+impl Run<'_> {
+    fn run(&self) -> Result<Outcome> {
+        let Experiment { resume, signals, strategy, .. } = self.experiment;
+        let mut config = self.experiment.config.clone();
+        let module = &self.data.module;
+        module.prepare_data()?;
+        let splits = module.setup()?;
+        let mut lit = self.lit(&config)?;
+        let trainer = &self.trainer;
+        trainer.device.set_threads(lit.parameters().count(), trainer.loaders.batch_size);
+        let shuffle = module.shuffle(trainer.seed);
+        let loaders = Loaders::new(splits, &trainer.loaders, shuffle, (self.device, trainer.device.kind()))?;
+        let loaders = Rc::new(loaders);
+
+        let folder = open_folder(self.experiment)?;
+        if let Some(after) = config.lr_find.lr_find.take().filter(|_| resume.is_none()) {
+            let result = match lr_find(&config.lr_find, trainer, &*lit, &loaders, signals)? {
+                ControlFlow::Continue(result) => result,
+                ControlFlow::Break(signal) => {
+                    return Ok(Outcome::Stopped { signal, folder: None, profile: String::new() });
+                }
+            };
+            let plot = folder.as_ref().map(|folder| write_lr_find(&result, folder)).transpose()?;
+            if after == AfterLrFind::Only {
+                folder.iter().for_each(RunFolder::keep);
+                return Ok(Outcome::LrFound {
+                    result,
+                    folder: folder.map(|folder| folder.path().to_owned()),
+                });
+            }
+            self.reporter.on_lr_found(&result, plot.as_deref());
+            config.lit.optimizer.lr = result.suggestion;
+            lit = self.lit(&config)?;
+        }
+
+        let metadata = checkpoint::metadata(&description(&config, self.data)?, &json!({"run": config}))?;
+        let mut fit =
+            Fit::new(trainer, &*lit, &loaders, *strategy, folder.as_ref(), metadata)?.signals(signals);
+        self.reporter.on_start(&ModelSummary::new(&*lit, &loaders.train, rows(&loaders), self.device)?);
+        if let Some(progress) = self.reporter.progress(trainer) {
+            fit = fit.callback(progress);
+        }
+        if let Some(folder) = &folder {
+            let board = TensorBoard::create(folder.path(), &hparams(&config)?, &fit.metric_names())?;
+            fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
+        }
+        if let Some(resume) = resume {
+            fit.resume(&resume.checkpoint)?;
+        }
+        if let Some(folder) = &folder {
+            // Again: with the learning rate that was found, or the budget that a resumed run now has.
+            folder.write_config(&config)?;
+        }
+        let summary = fit.run()?;
+        let profile = fit.profile();
+        if let (StopReason::Signal(signal), Some(folder)) = (&summary.stop, &folder) {
+            let folder = Some(folder.path().to_owned());
+            return Ok(Outcome::Stopped { signal: *signal, folder, profile });
+        }
+        if let Some(best) = fit.best_path() {
+            lit.parameters().load(&checkpoint::read_weights(&best)?)?;
+        }
+        let results = self.results(&*lit, &loaders, &summary)?;
+        fit.finish_loggers(&results)?;
+        if let Some(folder) = &folder {
+            let steps = (loaders.train.len() as u64).div_ceil(trainer.gradients.accumulate_grad_batches);
+            history::draw_metrics(&folder.metrics(), &folder.artifact("metrics"), steps)?;
+        }
+        drop(fit);
+        let trained = Trained::Network(lit, loaders);
+        finish(&config, folder.as_ref(), &*self.data.task, &trained, Some(summary), results, profile)
+    }
+
+    /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.
+    fn lit(&self, config: &RunConfig) -> Result<Rc<dyn LitModel>> {
+        let trainer = &config.trainer;
+        let placement = Placement { device: self.device, kind: trainer.device.kind(), seed: trainer.seed };
+        let model = self.network.build(&config.model_config, &self.data.module.config(), placement)?;
+        let lit = self.data.task.lit(model, &config.lit)?;
+        if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.experiment.resume.is_none()) {
+            let load = || lit.parameters().load(&checkpoint::read_weights(path)?);
+            load().with_context(|| format!("--load_checkpoint {}", path.display()))?;
+        }
+        Ok(lit)
+    }
+
+    /// Evaluates the weights that the run is judged by: the best if there is a checkpoint.
+    fn results(&self, lit: &dyn LitModel, loaders: &Loaders, summary: &FitSummary) -> Result<Record> {
+        let kind = self.trainer.device.matmul_kind();
+        let mut values = Vec::new();
+        for (stage, loader) in [("val", &loaders.val), ("test", &loaders.test)] {
+            if let Some(loader) = loader {
+                values.extend(evaluate(lit, loader, stage, kind, self.experiment.strategy)?);
+            }
+        }
+        Ok(Record { epoch: summary.epochs, step: summary.steps, values })
+    }
+}
+
+/// Reports on a trained model and writes its results.
+fn finish(
+    config: &RunConfig,
+    folder: Option<&RunFolder>,
+    task: &dyn Task,
+    trained: &Trained,
+    summary: Option<FitSummary>,
+    results: Record,
+    profile: String,
+) -> Result<Outcome> {
+    let mut report = task.report(&config.model, trained, folder)?;
+    let results = report.metrics.take().unwrap_or(results);
+    let path = folder.map(|folder| folder.path().to_owned());
+    let finished = Finished { config: config.clone(), folder: path, summary, results, report, profile };
+    if let Some(folder) = folder {
+        folder.write_results(&finished.json())?;
+    }
+    Ok(Outcome::Finished(Box::new(finished)))
+}
+
+/// Opens the run's folder; `None` for a run that writes no files.
+fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
+    let config = &experiment.config;
+    if let Some(resume) = &experiment.resume {
+        return RunFolder::open(&resume.folder).map(Some);
+    }
+    if config.trainer.fast_dev_run || !experiment.strategy.is_main() {
+        return Ok(None);
+    }
+    let folder = RunFolder::create(&config.folder.log_dir, &config.folder_name())?;
+    folder.write_config(config)?;
+    Ok(Some(folder))
+}
+
+/// Returns what inference needs of this run's model.
+fn description(config: &RunConfig, data: &Data) -> Result<Description> {
+    Ok(Description {
+        model: config.model.clone(),
+        model_config: config.model_config.clone(),
+        data: data.module.config(),
+        dtype: DType::of(config.trainer.device.kind()),
+        task: data.task.name().to_owned(),
+        extras: data.task.extras(),
+    })
+}
+
+/// Writes the points of the learning-rate finder as CSV and as a plot; returns the plot's file.
+fn write_lr_find(result: &LrFindResult, folder: &RunFolder) -> Result<std::path::PathBuf> {
+    let stem = folder.artifact("lr_find");
+    result.write_csv(&stem.with_extension("csv"))?;
+    plots::lr_find(&stem, &result.lrs, &result.losses, Some(result.suggestion))?;
+    Ok(stem.with_extension("png"))
+}
+
+/// Returns the rows of the training, validation and test split.
+fn rows(loaders: &Loaders) -> [usize; 3] {
+    [Some(&loaders.train), loaders.val.as_ref(), loaders.test.as_ref()]
+        .map(|loader| loader.map_or(0, |loader| loader.rows()))
+}
+
+/// Returns the flags that have a value.
+fn hparams(config: &RunConfig) -> Result<Vec<(String, Value)>> {
+    let all = flatten(&serde_json::to_value(config)?);
+    Ok(all.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}

@@ -1,0 +1,162 @@
+//! Forecasting: the next values of a series.
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tch::Tensor;
+use text_recognizer::data::{DataModule, DataSpec};
+use text_recognizer::lit_models::{LitConfig, LitModel, Metric, MetricName};
+use text_recognizer::models::Model;
+
+use super::{Report, Task, Trained};
+use crate::report::plots::{self, ForecastColumn, PlotLabels};
+use crate::time_series::{
+    Baseline, BaselineConfig, BaselineForecaster, Forecast, Forecaster, NetworkForecaster, Scaler,
+    SeriesDataModule, Timestamps,
+};
+use crate::trainer::{Loaders, Record, RunFolder};
+
+mod comparison;
+mod lit;
+
+use comparison::Comparison;
+pub use lit::LitForecaster;
+
+/// The metrics of forecasts.
+const METRICS: [MetricName; 5] =
+    [MetricName::Mae, MetricName::Mse, MetricName::Rmse, MetricName::Mape, MetricName::Smape];
+
+/// The task of forecasting a series.
+#[derive(Debug)]
+pub struct Forecasting {
+    module: Rc<SeriesDataModule>,
+}
+
+/// What a checkpoint carries for a forecasting model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForecastingExtras {
+    /// The scaling of the series.
+    pub scaler: Scaler,
+    /// Rows from one value of a window to the next.
+    pub stride: usize,
+    /// How far baselines look back, with the season of the series.
+    pub baselines: BaselineConfig,
+}
+
+impl Forecasting {
+    /// The name in checkpoints.
+    pub const NAME: &str = "forecasting";
+
+    /// Creates the task for a series.
+    pub fn new(module: Rc<SeriesDataModule>) -> Self {
+        Self { module }
+    }
+
+    fn network(&self, name: &str, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Box<dyn Forecaster> {
+        Box::new(NetworkForecaster {
+            name: name.to_owned(),
+            lit: Rc::clone(lit),
+            data: self.module.config(),
+            scaler: self.module.scaler().clone(),
+            stride: self.module.windows().stride,
+            batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
+        })
+    }
+
+    /// Forecasts the rows of the validation split that `loaders` serve; `None` if they serve none.
+    fn forecast(&self, forecaster: &dyn Forecaster, loaders: Option<&Loaders>) -> Result<Option<Forecast>> {
+        let mut rows = self.module.validation();
+        if let Some(loaders) = loaders {
+            let Some(val) = &loaders.val else { return Ok(None) };
+            // The last windows have targets as many steps further on as the horizon is long.
+            let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
+            rows.end = rows.end.min(rows.start.saturating_add(val.rows()).saturating_add(reach));
+        }
+        Forecast::new(forecaster, self.module.series(), rows).map(Some)
+    }
+}
+
+impl Task for Forecasting {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
+        let DataSpec { output_dims, .. } = self.module.config();
+        let horizon = output_dims.first().copied().unwrap_or(1);
+        Ok(Rc::new(LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?))
+    }
+
+    fn baseline(&self, baseline: Baseline) -> Result<Box<dyn Forecaster>> {
+        let windows = self.module.windows();
+        Ok(Box::new(BaselineForecaster {
+            baseline,
+            config: self.module.baselines().clone(),
+            horizon: windows.horizon,
+            stride: windows.stride,
+        }))
+    }
+
+    fn extras(&self) -> Value {
+        json!(ForecastingExtras {
+            scaler: self.module.scaler().clone(),
+            stride: self.module.windows().stride,
+            baselines: self.module.baselines().clone(),
+        })
+    }
+
+    /// Forecasts the validation split, writes the forecast and its plots, and compares it with the baselines'.
+    fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
+        let (forecast, metrics) = match trained {
+            Trained::Network(lit, loaders) => {
+                (self.forecast(&*self.network(name, lit, loaders), Some(loaders))?, None)
+            }
+            Trained::Forecaster(forecaster) => {
+                let forecast = self.forecast(&**forecaster, None)?;
+                let metrics = forecast.as_ref().map(metrics).transpose()?;
+                (forecast, metrics)
+            }
+        };
+        let Some(forecast) = forecast else { return Ok(Report { metrics, ..Report::default() }) };
+        if let Some(folder) = folder {
+            write(folder, &forecast, &self.module)?;
+        }
+        let comparison = Comparison::new(name, &forecast, self)?;
+        let json = [("forecast".to_owned(), comparison.json())].into_iter().collect();
+        Ok(Report { metrics, table: comparison.table(), json })
+    }
+}
+
+/// Returns the metrics of a forecast as those of a validation.
+fn metrics(forecast: &Forecast) -> Result<Record> {
+    let values =
+        METRICS.iter().map(|metric| Ok((format!("val_{}", metric.name()), forecast.metric(metric)?)));
+    Ok(Record { epoch: 0, step: 0, values: values.collect::<Result<_>>()? })
+}
+
+/// Writes a forecast as CSV and plots it over the actual values, and the series by itself. Of several steps ahead the first is
+/// plotted.
+fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
+    forecast.write_csv(&folder.artifact("forecast.csv"))?;
+    let series = module.series();
+    let x = series.timestamps.numbers();
+    let x_is_date = matches!(series.timestamps, Timestamps::Dates { .. });
+    let labels = PlotLabels { title: "series", x: "time", x_is_date, y: "value" };
+    let names = || series.names.iter().cloned().zip(0..);
+    let columns = names().map(|(name, column)| Ok((name, series.column(column)?)));
+    plots::series(&folder.artifact("series"), &labels, &x, &columns.collect::<Result<Vec<_>>>()?)?;
+
+    let column = |tensor: &Tensor, at: usize| {
+        Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
+    };
+    let first = forecast.steps.first().context("a forecast has at least one step")?;
+    let columns = names().map(|(name, at)| {
+        Ok(ForecastColumn { name, actual: column(&forecast.actual, at)?, forecast: column(first, at)? })
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let from = module.validation().start;
+    let labels = PlotLabels { title: "one-step forecast of the validation split", ..labels };
+    plots::forecast(&folder.artifact("forecast"), &labels, &x[from..from + forecast.time.len()], &columns)
+}

@@ -1,0 +1,82 @@
+//! A network that forecasts, as something to train: its metrics are in the units of the series, whatever the scaling.
+
+use tch::Tensor;
+use text_recognizer::data::Batch;
+use text_recognizer::lit_models::{LitConfig, LitModel, Loss, LossName, Metric, StepOutput};
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Parameters};
+use text_recognizer::{Error, Result};
+
+use super::METRICS;
+use crate::time_series::Scaler;
+
+/// A forecasting network with its loss and the scaling of its data.
+#[derive(Debug)]
+pub struct LitForecaster {
+    model: Box<dyn Model>,
+    config: LitConfig,
+    scaler: Scaler,
+    horizon: i64,
+    metrics: Vec<Box<dyn Metric>>,
+}
+
+impl LitForecaster {
+    /// Wraps a network that forecasts `horizon` steps of series scaled by `scaler`.
+    ///
+    /// # Errors
+    /// When a value of the configuration is impossible, or the loss is one of classes.
+    pub fn new(model: Box<dyn Model>, config: LitConfig, scaler: Scaler, horizon: i64) -> Result<Self> {
+        config.validate()?;
+        if config.loss == LossName::CrossEntropy {
+            return Err(Error::invalid(
+                "loss",
+                "cross_entropy",
+                "a loss of forecasts: mse, mae, huber, mape or smape",
+            ));
+        }
+        let metrics = METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(*metric) }).collect();
+        Ok(Self { model, config, scaler, horizon, metrics })
+    }
+
+    /// The last `horizon` steps: all of a forecast, and the end of a sequence that forecasts at each step.
+    /// `[batch, steps, targets] -> [batch, horizon, targets]`.
+    fn last(&self, y: &Tensor) -> Result<Tensor> {
+        Ok(y.f_narrow(1, y.size()[1] - self.horizon, self.horizon)?)
+    }
+}
+
+impl LitModel for LitForecaster {
+    fn parameters(&self) -> &Parameters {
+        self.model.parameters()
+    }
+
+    fn config(&self) -> &LitConfig {
+        &self.config
+    }
+
+    fn metrics(&self, training: bool) -> &[Box<dyn Metric>] {
+        // A small model's step is mostly the calling of operations: none is spent on what the loss says already.
+        if training { &[] } else { &self.metrics }
+    }
+
+    fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
+        let prediction = self.model.forward(&batch.x, context)?;
+        let loss = self.config.loss.compute(&prediction, &batch.y)?;
+        if context.is_training() {
+            return Ok(StepOutput { loss, metrics: Vec::new() });
+        }
+        let unscaled = |y: &Tensor| self.scaler.inverse(&self.last(&y.detach())?);
+        let (prediction, target) = (unscaled(&prediction)?, unscaled(&batch.y)?);
+        let metrics =
+            self.metrics.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
+        Ok(StepOutput { loss, metrics })
+    }
+
+    /// The forecast in the units of the series: `x: [batch, window_size, features] -> [batch, horizon, targets]`, where
+    /// `x` is scaled as the training data was.
+    fn predict(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.f_to_kind(self.parameters().placement().kind)?;
+        let prediction = tch::no_grad(|| self.model.forward(&x, &mut ForwardContext::eval()))?;
+        self.scaler.inverse(&self.last(&prediction)?)
+    }
+}

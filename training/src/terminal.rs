@@ -1,0 +1,52 @@
+//! Lines for a person or a shell, written by a program that outlives its readers: `2>&1 | head -1` or a closed terminal ends
+//! no run.
+
+use std::fmt::Display;
+use std::io::{ErrorKind, Write, stderr, stdout};
+
+use anyhow::{Context, Result};
+
+/// A line on standard error whatever the level, lost where nobody reads it.
+pub fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
+/// A line on standard output.
+///
+/// # Errors
+/// When it cannot be written, unless its reader has gone, having read enough.
+pub fn result(line: impl Display) -> Result<()> {
+    let mut out = stdout();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("writing to standard output"),
+    }
+}
+
+/// Quotes `text` so that a POSIX shell reads it as one word.
+pub fn shell_quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_quote_leaves_plain_words_and_quotes_the_rest() {
+        for (text, quoted) in [
+            ("logs/mlp-mnist/version_0", "logs/mlp-mnist/version_0"),
+            ("my logs/a", "'my logs/a'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("~x", "'~x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_quote(text), quoted);
+        }
+    }
+}

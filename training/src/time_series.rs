@@ -1,0 +1,23 @@
+//! Time series: the data, the models, and forecasts.
+
+mod baselines;
+mod csv;
+mod data_module;
+mod forecast;
+mod forecaster;
+pub mod models;
+mod scaler;
+mod series;
+mod timestamps;
+mod windows;
+
+pub use baselines::{Baseline, BaselineConfig, Past};
+pub use csv::{CsvConfig, parse as parse_csv, read as read_csv};
+pub use data_module::{SeriesDataModule, ShuffleBuffer, SplitPoint, WindowConfig};
+pub use forecast::{Forecast, mase};
+pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};
+pub use models::Target;
+pub use scaler::{Scaler, Scaling};
+pub use series::{Series, SyntheticConfig, synthetic};
+pub use timestamps::Timestamps;
+pub use windows::{Layout, WindowDataset, windowed_dataset, windows};

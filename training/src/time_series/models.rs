@@ -1,0 +1,105 @@
+//! Networks that forecast time series, with the layers and initial weights that Keras gives them.
+//!
+//! Every model takes windows, `x: [batch, window_size, features]`, and gives the values that follow them, `[batch,
+//! horizon, targets]`, or with `sequence_loss` what follows each of their steps, `[batch, window_size, targets]`.
+
+use tch::Tensor;
+use text_recognizer::data::DataSpec;
+use text_recognizer::{Error, Result};
+
+mod conv_lstm;
+mod dnn;
+mod gru;
+mod linear;
+mod lstm;
+mod rnn;
+mod stack;
+
+pub use conv_lstm::{ConvLstm, ConvLstmConfig};
+pub use dnn::{Dnn, DnnConfig};
+pub use gru::Gru;
+pub use linear::{Linear, LinearConfig};
+pub use lstm::Lstm;
+pub use rnn::{Rnn, RnnConfig};
+pub use stack::GatedConfig;
+
+/// The values that a forecasting model is trained to predict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The values after the window.
+    #[default]
+    AfterWindow,
+    /// The next value at each time step of the window.
+    EachStep,
+}
+
+/// The configuration of a forecasting model, as far as its data depends on it.
+pub trait ForecastConfig {
+    /// Returns the values that the model is trained to predict.
+    fn target(&self) -> Target {
+        Target::AfterWindow
+    }
+}
+
+/// Returns the target of a model with or without `--sequence_loss`.
+fn target(sequence_loss: bool) -> Target {
+    if sequence_loss { Target::EachStep } else { Target::AfterWindow }
+}
+
+/// The sizes of a window and of what follows it.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    size: i64,
+    features: i64,
+    horizon: i64,
+    targets: i64,
+}
+
+impl Window {
+    fn new(data: &DataSpec) -> Result<Self> {
+        let two = |name: &str, dims: &[i64], expected: &str| match *dims {
+            [a, b] if a > 0 && b > 0 => Ok((a, b)),
+            _ => Err(Error::shape(name, expected, dims)),
+        };
+        let (size, features) =
+            two("input_dims of a time series", &data.input_dims, "[window_size, features]")?;
+        let (horizon, targets) =
+            two("output_dims of a time series", &data.output_dims, "[horizon, targets]")?;
+        Ok(Self { size, features, horizon, targets })
+    }
+
+    /// Refuses a batch of other windows.
+    fn check(&self, model: &str, x: &Tensor) -> Result<()> {
+        match x.size()[..] {
+            [_, size, features] if size == self.size && features == self.features => Ok(()),
+            _ => {
+                let expected = format!("[batch, {}, {}]", self.size, self.features);
+                Err(Error::shape(model, expected, &x.size()))
+            }
+        }
+    }
+}
+
+/// Refuses sizes below 1.
+fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
+    match sizes.into_iter().find(|(_, size)| *size < 1) {
+        Some((name, size)) => Err(Error::invalid(name, size, "at least 1")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a network without layers, and one that no machine would ever finish building.
+fn check_layers(layers: i64) -> Result<()> {
+    if (1..=1000).contains(&layers) { Ok(()) } else { Err(Error::invalid("layers", layers, "1 to 1000")) }
+}
+
+fn check_dropout(dropout: f64) -> Result<()> {
+    if (0.0..1.0).contains(&dropout) {
+        Ok(())
+    } else {
+        Err(Error::invalid("dropout", dropout, "a probability in 0..1, 1 excluded"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

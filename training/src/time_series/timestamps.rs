@@ -1,0 +1,315 @@
+//! The timestamps at which a series was observed.
+
+use std::cmp::Ordering;
+
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use text_recognizer::Result;
+
+/// The ways of writing a date that are understood; the last two stand for the first day of a month.
+const FORMATS: [&str; 11] = [
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.fZ",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m",
+    "%Y/%m",
+];
+
+/// One moment for each row of a series, each later than the one before.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Timestamps {
+    /// Numbers of any unit, such as a count of steps or the seconds since an epoch.
+    Numbers(Vec<f64>),
+    /// Dates, with or without a time of day.
+    Dates {
+        /// The timestamps.
+        dates: Vec<NaiveDateTime>,
+        /// How they are written, in the notation of `strftime`.
+        format: &'static str,
+    },
+}
+
+/// What lies between any two neighbours of a regular series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    /// A difference of numbers.
+    Number(f64),
+    /// A length of time.
+    Duration(TimeDelta),
+    /// Whole months, which are not equally long.
+    Months {
+        /// How many.
+        months: u32,
+        /// Whether every moment lies on the last day of its month, which is not the same day in all of them.
+        month_end: bool,
+    },
+}
+
+impl Timestamps {
+    /// An empty list for timestamps that are written as `cell` is; `None` where that is no moment.
+    pub fn like(cell: &str) -> Option<Self> {
+        if number(cell).is_some() {
+            return Some(Self::Numbers(Vec::new()));
+        }
+        let format = FORMATS.into_iter().find(|format| date(cell, format).is_some())?;
+        Some(Self::Dates { dates: Vec::new(), format })
+    }
+
+    /// The numbers of that many rows.
+    pub fn counted(rows: usize) -> Self {
+        Self::Numbers((0..rows).map(|row| row as f64).collect())
+    }
+
+    /// Appends the moment that `cell` is.
+    ///
+    /// # Errors
+    /// When the cell is not written as the timestamps before it, or is not later than the last of them. The text
+    /// says what is wrong with the cell, and leaves to the caller where it stands.
+    pub fn push(&mut self, cell: &str) -> Result<(), String> {
+        match self {
+            Self::Numbers(numbers) => {
+                let number = number(cell).ok_or("is not a number, as the times above it are")?;
+                later(numbers.last(), &number)?;
+                numbers.push(number);
+            }
+            Self::Dates { dates, format } => {
+                let date = date(cell, format).ok_or_else(|| {
+                    format!("is not a date of the form {format}, as the times above it are")
+                })?;
+                later(dates.last(), &date)?;
+                dates.push(date);
+            }
+        }
+        Ok(())
+    }
+
+    /// The timestamps, written as they were read.
+    pub fn labels(&self) -> Vec<String> {
+        match self {
+            Self::Numbers(numbers) => numbers.iter().map(f64::to_string).collect(),
+            Self::Dates { dates, format } => {
+                dates.iter().map(|date| date.format(format).to_string()).collect()
+            }
+        }
+    }
+
+    /// How many timestamps make a season, by the custom of forecasters (statsmodels' `freq_to_period`): a year of months, quarters
+    /// or weeks, a week of days, a day of whatever divides it. `None` of numbers, which have no unit, and where the timestamps are
+    /// irregular or of another length.
+    pub fn season(&self) -> Option<usize> {
+        let day = TimeDelta::days(1).num_seconds();
+        match self.step()? {
+            Step::Months { months, .. } if months < 12 && 12 % months == 0 => Some(12 / months as usize),
+            Step::Duration(length) if length.subsec_nanos() == 0 => match length.num_seconds() {
+                seconds if seconds == 7 * day => Some(52),
+                seconds if seconds == day => Some(7),
+                seconds if seconds < day && day % seconds == 0 => usize::try_from(day / seconds).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The timestamps as numbers: dates as seconds since 1970 began.
+    pub fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Numbers(numbers) => numbers.clone(),
+            Self::Dates { dates, .. } => {
+                dates.iter().map(|date| date.and_utc().timestamp_millis() as f64 / 1e3).collect()
+            }
+        }
+    }
+
+    /// What lies between any two neighbours; `None` where that differs, or where there are fewer than two.
+    fn step(&self) -> Option<Step> {
+        match self {
+            Self::Numbers(numbers) => number_step(numbers).map(Step::Number),
+            Self::Dates { dates, .. } => date_step(dates),
+        }
+    }
+
+    /// The `count` timestamps that follow the last one; `None` where the series is irregular.
+    pub fn after(&self, count: usize) -> Option<Self> {
+        let steps = 1..=u32::try_from(count).ok()?;
+        Some(match (self, self.step()?) {
+            (Self::Numbers(numbers), Step::Number(step)) => {
+                let last = numbers.last()?;
+                Self::Numbers(steps.map(|k| decimal(last + step * f64::from(k))).collect())
+            }
+            (Self::Dates { dates, format }, step) => {
+                // Counted from the first moment: the last may lie on a shortened month.
+                let (first, last) = (*dates.first()?, dates.len() as u32 - 1);
+                let dates = steps.map(|k| advance(first, step, last + k)).collect::<Option<_>>()?;
+                Self::Dates { dates, format }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn number(cell: &str) -> Option<f64> {
+    cell.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn date(cell: &str, format: &str) -> Option<NaiveDateTime> {
+    if format.contains("%H") {
+        return NaiveDateTime::parse_from_str(cell, format).ok();
+    }
+    let date = if format.contains("%d") {
+        NaiveDate::parse_from_str(cell, format)
+    } else {
+        NaiveDate::parse_from_str(&format!("{cell} 1"), &format!("{format} %d"))
+    };
+    Some(date.ok()?.and_time(NaiveTime::MIN))
+}
+
+fn later<T: PartialOrd>(last: Option<&T>, next: &T) -> Result<(), String> {
+    match last.and_then(|last| last.partial_cmp(next)) {
+        None | Some(Ordering::Less) => Ok(()),
+        Some(Ordering::Equal) => Err("is there twice: keep one row for each time".into()),
+        Some(Ordering::Greater) => Err("is earlier than the row above it: sort the file by time".into()),
+    }
+}
+
+fn number_step(numbers: &[f64]) -> Option<f64> {
+    let [first, .., last] = *numbers else {
+        return None;
+    };
+    let step = (last - first) / (numbers.len() - 1) as f64;
+    let tolerance = 1e-6 * step + 4.0 * f64::EPSILON * first.abs().max(last.abs());
+    let regular = |(row, number): (usize, &f64)| (number - (first + step * row as f64)).abs() <= tolerance;
+    numbers.iter().enumerate().all(regular).then_some(step)
+}
+
+fn date_step(dates: &[NaiveDateTime]) -> Option<Step> {
+    let [first, second, ..] = *dates else {
+        return None;
+    };
+    let month = |date: NaiveDateTime| date.year() * 12 + date.month0() as i32;
+    let months = (month(second) - month(first)) as u32;
+    let month_end = dates.iter().all(|date| (*date + Days::new(1)).month() != date.month());
+    let regular = |step: &Step| {
+        let steps = (0u32..).map(|count| advance(first, *step, count));
+        dates.iter().zip(steps).all(|(date, expected)| Some(*date) == expected)
+    };
+    [Step::Duration(second - first), Step::Months { months, month_end }].into_iter().find(regular)
+}
+
+/// The moment `count` steps after `first`; `None` beyond the calendar's end.
+fn advance(first: NaiveDateTime, step: Step, count: u32) -> Option<NaiveDateTime> {
+    match step {
+        Step::Number(_) => None,
+        Step::Duration(length) => first.checked_add_signed(length.checked_mul(i32::try_from(count).ok()?)?),
+        Step::Months { months, month_end: false } => {
+            first.checked_add_months(Months::new(months.checked_mul(count)?))
+        }
+        Step::Months { months, month_end: true } => {
+            let next_month =
+                first.with_day(1)?.checked_add_months(Months::new(months.checked_mul(count)? + 1))?;
+            next_month.checked_sub_days(Days::new(1))
+        }
+    }
+}
+
+/// Drops the digits that a sum of decimal fractions is wrong in: 0.1 + 0.2 is 0.3 to the 15 that an f64 holds.
+fn decimal(number: f64) -> f64 {
+    format!("{number:.14e}").parse().unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(cells: &[&str]) -> Timestamps {
+        let mut time = Timestamps::like(cells[0]).unwrap();
+        cells.iter().for_each(|cell| time.push(cell).unwrap());
+        time
+    }
+
+    #[test]
+    fn timestamps_are_written_as_they_were_read_and_continued() {
+        for (cells, next) in [
+            (&["0", "1", "2"][..], ["3", "4"]),
+            (&["1949", "1951", "1953"], ["1955", "1957"]),
+            (&["0", "0.1", "0.2"], ["0.3", "0.4"]),
+            (&["1600000000.1", "1600000000.2", "1600000000.3"], ["1600000000.4", "1600000000.5"]),
+            (&["2024-02-27", "2024-02-28"], ["2024-02-29", "2024-03-01"]),
+            (&["2024-01-31", "2024-02-29", "2024-03-31"], ["2024-04-30", "2024-05-31"]),
+            (&["2023-02-28", "2023-03-31", "2023-04-30"], ["2023-05-31", "2023-06-30"]),
+            (&["2023-11-15", "2024-02-15", "2024-05-15"], ["2024-08-15", "2024-11-15"]),
+            (&["1949-11", "1949-12", "1950-01"], ["1950-02", "1950-03"]),
+            (&["1949/11", "1949/12", "1950/01"], ["1950/02", "1950/03"]),
+            (&["2024/12/30", "2024/12/31"], ["2025/01/01", "2025/01/02"]),
+            (&["2024-01-01 23:00", "2024-01-01 23:30"], ["2024-01-02 00:00", "2024-01-02 00:30"]),
+            (
+                &["2024-01-01T00:00:00Z", "2024-01-01T06:00:00Z"],
+                ["2024-01-01T12:00:00Z", "2024-01-01T18:00:00Z"],
+            ),
+            (
+                &["2024-01-01 00:00:00", "2024-01-01 00:00:00.250"],
+                ["2024-01-01 00:00:00.500", "2024-01-01 00:00:00.750"],
+            ),
+        ] {
+            let time = time(cells);
+            assert_eq!(time.labels(), cells);
+            let after = time.after(2).unwrap_or_else(|| panic!("{cells:?} is regular"));
+            assert_eq!(after.labels(), next, "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn seasons_follow_custom() {
+        let cases: &[(&[&str], Option<usize>)] = &[
+            (&["2024-01", "2024-02", "2024-03"], Some(12)),
+            (&["2024-01-31", "2024-02-29", "2024-03-31"], Some(12)),
+            (&["2023-01", "2023-04", "2023-07"], Some(4)),
+            (&["2024-01", "2025-01", "2026-01"], None),
+            (&["2024-01-05", "2024-01-12", "2024-01-19"], Some(52)),
+            (&["2024-01-05", "2024-01-06", "2024-01-07"], Some(7)),
+            (&["2024-01-05", "2024-01-07", "2024-01-09"], None),
+            (&["2024-01-05 23:00", "2024-01-06 00:00", "2024-01-06 01:00"], Some(24)),
+            (&["2024-01-05 23:45", "2024-01-06 00:00"], Some(96)),
+            (&["2024-01-05 00:00", "2024-01-05 07:00"], None),
+            (&["2024-01-05", "2024-01-08", "2024-01-09"], None),
+            (&["0", "1", "2"], None),
+        ];
+        for (cells, season) in cases {
+            assert_eq!(time(cells).season(), *season, "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn irregular_timestamps_have_no_continuation() {
+        for cells in
+            [&["0", "1", "3"][..], &["5"], &["2024-01-05", "2024-01-08", "2024-01-09"], &["2024-01-05"]]
+        {
+            assert_eq!((time(cells).step(), time(cells).after(1)), (None, None), "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_later_moment_of_the_same_kind_is_refused() {
+        for (first, second, complaint) in [
+            ("1", "1", "there twice"),
+            ("1", "0.5", "earlier than"),
+            ("1", "x", "not a number"),
+            ("1", "inf", "not a number"),
+            ("2024-01-02", "2024-01-02", "there twice"),
+            ("2024-01-02", "2024-01-01", "earlier than"),
+            ("2024-01-02", "2024-02-30", "not a date of the form %Y-%m-%d"),
+            ("2024-01-02", "2024-01-03 10:00", "not a date of the form %Y-%m-%d"),
+        ] {
+            let mut time = time(&[first]);
+            let error = time.push(second).unwrap_err();
+            assert!(error.contains(complaint), "{second}: {error}");
+        }
+        for cell in ["", "NaN", "inf", "yesterday", "2024-13-01", "31.12.2024"] {
+            assert_eq!(Timestamps::like(cell), None, "{cell}");
+        }
+    }
+}

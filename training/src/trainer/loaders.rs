@@ -1,0 +1,176 @@
+//! The loaders of a run, and how many batches they serve.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
+use text_recognizer::Error;
+use text_recognizer::data::{DataLoader, DataSplits, Dataset, Shuffle};
+
+use crate::flags::default_flags;
+
+/// A number of batches, or a share of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BatchLimit {
+    /// A number of batches.
+    Count(usize),
+    /// A share of the batches of an epoch, in 0..=1.
+    Share(f64),
+}
+
+impl BatchLimit {
+    /// Returns the limit as a number of batches, at most `all`.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Self::Count(count) => count.min(all),
+            Self::Share(share) => (all as f64 * share) as usize,
+        }
+    }
+}
+
+impl std::str::FromStr for BatchLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(count) = text.parse() {
+            return Ok(Self::Count(count));
+        }
+        match text.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self::Share(share)),
+            _ => Err("expected a number of batches, as in 10, or a share of them, as in 0.25 or 1.0".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for BatchLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Share(share) => write!(f, "{share:?}"),
+        }
+    }
+}
+
+/// Batches: their size, and how many of each split are used.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Rows per batch.
+    #[arg(long = "batch_size", default_value_t = 128)]
+    pub batch_size: usize,
+    /// Train on this many batches (or share of them) again and again, unshuffled, and validate on the same: a check that
+    /// the model can overfit; 0: off.
+    #[arg(long = "overfit_batches", default_value = "0")]
+    pub overfit_batches: BatchLimit,
+    /// Training batches per epoch.
+    #[arg(long = "limit_train_batches", default_value = "1.0")]
+    pub limit_train_batches: BatchLimit,
+    /// Validation batches, of at least 1,024 rows each.
+    #[arg(long = "limit_val_batches", default_value = "1.0")]
+    pub limit_val_batches: BatchLimit,
+    /// Test batches, of at least 1,024 rows each.
+    #[arg(long = "limit_test_batches", default_value = "1.0")]
+    pub limit_test_batches: BatchLimit,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl LoaderConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["limit_test_batches"];
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// Names the first impossible value.
+    pub fn validate(&self) -> text_recognizer::Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::invalid("batch_size", 0, "at least 1"));
+        }
+        Ok(())
+    }
+
+    /// Uses one batch of each split.
+    pub fn smoke_test(&mut self) {
+        let one = BatchLimit::Count(1);
+        (self.limit_train_batches, self.limit_val_batches, self.limit_test_batches) = (one, one, one);
+    }
+
+    /// Returns the rows of an evaluation batch: metrics do not depend on it, and large batches are faster.
+    pub fn eval_batch_size(&self) -> usize {
+        self.batch_size.max(1024)
+    }
+}
+
+/// The loaders of a run.
+#[derive(Debug)]
+pub struct Loaders {
+    /// The training split, shuffled unless the run is to overfit.
+    pub train: DataLoader,
+    /// The validation split; `None` if validation is switched off.
+    pub val: Option<DataLoader>,
+    /// The test split; `None` if the data has none, or testing is switched off.
+    pub test: Option<DataLoader>,
+}
+
+impl Loaders {
+    /// Moves the data to `device`, and floating-point values to `kind`, and serves it as `config` says; `shuffle` is the
+    /// order of the training split.
+    ///
+    /// # Errors
+    /// Fails if a split is empty or the device has no room for it.
+    pub fn new(
+        splits: DataSplits,
+        config: &LoaderConfig,
+        shuffle: Shuffle,
+        (device, kind): (Device, Kind),
+    ) -> Result<Self> {
+        let limited = |loader: DataLoader, limit: BatchLimit| {
+            let batches = limit.of(loader.len());
+            loader.limit(batches)
+        };
+        let serve = |split: &str, dataset: Box<dyn Dataset>, batch_size, shuffle| {
+            let dataset = dataset.to(device, kind)?;
+            DataLoader::new(dataset, batch_size, shuffle).with_context(|| format!("the {split} split"))
+        };
+        let evaluated = |split, dataset| serve(split, dataset, config.eval_batch_size(), Shuffle::No);
+        let present = |loader: DataLoader| (!loader.is_empty()).then_some(loader);
+
+        let test = splits.test.map(|test| evaluated("test", test)).transpose()?;
+        let test = test.map(|test| limited(test, config.limit_test_batches)).and_then(present);
+        let overfit = config.overfit_batches.of(splits.train.len().div_ceil(config.batch_size));
+        if overfit > 0 {
+            let train = serve("training", splits.train, config.batch_size, Shuffle::No)?.limit(overfit);
+            let val = train.share().limit(overfit);
+            return Ok(Self { train, val: Some(val), test });
+        }
+        let train = serve("training", splits.train, config.batch_size, shuffle)?;
+        let train = limited(train, config.limit_train_batches);
+        if train.is_empty() {
+            let limit = config.limit_train_batches;
+            return Err(Error::invalid("limit_train_batches", limit, "at least one batch").into());
+        }
+        let val = limited(evaluated("validation", splits.val)?, config.limit_val_batches);
+        Ok(Self { train, val: present(val), test })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_limit_is_a_count_or_a_share() {
+        for (text, of_ten) in [("3", 3), ("0.5", 5), ("1.0", 10), ("1", 1), ("0", 0), ("99", 10)] {
+            assert_eq!(text.parse::<BatchLimit>().unwrap().of(10), of_ten, "{text}");
+        }
+        for text in ["-1", "1.5", "x", "nan"] {
+            assert!(text.parse::<BatchLimit>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Series from end to end: train, sweep, forecast.
+
+use std::fs;
+
+use crate::lab::{Lab, Trained, binary, text};
+
+/// Trains on a series with only these flags, and those that every test has.
+fn train(lab: &Lab, args: &[&str]) -> Trained {
+    let mut command = binary(args);
+    Trained::of(command.args(["--threads", "1", "--device", "cpu", "--json", "--log_dir"]).arg(lab.logs()))
+}
+
+#[test]
+fn a_series_is_forecast_and_so_is_its_future() {
+    let lab = Lab::new();
+    let run = train(&lab, &["--model", "dnn", "--max_epochs", "20"]);
+    let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
+    assert_eq!((csv.lines().next(), csv.lines().count()), (Some("time,actual,forecast"), 462));
+    for plot in ["series.png", "forecast.svg", "metrics.png"] {
+        assert!(fs::metadata(run.folder.join(plot)).unwrap().len() > 5000, "{plot}");
+    }
+    // One batched pass of the forecast gives the validation's own figure.
+    let mae = &run.json["forecast"]["mae"];
+    assert!((mae["dnn"].as_f64().unwrap() - run.metric("val_mae")).abs() < 1e-4);
+    assert!((mae["naive"].as_f64().unwrap() - 5.938).abs() < 1e-3);
+    assert_eq!(run.json["forecast"]["season"], 365, "the period of the series");
+
+    let series = lab.path("line.csv");
+    fs::write(&series, (0..40).map(|t| format!("{}\n", 50 + t % 7)).collect::<String>()).unwrap();
+    let mut forecast = binary(&["forecast", "--steps=5", "--checkpoint"]);
+    forecast.arg(run.folder.join("checkpoints/best.safetensors")).arg("--csv").arg(series);
+    let output = forecast.output().unwrap();
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!((table.lines().next(), table.lines().count()), (Some("time,line"), 6), "{table}");
+    for line in table.lines().skip(1) {
+        let value: f64 = line.split(',').nth(1).unwrap().parse().unwrap();
+        assert!((30.0..80.0).contains(&value), "{table}");
+    }
+}
+
+#[test]
+fn files_of_several_columns_and_steps_ahead() {
+    let lab = Lab::new();
+    let file = lab.path("two.csv");
+    let rows = (0..300).map(|t| format!("{t},{},{}\n", (f64::from(t) / 9.0).sin(), 100 + t % 5));
+    fs::write(&file, "day,a,b\n".to_owned() + &rows.collect::<String>()).unwrap();
+    let mut args = vec!["--data=csv", "--csv", file.to_str().unwrap(), "--time_column=day", "--horizon=3"];
+    args.extend(["--scaling=standard", "--max_epochs=5", "--optimizer=adam", "--lr=1e-3", "--model"]);
+    for model in ["linear", "dnn", "rnn", "lstm", "gru", "conv_lstm"] {
+        let run = train(&lab, &[&args[..], &[model]].concat());
+        let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
+        let header = "time,actual_a,actual_b,forecast_a_1,forecast_b_1,forecast_a_2,forecast_b_2,forecast_a_3,forecast_b_3";
+        assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header), 61), "{model}");
+    }
+}
+
+/// Hours repeat themselves every day: a baseline that knows it makes no mistake, and one that was told wrongly does.
+#[test]
+fn a_season_is_told_by_the_times_of_a_file_or_by_a_flag() {
+    let lab = Lab::new();
+    let file = lab.path("hours.csv");
+    let rows =
+        (0..24 * 20).map(|t| format!("2024-01-{:02} {:02}:00,{}\n", 1 + t / 24, t % 24, (t % 24) * (t % 7)));
+    let daily =
+        (0..24 * 20).map(|t| format!("2024-01-{:02} {:02}:00,{}\n", 1 + t / 24, t % 24, (t % 24) % 7));
+    let baseline = |rows: String, more: &[&str]| {
+        fs::write(&file, "hour,v\n".to_owned() + &rows).unwrap();
+        let args = ["--model=seasonal_naive", "--data=csv", "--time_column=hour", "--csv"];
+        let run = train(&lab, &[&args[..], &[file.to_str().unwrap()], more].concat());
+        assert!(run.folder.join("forecast.png").is_file());
+        (run.json["forecast"]["season"].as_u64(), run.metric("val_mae"))
+    };
+    assert_eq!(baseline(daily.collect(), &[]), (Some(24), 0.0));
+    let rows: String = rows.collect();
+    let (season, mae) = baseline(rows.clone(), &[]);
+    assert!(season == Some(24) && mae > 1.0, "{season:?}: {mae}");
+    assert_eq!(baseline(rows, &["--season=168"]), (Some(168), 0.0));
+}
+
+#[test]
+fn a_sweep_suggests_a_rate_and_the_run_uses_it() {
+    let lab = Lab::new();
+    let args = ["--model=dnn", "--max_epochs=2", "--lr_find_points=30"];
+    let swept = train(&lab, &[&args[..], &["--lr_find"]].concat());
+    let csv = fs::read_to_string(swept.folder.join("lr_find.csv")).unwrap();
+    assert!(csv.starts_with("lr,loss\n1e-8,") && csv.lines().count() > 10, "{csv}");
+    assert!(swept.stderr.contains("learning rate"), "{}", swept.stderr);
+    let lr = swept.json["lr"].as_f64().unwrap();
+    assert!((1e-7..1e-3).contains(&lr), "{lr}");
+    let config = fs::read_to_string(swept.folder.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["lit"]["optimizer"]["lr"], lr);
+    // The sweep leaves no trace in the weights: the run is that of the suggested rate.
+    let alone = train(&lab, &[&args[..], &["--lr", &lr.to_string()]].concat());
+    assert!(swept.last() == alone.last());
+}
+
+/// All validation windows together would take 800 MB; a run takes 215.
+#[test]
+#[cfg(target_os = "linux")]
+fn windows_that_are_forecast_take_memory_by_the_batch() {
+    let lab = Lab::new();
+    let long = ["--model=linear", "--length=250000", "--split_time=0.2", "--window_size=1000"];
+    let run = train(&lab, &[&long[..], &["--max_steps=1", "--num_sanity_val_steps=0"]].concat());
+    let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 200_001);
+    // SAFETY: fills a struct of numbers, for which zeros are values.
+    let usage = unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
+        usage
+    };
+    // The largest of this program's children, in KiB.
+    assert!(usage.ru_maxrss < 350 << 10, "{} KiB", usage.ru_maxrss);
+}

@@ -1,0 +1,147 @@
+//! The time-series models against Keras: outputs, and weights after a step of SGD (see `golden/keras_models.py`).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tch::{Reduction, Tensor};
+use text_recognizer::Result;
+use text_recognizer::data::DataSpec;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Placement};
+use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName, SgdForm};
+use training::time_series::models::{
+    ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
+};
+
+type Tensors = HashMap<String, Tensor>;
+
+fn golden() -> Tensors {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/keras_models.safetensors");
+    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+}
+
+/// Keras' tensor `NAME.PREFIX.AT` in the layout of the parameter `parameter`: only dense kernels differ, transposed.
+fn from_keras(golden: &Tensors, label: &str, parameter: &str) -> Tensor {
+    let tensor = &golden[label];
+    if parameter.ends_with(".weight") { tensor.transpose(0, 1) } else { tensor.shallow_clone() }
+}
+
+fn weights(golden: &Tensors, name: &str, prefix: &str, model: &dyn Model) -> Vec<(String, Tensor)> {
+    let each = model.parameters().names().iter().enumerate();
+    each.map(|(at, parameter)| {
+        (parameter.clone(), from_keras(golden, &format!("{name}.{prefix}.{at}"), parameter))
+    })
+    .collect()
+}
+
+/// `|got - expected| <= 1e-5 max(1, max |expected|)`, element by element.
+fn assert_close(got: &Tensor, expected: &Tensor, label: &str) {
+    assert_eq!(got.size(), expected.size(), "{label}");
+    let largest = expected.abs().max().double_value(&[]);
+    let error = (got - expected).abs().max().double_value(&[]);
+    assert!(
+        error <= 1e-5 * largest.max(1.0),
+        "{label} is off by {error:e}, its largest value is {largest:e}"
+    );
+}
+
+fn check<M: Model>(
+    name: &str,
+    build: impl Fn(&DataSpec, Placement) -> Result<M>,
+    loss: fn(&Tensor, &Tensor) -> Tensor,
+) {
+    let golden = golden();
+    let part = |part: &str| golden[&format!("{name}.{part}")].shallow_clone();
+    let output_dims = match part("y").size()[..] {
+        [_, steps, targets] => vec![steps, targets],
+        _ => vec![3, 2], // which Keras has flattened
+    };
+    let data = DataSpec { input_dims: vec![7, 2], output_dims, mapping: Vec::new(), image: None };
+    let model = build(&data, Placement::cpu(0)).unwrap();
+    let before = weights(&golden, name, "w", &model);
+    model.parameters().load(&before).unwrap();
+
+    let mut context = ForwardContext::train(0, 0);
+    let out = model.forward(&part("x"), &mut context).unwrap();
+    assert_close(&out, &part("out").view_as(&out), &format!("the output of {name}"));
+
+    let loss = loss(&out, &part("y").view_as(&out));
+    let grads = context.gradients(&loss, model.parameters().tensors()).unwrap();
+    let lr = part("lr").double_value(&[0]);
+    let config = OptimizerConfig {
+        optimizer: OptimizerName::Sgd,
+        sgd_form: SgdForm::Keras,
+        momentum: 0.9,
+        lr,
+        ..OptimizerConfig::default()
+    };
+    Optimizer::new(&config, model.parameters()).unwrap().step(&grads, lr).unwrap();
+    let after = weights(&golden, name, "s", &model);
+    for (((parameter, got), (_, before)), (_, after)) in model.parameters().iter().zip(before).zip(after) {
+        let label = format!("{parameter} of {name} after a step");
+        assert_close(&got.detach(), &after, &label);
+        let step = (&after - &before).abs().max().double_value(&[]);
+        assert!(step > 5e-3, "the step of {label} is only {step:e}: the comparison says nothing");
+    }
+}
+
+fn mse(out: &Tensor, y: &Tensor) -> Tensor {
+    out.mse_loss(y, Reduction::Mean)
+}
+
+/// Keras' with delta 1.
+fn huber(out: &Tensor, y: &Tensor) -> Tensor {
+    out.huber_loss(y, Reduction::Mean, 1.0)
+}
+
+#[test]
+fn linear_is_keras() {
+    check("linear", |data, placement| Linear::new(&LinearConfig::default(), data, placement), mse);
+}
+
+#[test]
+fn dnn_is_keras() {
+    check("dnn", |data, placement| Dnn::new(&DnnConfig::default(), data, placement), mse);
+}
+
+#[test]
+fn rnn_is_keras() {
+    let config = RnnConfig { units: 9, ..Default::default() };
+    check("rnn", |data, placement| Rnn::new(&config, data, placement), huber);
+}
+
+#[test]
+fn lstm_is_keras() {
+    let config = GatedConfig { units: 6, ..Default::default() };
+    check("lstm", |data, placement| Lstm::new(&config, data, placement), mse);
+}
+
+#[test]
+fn bidirectional_lstm_is_keras() {
+    let config = GatedConfig { units: 6, layers: 2, bidirectional: true, ..Default::default() };
+    check("lstm_bidirectional", |data, placement| Lstm::new(&config, data, placement), mse);
+}
+
+#[test]
+fn gru_is_keras() {
+    let config = GatedConfig { units: 6, ..Default::default() };
+    check("gru", |data, placement| Gru::new(&config, data, placement), mse);
+}
+
+#[test]
+fn bidirectional_gru_is_keras() {
+    let config = GatedConfig { units: 6, bidirectional: true, ..Default::default() };
+    check("gru_bidirectional", |data, placement| Gru::new(&config, data, placement), mse);
+}
+
+#[test]
+fn conv_lstm_is_keras() {
+    let config = ConvLstmConfig { filters: 4, units: 6, ..Default::default() };
+    check("conv_lstm", |data, placement| ConvLstm::new(&config, data, placement), huber);
+}
+
+#[test]
+fn conv_lstm_with_sequences_is_keras() {
+    let config = ConvLstmConfig { filters: 4, units: 6, sequence_loss: true, ..Default::default() };
+    check("conv_lstm_sequence", |data, placement| ConvLstm::new(&config, data, placement), huber);
+}

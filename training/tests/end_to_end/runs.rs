@@ -1,0 +1,438 @@
+//! The real binary on a little of the real data: what it leaves, and what its flags do.
+
+use std::fs;
+use std::process::Stdio;
+
+use crate::lab::{Lab, Trained, binary, files, text};
+use serde_json::Value;
+use tch::{Tensor, kind};
+use text_recognizer::checkpoint;
+
+#[test]
+fn a_run_leaves_a_folder_and_prints_its_results_last() {
+    let lab = Lab::new();
+    let output = lab.small(&[]).output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    let folder = lab.logs().join("mlp-mnist/version_0");
+    assert_eq!(lines.len(), 5, "{stdout}");
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["val", "test"]);
+    assert!(lines[1].starts_with("loss") && lines[2].starts_with("acc"), "{stdout}");
+    assert!(lines[3].starts_with("2 epochs, 40 steps"), "{stdout}");
+    assert_eq!(lines[4], folder.to_str().unwrap());
+    for part in ["[batch, 32]", "25120", "25818 parameters", "epoch 1/2", "epoch 2/2", "val_loss"] {
+        assert!(stderr.contains(part), "no {part} in {stderr}");
+    }
+
+    let (events, rest): (Vec<_>, Vec<_>) =
+        files(&folder).into_iter().partition(|name| name.contains("tfevents"));
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        rest,
+        [
+            ".lock",
+            "checkpoints",
+            "config.json",
+            "metrics.jsonl",
+            "metrics.png",
+            "metrics.svg",
+            "results.json"
+        ]
+    );
+    assert_eq!(
+        files(&folder.join("checkpoints")),
+        ["best.safetensors", "last.safetensors", "last.state-40.safetensors"]
+    );
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["model"], &config["model_config"]["fc1"]), (&"mlp".into(), &32.into()));
+
+    let second = lab.train(&["--quiet"]);
+    assert_eq!(second.folder, lab.logs().join("mlp-mnist/version_1"));
+    assert_eq!(second.stderr, "", "--quiet");
+    let results: Value =
+        serde_json::from_str(&fs::read_to_string(second.folder.join("results.json")).unwrap()).unwrap();
+    assert_eq!(results, second.json);
+    assert_eq!(second.metrics().len(), 2);
+    assert_eq!((second.json["epochs"].as_u64(), second.json["steps"].as_u64()), (Some(2), Some(40)));
+}
+
+#[test]
+fn the_seed_and_the_configuration_determine_every_bit() {
+    let lab = Lab::new();
+    let first = lab.train(&["--seed", "7"]);
+    let same = |other: &Trained, what: &str| {
+        assert!(first.best() == other.best() && first.last() == other.last(), "{what}: weights differ");
+        assert_eq!(first.metrics_text(), other.metrics_text(), "{what}");
+        assert_eq!(first.json["metrics"], other.json["metrics"], "{what}");
+    };
+    same(&lab.train(&["--seed", "7"]), "the same seed");
+    let config = first.folder.join("config.json");
+    same(
+        &Trained::of(&mut binary(&["--config", config.to_str().unwrap(), "--json"])),
+        "a run's own configuration",
+    );
+    let other = lab.train(&["--seed", "8"]);
+    assert!(first.best() != other.best() && first.metrics_text() != other.metrics_text());
+}
+
+#[test]
+fn a_tiny_batch_is_learnt_by_heart() {
+    let lab = Lab::new();
+    let run = lab.train(&[
+        "--overfit_batches",
+        "1",
+        "--batch_size",
+        "32",
+        "--max_epochs",
+        "80",
+        "--dropout",
+        "0",
+        "--lr",
+        "0.01",
+    ]);
+    assert_eq!(run.column("train_acc").last(), Some(&1.0));
+    assert_eq!(run.metric("val_acc"), 1.0, "validated on the same batch");
+    assert_eq!(run.json["steps"], 80);
+}
+
+#[test]
+fn what_a_run_would_be_is_printed_and_nothing_is_done() {
+    let lab = Lab::new();
+    let output = lab.small(&["--print_config", "--seed", "7"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let path = lab.path("config.json");
+    fs::write(&path, &output.stdout).unwrap();
+    assert!(!lab.logs().exists());
+    let run = Trained::of(&mut binary(&["--config", path.to_str().unwrap(), "--json"]));
+    let (printed, kept) =
+        (fs::read_to_string(path).unwrap(), fs::read_to_string(run.folder.join("config.json")));
+    assert_eq!(printed, kept.unwrap());
+    assert!(printed.contains("\"seed\": 7"));
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong() {
+    let output = binary(&["doctor"]).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    for part in ["libtorch        2.13.0", "MKL", "threads", "Cpu", "mnist in ", "data/raw/mnist", ": ok"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    let version = text(&binary(&["--version"]).output().unwrap().stdout);
+    assert!(version.starts_with("run_experiment ") && version.contains("libtorch 2.13.0"), "{version}");
+}
+
+#[test]
+fn the_mode_says_which_way_is_better() {
+    let lab = Lab::new();
+    let best = |more: &[&str]| {
+        let run = lab.train(&[&["--max_epochs", "4", "--limit_train_batches", "10"], more].concat());
+        let epoch = run.json["best"]["epoch"].as_u64().unwrap() as usize - 1;
+        (run.column("val_acc"), run.column("val_loss"), epoch)
+    };
+    let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (acc, _, epoch) = best(&["--checkpoint_monitor", "val_acc", "--checkpoint_mode", "max"]);
+    assert_eq!(acc[epoch], most(&acc));
+    let (_, loss, epoch) = best(&["--checkpoint_mode", "max"]);
+    assert_eq!(loss[epoch], most(&loss));
+    let stopped = ["--early_stop_mode", "max", "--patience", "1"];
+    let (_, loss, _) = best(&stopped);
+    assert_eq!(loss.len(), 2, "a falling loss is no improvement: {loss:?}");
+}
+
+#[test]
+fn fast_dev_run_leaves_nothing() {
+    let lab = Lab::new();
+    let run = lab.train(&["--fast_dev_run"]);
+    assert_eq!((run.json["steps"].as_u64(), run.json["folder"].as_str()), (Some(1), None));
+    assert!(run.metric("test_loss").is_finite());
+    assert!(!lab.logs().exists());
+}
+
+#[test]
+fn load_checkpoint_starts_a_new_run_from_its_weights() {
+    let lab = Lab::new();
+    let first = lab.train(&[]);
+    let best = first.folder.join("checkpoints/best.safetensors");
+    // A learning rate that no single-precision weight can feel.
+    let still = ["--load_checkpoint", best.to_str().unwrap(), "--optimizer", "sgd", "--lr", "1e-30"];
+    let second = lab.train(&still);
+    assert_ne!(second.folder, first.folder);
+    assert!(second.last() == first.best());
+    assert_eq!(second.metric("test_loss"), first.metric("test_loss"));
+    assert_eq!(second.metrics()[0]["step"], 20, "a new run counts from 0");
+}
+
+#[test]
+fn budgets_and_validation_intervals() {
+    let lab = Lab::new();
+    // Flags, and the (epoch, step, validated) of each line of metrics.
+    type Lines = &'static [(u64, u64, bool)];
+    let cases: &[(&[&str], Lines)] = &[
+        (&["--max_steps", "27"], &[(1, 20, true), (1, 27, true)]),
+        (&["--max_time", "0"], &[]),
+        (&["--max_epochs", "1", "--limit_train_batches", "0.01"], &[(1, 4, true)]),
+        (&["--max_steps", "20"], &[(1, 20, true)]),
+        (
+            &["--max_epochs", "3", "--check_val_every_n_epoch", "2"],
+            &[(1, 20, false), (2, 40, true), (3, 60, false)],
+        ),
+        (&["--max_epochs", "1", "--val_check_interval", "8"], &[(0, 8, true), (0, 16, true), (1, 20, false)]),
+        (&["--max_epochs", "1", "--val_check_interval", "0.5"], &[(0, 10, true), (1, 20, true)]),
+        (&["--max_epochs", "1", "--limit_val_batches", "0"], &[(1, 20, false)]),
+        (&["--max_epochs", "1", "--accumulate_grad_batches", "3"], &[(1, 7, true)]),
+        // Batches 5, 10, 15 and 20 are part of steps 2, 4, 5 and 7.
+        (
+            &["--max_epochs", "1", "--val_check_interval", "5", "--accumulate_grad_batches", "3"],
+            &[(0, 2, true), (0, 4, true), (0, 5, true), (1, 7, true)],
+        ),
+    ];
+    for (args, expected) in cases {
+        let lines: Vec<(u64, u64, bool)> = lab
+            .train(args)
+            .metrics()
+            .iter()
+            .filter(|line| line.get("train_loss").is_some())
+            .map(|line| {
+                let number = |key: &str| line[key].as_u64().unwrap();
+                (number("epoch"), number("step"), line.get("val_loss").is_some())
+            })
+            .collect();
+        assert_eq!(&lines, expected, "{args:?}");
+    }
+}
+
+#[test]
+fn accumulated_halves_make_the_step_of_the_whole() {
+    let lab = Lab::new();
+    let whole = lab.train(&["--dropout", "0", "--batch_size", "128", "--limit_train_batches", "10"]);
+    let halves = lab.train(&[
+        "--dropout",
+        "0",
+        "--batch_size",
+        "64",
+        "--limit_train_batches",
+        "20",
+        "--accumulate_grad_batches",
+        "2",
+    ]);
+    assert_eq!(whole.json["steps"], halves.json["steps"]);
+    for name in ["train_loss", "train_acc"] {
+        for (a, b) in whole.column(name).iter().zip(halves.column(name)) {
+            assert!((a - b).abs() < 1e-4, "{name}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_tracked_and_clipped() {
+    let lab = Lab::new();
+    let sgd = ["--optimizer", "sgd", "--lr", "0.1", "--log_every_n_steps", "1", "--track_grad_norm"];
+    let with = |more: &[&str]| lab.train(&[&sgd[..], more].concat());
+    let free = with(&[]);
+    let norms = free.column("grad_norm");
+    assert_eq!(norms.len(), 40);
+    assert!(norms.iter().all(|norm| norm.is_finite() && *norm > 0.0), "{norms:?}");
+    assert_eq!(free.column("train_loss_step").len(), 40);
+    for algorithm in ["norm", "value"] {
+        let clipped = with(&["--gradient_clip_val", "1e-12", "--gradient_clip_algorithm", algorithm]);
+        assert_eq!(clipped.column("grad_norm")[0], norms[0], "the norm is that before clipping");
+        let moved = |run: &Trained| (run.column("val_loss")[1] - run.column("val_loss")[0]).abs();
+        assert!(moved(&clipped) < 1e-6 && moved(&free) > 1e-3, "{algorithm}");
+    }
+}
+
+#[test]
+fn precisions() {
+    let lab = Lab::new();
+    let single = lab.train(&["--dropout", "0"]);
+    for (precision, kind, tolerance) in [("64", "F64", 1e-4), ("bf16", "F32", 0.05)] {
+        let run = lab.train(&["--dropout", "0", "--precision", precision]);
+        assert!(run.best().values().all(|(got, ..)| got == kind), "{precision}");
+        let (got, expected) = (run.metric("val_loss"), single.metric("val_loss"));
+        assert!((got - expected).abs() < tolerance && got != expected, "{precision}: {got}, {expected}");
+    }
+}
+
+#[test]
+fn averages_are_judged_and_leave_training_alone() {
+    let lab = Lab::new();
+    let ten =
+        |more: &[&str]| lab.train(&[&["--max_epochs", "10", "--limit_train_batches", "4"], more].concat());
+    let (plain, ema, swa) = (ten(&[]), ten(&["--ema_decay", "0.9"]), ten(&["--stochastic_weight_avg"]));
+    for averaged in [&ema, &swa] {
+        assert_eq!(averaged.column("train_loss"), plain.column("train_loss"));
+        assert!(averaged.last() == plain.last(), "the last checkpoint holds what is trained on");
+        assert!(averaged.best() != plain.best());
+    }
+    let (plain, ema, swa) = (plain.column("val_loss"), ema.column("val_loss"), swa.column("val_loss"));
+    assert!(ema.iter().zip(&plain).all(|(a, b)| a != b));
+    // From 80 % of the epochs on: the mean of one is itself, that of two is not.
+    assert_eq!(swa[..9], plain[..9]);
+    assert_ne!(swa[9], plain[9]);
+}
+
+#[test]
+fn patience_ends_a_run_that_stands_still() {
+    let lab = Lab::new();
+    let still = ["--optimizer", "sgd", "--lr", "1e-30", "--max_epochs", "50", "--limit_train_batches", "2"];
+    for (more, epochs) in [(&["--patience", "2"][..], 3), (&["--patience", "2", "--min_epochs", "5"], 5)] {
+        let run = lab.train(&[&still[..], more].concat());
+        assert_eq!(run.json["epochs"], epochs, "{more:?}");
+        assert!(run.json["stop"].as_str().unwrap().contains("val_loss has not improved"));
+    }
+}
+
+#[test]
+fn the_best_checkpoints_are_kept() {
+    let lab = Lab::new();
+    let run = lab.train(&["--max_epochs", "5", "--save_top_k", "3", "--limit_train_batches", "10"]);
+    let val_loss = run.column("val_loss");
+    let mut order: Vec<usize> = (0..5).collect();
+    order.sort_by(|&a, &b| val_loss[a].total_cmp(&val_loss[b]));
+    let mut expected: Vec<String> =
+        order[..3].iter().map(|at| format!("epoch={}-step={}.safetensors", at + 1, (at + 1) * 10)).collect();
+    expected.sort();
+    let kept: Vec<String> = files(&run.folder.join("checkpoints"))
+        .into_iter()
+        .filter(|name| name.starts_with("epoch="))
+        .collect();
+    assert_eq!(kept, expected);
+    let best = format!("checkpoints/epoch={0}-step={0}0.safetensors", order[0] + 1);
+    assert!(crate::lab::tensors(&run.folder.join(best)) == run.best());
+    assert_eq!(run.json["best"]["epoch"], order[0] + 1);
+    assert_eq!(run.metric("val_loss"), val_loss[order[0]], "results are those of the best weights");
+}
+
+#[test]
+fn the_profiler_names_the_phases() {
+    let lab = Lab::new();
+    let run = lab.train(&["--profiler", "simple"]);
+    for phase in ["data", "forward", "backward", "optimizer", "validation", "logging", "checkpoint"] {
+        assert!(run.stderr.contains(phase), "no {phase} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn a_loss_that_explodes_is_found_where_it_is_born() {
+    let lab = Lab::new();
+    let explode = ["--optimizer", "sgd", "--lr", "1e30", "--dropout", "0"];
+    let output = lab.small(&explode).output().unwrap();
+    let parts = ["NaN or infinite in step 2 (epoch 1, batch 2, rows ", "(128 rows)", "layer", "fc", "--lr"];
+    crate::lab::assert_refused("stop", &output, 1, &parts);
+    for policy in ["skip", "restore"] {
+        let run = lab.train(&[&explode[..], &["--on_nonfinite", policy]].concat());
+        let (steps, skipped) = (run.json["steps"].as_u64().unwrap(), run.json["skipped"].as_u64().unwrap());
+        assert!(skipped > 0, "{policy}");
+        assert_eq!(steps + skipped, 40, "{policy}: every batch is a step or is left out");
+        assert_eq!(run.json["epochs"], 2, "{policy}");
+    }
+}
+
+/// A ReLU hides an infinity from everything that follows it.
+#[test]
+fn an_anomaly_is_found_in_the_layer_that_has_it() {
+    let lab = Lab::new();
+    let path = lab.path("weights.safetensors");
+    let shapes = [("hidden.0", 10, 20), ("hidden.1", 10, 10), ("dense", 1, 10)];
+    let weights = shapes.into_iter().flat_map(|(layer, outputs, inputs)| {
+        let weight = Tensor::full([outputs, inputs], 0.1, kind::FLOAT_CPU);
+        let bias = Tensor::full([outputs], 1.0, kind::FLOAT_CPU);
+        [(format!("{layer}.weight"), weight), (format!("{layer}.bias"), bias)]
+    });
+    let weights: Vec<_> = weights.collect();
+    // So high a series has no value below 1.
+    let _ = weights[0].1.shallow_clone().fill_(-3e38);
+    checkpoint::write(&path, &weights, &Value::Null).unwrap();
+    let train = |more: &[&str]| {
+        let args =
+            ["--model=dnn", "--baseline=100", "--max_epochs=1", "--json", "--quiet", "--load_checkpoint"];
+        let mut command = binary(&args);
+        command.arg(&path).arg("--log_dir").arg(lab.logs()).args(more);
+        command
+    };
+    Trained::of(&mut train(&[]));
+    let output = train(&["--detect_anomaly"]).output().unwrap();
+    let parts = ["NaN or infinite in step 1 ", "the first layer whose output is non-finite is hidden.0"];
+    crate::lab::assert_refused("detect_anomaly", &output, 1, &parts);
+}
+
+/// What was best before it went wrong is kept.
+#[test]
+fn a_run_that_explodes_keeps_its_best() {
+    let lab = Lab::new();
+    // One good epoch; the rate of the second is beyond anything.
+    let args = [
+        "--dropout",
+        "0",
+        "--optimizer",
+        "sgd",
+        "--lr_schedule",
+        "exponential",
+        "--lr_epochs_per_decade",
+        "0.03",
+    ];
+    let output = lab.small(&args).output().unwrap();
+    crate::lab::assert_refused("explodes", &output, 1, &["NaN or infinite", "epoch 2"]);
+    assert!(lab.logs().join("mlp-mnist/version_0/checkpoints/best.safetensors").is_file());
+}
+
+#[test]
+fn the_log_level_is_heeded() {
+    let lab = Lab::new();
+    let said = |args: &[&str]| lab.train(args).stderr;
+    assert_eq!(said(&["--quiet"]), "");
+    assert_eq!(said(&["--log_level", "warn"]), "");
+    let (info, debug) = (said(&[]), said(&["--log_level", "debug"]));
+    assert!(info.contains("epoch 2/2") && !info.contains("debug:"), "{info}");
+    assert!(debug.contains("epoch 2/2") && debug.contains("debug: saved"), "{debug}");
+    let explode = ["--optimizer", "sgd", "--lr", "1e30", "--on_nonfinite", "skip", "--log_level", "warn"];
+    let warned = said(&explode);
+    assert_eq!(warned.matches("warning:").count(), 1, "{warned}");
+}
+
+/// Shells cut off what they have seen enough of: `run_experiment 2>&1 | head -1`.
+#[test]
+fn a_run_outlives_its_readers() {
+    let lab = Lab::new();
+    for (args, closes_stdout) in [(&[][..], false), (&["--json"][..], true)] {
+        let mut child = lab.small(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (closed, read): (Box<dyn Send>, Box<dyn std::io::Read>) = if closes_stdout {
+            (Box::new(stdout), Box::new(stderr))
+        } else {
+            (Box::new(stderr), Box::new(stdout))
+        };
+        drop(closed);
+        let told = std::io::read_to_string(read).unwrap();
+        assert!(!told.contains("panicked"), "{told}");
+        child.wait().unwrap();
+    }
+    for version in ["version_0", "version_1"] {
+        assert!(
+            lab.logs().join("mlp-mnist").join(version).join("results.json").is_file(),
+            "{version} did not end"
+        );
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_wait_for_each_other_give_up_their_core_soon_unless_told_otherwise() {
+    let spin_counts = |name: &str, value: &str| -> Vec<String> {
+        let mut command = binary(&["--fast_dev_run", "--threads", "2", "--device", "cpu"]);
+        for name in ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"] {
+            command.env_remove(name);
+        }
+        let output = command.env("OMP_DISPLAY_ENV", "verbose").env(name, value).output().unwrap();
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let counts = stderr.lines().filter_map(|line| line.trim().strip_prefix("GOMP_SPINCOUNT = "));
+        counts.map(|count| count.trim_matches('\'').to_owned()).collect()
+    };
+    assert_eq!(spin_counts("GOMP_SPINCOUNT", "7"), ["7"], "what the user has set, and no second start");
+    assert_eq!(spin_counts("OMP_WAIT_POLICY", "passive"), ["0"]);
+    assert_eq!(spin_counts("UNRELATED", "").last().map(String::as_str), Some("2000"));
+}
