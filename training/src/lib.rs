@@ -2,7 +2,7 @@
 //!
 //! From the ground up:
 //!
-//! - [`flags`], [`format`], [`logging`], [`process`], [`terminal`], [`version`]: the ground floor;
+//! - [`flags`], [`mod@format`], [`logging`], [`process`], [`terminal`], [`version`]: the ground floor;
 //! - [`report`]: tables, summaries and plots;
 //! - [`time_series`]: series, windows, forecasting models, and forecasts;
 //! - [`trainer`]: the training loop, callbacks, checkpoints and loggers;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
 
 use anyhow::{Context, Result};
+use console::Term;
 
 /// A line on standard error whatever the level, lost where nobody reads it.
 pub fn note(line: impl Display) {
@@ -21,6 +22,11 @@ pub fn result(line: impl Display) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done.context("writing to standard output"),
     }
+}
+
+/// Returns the number of columns that a line may fill: those of the terminal, and 80 off a terminal.
+pub fn columns(term: &Term) -> usize {
+    term.size_checked().map_or(80, |(_, columns)| usize::from(columns)).max(1)
 }
 
 /// Quotes `text` so that a POSIX shell reads it as one word.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use console::Term;
 use serde_json::{Value, json};
 use text_recognizer::lit_models::LitConfig;
 
@@ -18,9 +19,9 @@ use crate::experiment::{
 };
 use crate::logging::{self, LogLevel};
 use crate::report::ModelSummary;
-use crate::trainer::callbacks::{Callback, ProgressReport};
+use crate::trainer::callbacks::{Callback, Monitor, ProgressReport};
 use crate::trainer::{LrFindConfig, LrFindResult, Signals, SingleProcess, TrainerConfig};
-use crate::{experiment, process, terminal};
+use crate::{experiment, format, process, terminal};
 
 const ABOUT: &str = "Train a model on a data set, and test it";
 
@@ -219,7 +220,8 @@ fn print(outcome: &Outcome, as_json: bool) -> Result<ExitCode> {
                 terminal::result(finished.json())?;
                 return Ok(ExitCode::SUCCESS);
             }
-            terminal::result(finished.table().trim_end())?;
+            let width = terminal::columns(&Term::stdout());
+            terminal::result(format::wrap(&finished.table(), width))?;
             let place = finished.folder.as_deref().unwrap_or(Path::new("no files were written"));
             terminal::result(place.display())?;
             Ok(ExitCode::SUCCESS)
@@ -267,15 +269,20 @@ struct TerminalReporter;
 
 impl Reporter for TerminalReporter {
     fn on_start(&self, summary: &ModelSummary) {
-        log::info!("{summary}");
+        log::info!("{}", format::wrap(&summary.to_string(), terminal::columns(&Term::stderr())));
     }
 
     fn on_lr_found(&self, result: &LrFindResult, plot: Option<&Path>) {
         log::info!("{}", lr_found(result, plot));
     }
 
-    fn progress(&self, config: &TrainerConfig) -> Option<Box<dyn Callback>> {
+    fn progress(
+        &self,
+        max_epochs: u64,
+        metrics: &[String],
+        monitors: Vec<Monitor>,
+    ) -> Option<Box<dyn Callback>> {
         let shows = log::log_enabled!(log::Level::Info);
-        shows.then(|| -> Box<dyn Callback> { Box::new(ProgressReport::new(config.budget.max_epochs)) })
+        shows.then(|| -> Box<dyn Callback> { Box::new(ProgressReport::new(max_epochs, metrics, monitors)) })
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::RunConfig;
-use crate::format::number;
+use crate::format::{self, number};
 use crate::report::tables;
 use crate::tasks::Report;
 use crate::trainer::{FitSummary, LrFindResult, Record};
@@ -93,15 +93,15 @@ fn summary_line(summary: &FitSummary) -> String {
     let best =
         summary.best.as_ref().map(|best| format!(", best by {} after epoch {}", best.metric, best.epoch));
     let skipped = if summary.skipped > 0 {
-        format!(", {} steps left out as non-finite", summary.skipped)
+        format!(", {} left out as non-finite", format::count(summary.skipped, "step"))
     } else {
         String::new()
     };
     let seconds = summary.train_time.as_secs_f64();
     format!(
-        "{} epochs, {} steps{skipped}{}; {}; training took {seconds:.2} s, {} ms a batch",
-        summary.epochs,
-        summary.steps,
+        "{}, {}{skipped}{}; {}; training took {seconds:.2} s, {} ms per batch",
+        format::count(summary.epochs, "epoch"),
+        format::count(summary.steps, "step"),
         best.unwrap_or_default(),
         summary.stop,
         number(1e3 * seconds / summary.train_batches.max(1) as f64),

@@ -18,7 +18,7 @@ use crate::report::plots;
 use crate::report::{ModelSummary, history};
 use crate::tasks::{Task, Trained};
 use crate::time_series::Baseline;
-use crate::trainer::callbacks::{Callback, StopReason};
+use crate::trainer::callbacks::{Callback, Monitor, StopReason};
 use crate::trainer::loggers::{JsonLines, TensorBoard};
 use crate::trainer::{
     AfterLrFind, Fit, FitSummary, Loaders, LrFindResult, Record, RunFolder, Signals, Strategy, TrainerConfig,
@@ -46,8 +46,13 @@ pub trait Reporter {
     /// Is called with the learning rate that the run will use; `plot` is the file of its plot.
     fn on_lr_found(&self, _result: &LrFindResult, _plot: Option<&Path>) {}
 
-    /// Returns a callback that shows the progress of training.
-    fn progress(&self, _config: &TrainerConfig) -> Option<Box<dyn Callback>> {
+    /// Returns a callback that shows the progress of a run of at most `max_epochs` epochs, which measures `metrics`.
+    fn progress(
+        &self,
+        _max_epochs: u64,
+        _metrics: &[String],
+        _monitors: Vec<Monitor>,
+    ) -> Option<Box<dyn Callback>> {
         None
     }
 }
@@ -135,9 +140,6 @@ impl Run<'_> {
         let mut fit =
             Fit::new(trainer, &*lit, &loaders, *strategy, folder.as_ref(), metadata)?.signals(signals);
         self.reporter.on_start(&ModelSummary::new(&*lit, &loaders.train, rows(&loaders), self.device)?);
-        if let Some(progress) = self.reporter.progress(trainer) {
-            fit = fit.callback(progress);
-        }
         if let Some(folder) = &folder {
             let board = TensorBoard::create(folder.path(), &hparams(&config)?, &fit.metric_names())?;
             fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
@@ -148,6 +150,11 @@ impl Run<'_> {
         if let Some(folder) = &folder {
             // Again: with the learning rate that was found, or the budget that a resumed run now has.
             folder.write_config(&config)?;
+        }
+        // After a resume, which restores the best values so far.
+        let max_epochs = trainer.budget.max_epochs;
+        if let Some(progress) = self.reporter.progress(max_epochs, &fit.metric_names(), fit.monitors()) {
+            fit = fit.callback(progress);
         }
         let summary = fit.run()?;
         let profile = fit.profile();

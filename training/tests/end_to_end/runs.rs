@@ -16,12 +16,12 @@ fn a_run_leaves_a_folder_and_prints_its_results_last() {
     assert!(output.status.success(), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
     let folder = lab.logs().join("mlp-mnist/version_0");
-    assert_eq!(lines.len(), 5, "{stdout}");
+    assert_eq!(lines.len(), 6, "{stdout}");
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["val", "test"]);
     assert!(lines[1].starts_with("loss") && lines[2].starts_with("acc"), "{stdout}");
     assert!(lines[3].starts_with("2 epochs, 40 steps"), "{stdout}");
-    assert_eq!(lines[4], folder.to_str().unwrap());
-    for part in ["[batch, 32]", "25120", "25818 parameters", "epoch 1/2", "epoch 2/2", "val_loss"] {
+    assert_eq!(lines[5], folder.to_str().unwrap());
+    for part in ["[batch, 32]", "25120", "25818 parameters", " 1/2 ", " 2/2 ", "val_loss"] {
         assert!(stderr.contains(part), "no {part} in {stderr}");
     }
 
@@ -386,8 +386,8 @@ fn the_log_level_is_heeded() {
     assert_eq!(said(&["--quiet"]), "");
     assert_eq!(said(&["--log_level", "warn"]), "");
     let (info, debug) = (said(&[]), said(&["--log_level", "debug"]));
-    assert!(info.contains("epoch 2/2") && !info.contains("debug:"), "{info}");
-    assert!(debug.contains("epoch 2/2") && debug.contains("debug: saved"), "{debug}");
+    assert!(info.contains(" 2/2 ") && !info.contains("debug:"), "{info}");
+    assert!(debug.contains(" 2/2 ") && debug.contains("debug: saved"), "{debug}");
     let explode = ["--optimizer", "sgd", "--lr", "1e30", "--on_nonfinite", "skip", "--log_level", "warn"];
     let warned = said(&explode);
     assert_eq!(warned.matches("warning:").count(), 1, "{warned}");

@@ -71,6 +71,11 @@ impl EarlyStopping {
         Self { monitor, patience, min_delta, min_epochs, waited: 0, enough: false }
     }
 
+    /// Returns the metric that is monitored, with its best value so far.
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
     /// What the last validation came to: also that of a run that was interrupted then, unless it is resumed with more
     /// patience.
     pub fn verdict(&self) -> ControlFlow<StopReason> {

@@ -114,6 +114,11 @@ impl ModelCheckpoint {
         &self.monitor.metric
     }
 
+    /// Returns the metric that is monitored, with its best value so far.
+    pub fn monitor(&self) -> Monitor {
+        Monitor { best: self.best().map(|kept| kept.value), ..self.monitor.clone() }
+    }
+
     /// The best so far.
     pub fn best(&self) -> Option<&Kept> {
         self.kept.first()

@@ -118,6 +118,13 @@ impl<'a> Fit<'a> {
         names
     }
 
+    /// Returns the monitors of the best checkpoint and of early stopping, with their best values so far.
+    pub fn monitors(&self) -> Vec<Monitor> {
+        let checkpoint = self.model_checkpoint.as_ref().map(ModelCheckpoint::monitor);
+        let early_stopping = self.early_stopping.as_ref().map(|stopping| stopping.monitor().clone());
+        checkpoint.into_iter().chain(early_stopping).collect()
+    }
+
     /// Adds a callback.
     pub fn callback(mut self, callback: Box<dyn Callback + 'a>) -> Self {
         self.callbacks.push(callback);
