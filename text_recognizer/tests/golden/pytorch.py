@@ -1,4 +1,4 @@
-"""Makes pytorch.json: what PyTorch 2.13.0 computes, for ../pytorch.rs to compare with.
+"""Makes pytorch.json: what PyTorch 2.13.0 computes, which ../library/pytorch.rs compares with.
 
     pip install torch==2.13.0 numpy && python pytorch.py > pytorch.json
 """

@@ -1,4 +1,4 @@
-//! Parity with PyTorch: `golden/pytorch.json`, made by `golden/pytorch.py`.
+//! Parity with PyTorch: `../golden/pytorch.json`, made by `../golden/pytorch.py`.
 
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -9,7 +9,7 @@ use text_recognizer::nn::{ForwardContext, Parameters, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig};
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/pytorch.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/pytorch.json")).unwrap()
 }
 
 fn floats(value: &Value) -> Vec<f32> {

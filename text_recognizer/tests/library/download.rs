@@ -1,13 +1,11 @@
 //! Downloads from real servers on the loopback interface, well-behaved and not.
 
-mod server;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use crate::server::{Answer, Misbehaving, WellBehaved};
 use flate2::{Compression, write::GzEncoder};
-use server::{Answer, Misbehaving, WellBehaved};
 use sha2::{Digest, Sha256};
 use text_recognizer::data::{RawDataset, RawFile, download_raw_dataset};
 use text_recognizer::util::{Progress, download_url};

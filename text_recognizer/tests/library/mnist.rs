@@ -151,7 +151,7 @@ fn the_environment_variable_names_the_folder() {
     let elsewhere = tempfile::tempdir().unwrap();
     let run = |data: &Path| {
         let mut test = Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", "without_a_flag_the_workspace_is_found_from_the_current_folder_upward"])
+        test.args(["--exact", "mnist::without_a_flag_the_workspace_is_found_from_the_current_folder_upward"])
             .current_dir(elsewhere.path())
             .env("TEXT_RECOGNIZER_DATA", data)
             .env("HOME", elsewhere.path())
@@ -169,20 +169,6 @@ fn a_folder_that_cannot_be_created_is_refused_before_anything_is_fetched() {
     fs::write(&file, "").unwrap();
     let error = mnist(&file).prepare_data().unwrap_err().to_string();
     assert!(error.starts_with(&format!("creating {}", file.join("raw/mnist").display())), "{error}");
-}
-
-#[test]
-#[cfg(feature = "cli")]
-fn a_flag_or_a_json_config_names_the_folder() {
-    use clap::{Args, FromArgMatches};
-
-    let command = MnistConfig::augment_args(clap::Command::new("test"));
-    let matches = command.try_get_matches_from(["test", "--data_dir", "some/where"]).unwrap();
-    let config = MnistConfig::from_arg_matches(&matches).unwrap();
-    assert_eq!(config.data_dir.as_deref(), Some(Path::new("some/where")));
-    let json = serde_json::to_string(&config).unwrap();
-    assert_eq!(serde_json::from_str::<MnistConfig>(&json).unwrap(), config);
-    assert_eq!(serde_json::from_str::<MnistConfig>("{}").unwrap(), MnistConfig::default());
 }
 
 #[test]

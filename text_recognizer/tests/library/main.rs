@@ -1,0 +1,8 @@
+//! Tests of the library through its public interface, in one binary.
+
+#[cfg(feature = "cli")]
+mod config;
+mod download;
+mod mnist;
+mod pytorch;
+mod server;
