@@ -8,6 +8,7 @@
 //! - [`lit_models`]: a network with its loss and metrics, as a training loop needs it;
 //! - [`optim`]: optimizers whose state can be saved, learning-rate schedules, and gradient clipping;
 //! - [`checkpoint`]: trained models in files;
+//! - [`Recognizer`]: from a checkpoint and a picture to a class;
 //! - [`rng`]: randomness that can be replayed;
 //! - [`util`]: images, digests, downloads;
 //! - [`error`]: the errors.
@@ -40,6 +41,8 @@
 //! # }
 //! ```
 //!
+//! A trained model goes to a file with [`checkpoint::save`], and comes back with [`Recognizer::load`], which has an example.
+//!
 //! The library does not print and has no command line; the `training` crate has both. The feature `cli` makes the
 //! configurations usable as [clap](https://docs.rs/clap) arguments.
 
@@ -52,10 +55,12 @@ pub mod nn;
 pub mod optim;
 mod parallel;
 pub mod prelude;
+mod recognizer;
 pub mod rng;
 mod simd;
 mod tensor;
 pub mod util;
 
 pub use error::{Error, Result};
+pub use recognizer::{Prediction, Recognizer};
 pub use tch;

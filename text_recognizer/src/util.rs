@@ -12,6 +12,7 @@ pub(crate) use digest::hex;
 pub(crate) use download::Fetch;
 pub use download::{Progress, download_url};
 pub use images::{decode_image, read_image};
+pub(crate) use images::{decode_picture, into_gray, read_picture};
 
 use crate::error::{Error, Result};
 

@@ -11,7 +11,7 @@ use crate::nn::{ForwardContext, Linear, Parameters, Placement};
 /// The sizes of an [`Mlp`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MlpConfig {
     /// Units of the first hidden layer.
     #[cfg_attr(feature = "cli", arg(long = "fc1", default_value_t = Self::default().fc1))]

@@ -3,62 +3,88 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader};
+use image::error::{LimitError, LimitErrorKind};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageReader, Limits, Luma};
 use tch::Tensor;
 
 use crate::error::{Error, Result};
 
-/// Reads a PNG or JPEG file as bytes: `[3, height, width]`, or `[height, width]` where `grayscale`.
+/// The longest side of a picture that is decoded, in pixels.
+const MAX_SIDE: u32 = 32_768;
+/// The most pixels of a picture that is decoded; as RGB they take 384 MiB.
+const MAX_PIXELS: u64 = 1 << 27;
+
+/// Reads a PNG or JPEG file as bytes: `[3, height, width]`, or `[height, width]` if `grayscale`.
 ///
-/// See [`decode_image`] for how colours become grey.
+/// [`decode_image`] describes the conversion to gray and the limits.
 ///
 /// # Errors
-/// When the file cannot be read, or is not a whole PNG or JPEG picture.
+/// Fails if the file cannot be read, is not a whole PNG or JPEG picture, or is larger than the limits.
 pub fn read_image(path: impl AsRef<Path>, grayscale: bool) -> Result<Tensor> {
-    let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(Error::io("reading", path))?;
-    picture(&bytes, grayscale).map_err(|what| Error::malformed(path, what))
+    let image = read_picture(path.as_ref())?;
+    if grayscale { gray_tensor(&into_gray(image)) } else { rgb_tensor(image) }
 }
 
-/// Decodes a PNG or JPEG picture: `[3, height, width]`, or `[height, width]` where `grayscale`, of kind uint8.
+/// Decodes a PNG or JPEG picture: `[3, height, width]`, or `[height, width]` if `grayscale`, of kind uint8.
 ///
-/// Transparency is dropped. Grey is ITU-R 601-2 luma in 16-bit fixed point, as Pillow's `convert("L")`, so that
+/// Transparency is dropped. Gray is ITU-R 601-2 luma in 16-bit fixed point, as in Pillow's `convert("L")`, so that
 /// networks trained on pictures that Pillow read see the same numbers.
 ///
 /// # Errors
-/// When `bytes` is not a whole PNG or JPEG picture, or decoding needs more than 512 MiB.
+/// Fails if `bytes` is not a whole PNG or JPEG picture, or if the picture has a side of more than 32,768 pixels, more than
+/// 2^27 pixels, or needs more than 512 MiB to decode. The size is checked before any memory is allocated.
 pub fn decode_image(bytes: &[u8], grayscale: bool) -> Result<Tensor> {
-    picture(bytes, grayscale).map_err(|what| Error::malformed("picture", what))
+    let image = decode_picture(bytes, Path::new("picture"))?;
+    if grayscale { gray_tensor(&into_gray(image)) } else { rgb_tensor(image) }
 }
 
-fn picture(bytes: &[u8], grayscale: bool) -> Result<Tensor, String> {
-    let image = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| e.to_string())?
-        .decode()
-        .map_err(|e| format!("expected a PNG or JPEG picture: {e}"))?;
-    let (height, width) = (i64::from(image.height()), i64::from(image.width()));
-    let tensor =
-        |pixels: &[u8], shape: &[i64]| Tensor::from_slice(pixels).f_view(shape).map_err(|e| e.to_string());
-    if grayscale {
-        return tensor(&grey(image), &[height, width]);
+/// Reads and decodes a PNG or JPEG file.
+pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
+    let bytes = std::fs::read(path).map_err(Error::io("reading", path))?;
+    decode_picture(&bytes, path)
+}
+
+/// Decodes a PNG or JPEG picture; errors name `path`.
+pub(crate) fn decode_picture(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
+    let unusable = |e: ImageError| Error::malformed(path, format!("expected a PNG or JPEG picture: {e}"));
+    let reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io("reading", path))?;
+    let decoder = reader.into_decoder().map_err(unusable)?;
+    let (width, height) = decoder.dimensions();
+    if width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let what = format!(
+            "the picture has {width} x {height} pixels, expected sides of at most {MAX_SIDE} and at most {MAX_PIXELS} \
+             pixels; try a smaller picture"
+        );
+        return Err(Error::malformed(path, what));
     }
-    tensor(image.to_rgb8().as_raw(), &[height, width, 3])?
-        .f_permute([2, 0, 1])
-        .and_then(|t| t.f_contiguous())
-        .map_err(|e| e.to_string())
+    if decoder.total_bytes() > Limits::default().max_alloc.unwrap_or(u64::MAX) {
+        return Err(unusable(ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory))));
+    }
+    DynamicImage::from_decoder(decoder).map_err(unusable)
 }
 
-fn grey(image: DynamicImage) -> Vec<u8> {
+fn rgb_tensor(image: DynamicImage) -> Result<Tensor> {
+    let size = [image.height(), image.width()].map(i64::from);
+    let pixels = Tensor::f_from_slice(image.into_rgb8().as_raw())?.f_view([size[0], size[1], 3])?;
+    Ok(pixels.f_permute([2, 0, 1])?.f_contiguous()?)
+}
+
+fn gray_tensor(image: &GrayImage) -> Result<Tensor> {
+    Ok(Tensor::f_from_slice(image.as_raw())?.f_view([image.height(), image.width()].map(i64::from))?)
+}
+
+/// Converts a picture to gray as Pillow's `convert("L")` does.
+pub(crate) fn into_gray(image: DynamicImage) -> GrayImage {
     if !image.color().has_color() {
-        return image.into_luma8().into_raw();
+        return image.into_luma8();
     }
-    let luma = |rgb: &[u8]| {
-        let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
+    let image = image.into_rgb8();
+    GrayImage::from_fn(image.width(), image.height(), |x, y| {
+        let [r, g, b] = image.get_pixel(x, y).0.map(u32::from);
         // Pillow's L24: the weights 0.299, 0.587 and 0.114 times 2^16, rounded half up.
-        ((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8
-    };
-    image.into_rgb8().as_raw().chunks_exact(3).map(luma).collect()
+        Luma([((19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16) as u8])
+    })
 }
 
 #[cfg(test)]
@@ -98,6 +124,43 @@ mod tests {
         assert_eq!(bytes(&decode_image(&png(transparent), true).unwrap()), [76]);
         let already_grey = GrayAlphaImage::from_raw(2, 1, vec![9, 0, 250, 255]).unwrap();
         assert_eq!(bytes(&decode_image(&png(already_grey), true).unwrap()), [9, 250]);
+    }
+
+    /// The first bytes of a PNG with that bit depth and color type: its header is whole, its pixels are absent.
+    fn png_header(width: u32, height: u32, depth_and_color: [u8; 2]) -> Vec<u8> {
+        let mut chunk = b"IHDR".to_vec();
+        chunk.extend([width, height].iter().flat_map(|side| side.to_be_bytes()));
+        chunk.extend(depth_and_color);
+        chunk.extend([0, 0, 0]);
+        let mut crc = flate2::Crc::new();
+        crc.update(&chunk);
+        let mut bytes = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0d".to_vec();
+        bytes.extend(chunk);
+        bytes.extend(crc.sum().to_be_bytes());
+        bytes.extend(b"\x00\x00\x00\x01IDAT");
+        bytes
+    }
+
+    #[test]
+    fn decode_image_picture_above_limits_fails_before_decoding() {
+        const GRAY8: [u8; 2] = [8, 0];
+        const RGBA16: [u8; 2] = [16, 6];
+        let error =
+            |width, height| decode_image(&png_header(width, height, GRAY8), true).unwrap_err().to_string();
+        for (width, height) in [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (16_384, 8_193)] {
+            let expected =
+                format!("the picture has {width} x {height} pixels, expected sides of at most 32768");
+            assert!(error(width, height).contains(&expected), "{}", error(width, height));
+        }
+        assert!(error(1, 1).contains("expected a PNG or JPEG picture"), "{}", error(1, 1));
+        for (width, height, color) in [(u32::MAX >> 1, 1, GRAY8), (8_192, 8_193, RGBA16)] {
+            let error = decode_image(&png_header(width, height, color), true).unwrap_err().to_string();
+            assert!(error.contains("Memory limit exceeded"), "{error}");
+        }
+        for (width, height) in [(MAX_SIDE, 1), (1, MAX_SIDE)] {
+            let longest = png(GrayImage::new(width, height));
+            assert_eq!(decode_image(&longest, true).unwrap().size(), [i64::from(height), i64::from(width)]);
+        }
     }
 
     #[test]

@@ -5,4 +5,5 @@ mod config;
 mod download;
 mod mnist;
 mod pytorch;
+mod recognizer;
 mod server;
