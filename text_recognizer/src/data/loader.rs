@@ -3,10 +3,12 @@
 //! The data sets live in memory on the training device, and gathering a batch there costs some tens of
 //! microseconds, less than handing it over from another thread would: so there is no worker and no prefetch.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
+use crate::data::sampler::Shard;
 use crate::data::{Batch, Dataset, Shuffle};
 use crate::error::{Error, Result};
 
@@ -17,6 +19,7 @@ pub struct DataLoader {
     batch_size: usize,
     shuffle: Shuffle,
     limit: usize,
+    shard: Shard,
 }
 
 impl DataLoader {
@@ -34,13 +37,26 @@ impl DataLoader {
         if dataset.is_empty() {
             return Err(Error::invalid("the data set", "empty", "at least one row"));
         }
-        Ok(Self { dataset: dataset.into(), batch_size, shuffle, limit: usize::MAX })
+        Ok(Self { dataset: dataset.into(), batch_size, shuffle, limit: usize::MAX, shard: Shard::WHOLE })
     }
 
     /// Serves no more than `batches` batches an epoch.
     pub fn limit(mut self, batches: usize) -> Self {
         self.limit = batches;
         self
+    }
+
+    /// Serves rank `rank` of `world_size` processes its rows of each batch.
+    ///
+    /// The batches of all ranks with the same index together are the batch of that index of a loader without a shard, so
+    /// `batch_size` counts the rows of all ranks, and every rank has the same number of batches. Sizes differ by at most one
+    /// row; a last batch of fewer rows than ranks is empty for some ranks.
+    ///
+    /// # Errors
+    /// Fails if `rank` is not less than `world_size`.
+    pub fn shard(mut self, rank: usize, world_size: usize) -> Result<Self> {
+        self.shard = Shard::new(rank, world_size)?;
+        Ok(self)
     }
 
     /// A second loader of the same data set, without copying it.
@@ -58,9 +74,15 @@ impl DataLoader {
         self.len() == 0
     }
 
-    /// The number of rows an epoch serves.
+    /// Returns the number of rows that an epoch serves, to this rank if the loader has a shard.
     pub fn rows(&self) -> usize {
-        self.dataset.len().min(self.len() * self.batch_size)
+        (0..self.len()).map(|batch| self.range(batch).len()).sum()
+    }
+
+    /// Returns the positions in the epoch's order of the rows of batch `batch`.
+    fn range(&self, batch: usize) -> Range<usize> {
+        let start = batch * self.batch_size;
+        self.shard.of(start..(start + self.batch_size).min(self.dataset.len()))
     }
 
     /// Returns the number of rows in a batch.
@@ -105,15 +127,14 @@ impl Iterator for EpochBatches<'_> {
         if self.next >= self.loader.len() {
             return None;
         }
-        let start = self.next * self.loader.batch_size;
-        let end = (start + self.loader.batch_size).min(self.order.len());
+        let range = self.loader.range(self.next);
         self.next += 1;
-        let (start_i, length) = (start as i64, (end - start) as i64);
+        let (start, length) = (range.start as i64, range.len() as i64);
         let xy = match &self.indices {
-            Some(indices) => self.loader.dataset.gather(&indices.narrow(0, start_i, length)),
-            None => self.loader.dataset.slice(start_i, length),
+            Some(indices) => self.loader.dataset.gather(&indices.narrow(0, start, length)),
+            None => self.loader.dataset.slice(start, length),
         };
-        Some(xy.map(|(x, y)| Batch { x, y, rows: self.order[start..end].to_vec() }))
+        Some(xy.map(|(x, y)| Batch { x, y, rows: self.order[range].to_vec() }))
     }
 }
 
@@ -178,6 +199,29 @@ mod tests {
     fn an_epoch_can_be_entered_in_its_middle() {
         let loader = loader(20, 3, Shuffle::Full { seed: 3 });
         assert_eq!(rows(&loader, 4, 2), rows(&loader, 4, 0)[2..]);
+    }
+
+    #[test]
+    fn shard_batches_of_all_ranks_are_global_batches() {
+        for shuffle in [Shuffle::No, Shuffle::Full { seed: 3 }] {
+            // The last batch has 2 rows.
+            let global = loader(20, 6, shuffle);
+            for world_size in [1, 2, 3, 4] {
+                let shards: Vec<_> =
+                    (0..world_size).map(|rank| global.share().shard(rank, world_size).unwrap()).collect();
+                let batches: Vec<_> = shards.iter().map(|shard| rows(shard, 1, 0)).collect();
+                for (at, expected) in rows(&global, 1, 0).iter().enumerate() {
+                    let union = batches.iter().flat_map(|batches| batches[at].clone());
+                    assert!(union.eq(expected.iter().copied()), "{shuffle:?}, {world_size}: batch {at}");
+                }
+                assert!(batches.iter().all(|batches| batches.len() == global.len()));
+                assert_eq!(shards.iter().map(DataLoader::rows).sum::<usize>(), 20);
+                assert!(shards.iter().zip(&batches).all(|(s, b)| s.rows() == b.concat().len()));
+            }
+        }
+        let last = loader(20, 6, Shuffle::No).shard(3, 4).unwrap().epoch(0, 3).next().unwrap().unwrap();
+        assert!(last.is_empty() && last.x.size() == [0, 1]);
+        assert!(loader(20, 6, Shuffle::No).shard(4, 4).is_err());
     }
 
     #[test]

@@ -36,6 +36,15 @@ impl<'a> ForwardContext<'a> {
         Self { noise: Some(rng::key(seed, &[step])), ..Self::default() }
     }
 
+    /// Gives each of several processes its own dropout noise, a pure function of `(seed, step, rank)`; that of rank 0 is the
+    /// noise of a single process. Has no effect on a pass in evaluation.
+    pub fn rank(mut self, rank: usize) -> Self {
+        if rank > 0 {
+            self.noise = self.noise.map(|noise| rng::key(noise, &[rank as u64]));
+        }
+        self
+    }
+
     /// A pass without noise.
     pub fn eval() -> Self {
         Self::default()
@@ -129,6 +138,23 @@ mod tests {
         assert_eq!(ForwardContext::eval().dropout(x(), 0.5).unwrap(), x());
         let mut context = ForwardContext::train(1, 3);
         assert_ne!(context.dropout(x(), 0.5).unwrap(), context.dropout(x(), 0.5).unwrap());
+    }
+
+    #[test]
+    fn rank_above_0_changes_dropout_and_rank_0_does_not() {
+        let x = || Tensor::ones([64, 64], tch::kind::FLOAT_CPU);
+        let draw = |context: ForwardContext| {
+            let mut context = context;
+            context.dropout(x(), 0.5).unwrap()
+        };
+        let ranks: Vec<_> = (0..3).map(|rank| draw(ForwardContext::train(1, 3).rank(rank))).collect();
+        assert_eq!(ranks[0], draw(ForwardContext::train(1, 3)));
+        assert!(ranks[0] != ranks[1] && ranks[0] != ranks[2] && ranks[1] != ranks[2]);
+        assert_eq!(ranks[2], draw(ForwardContext::train(1, 3).rank(2)));
+        // No rank repeats the noise of a later draw of rank 0.
+        let mut first = ForwardContext::train(1, 3);
+        assert!((0..4).all(|_| first.dropout(x(), 0.5).unwrap() != ranks[1]));
+        assert_eq!(draw(ForwardContext::eval().rank(1)), x());
     }
 
     /// y = sum(square(square(w * a) * b)), once by autograd and once with both squares as kernels.
