@@ -46,6 +46,9 @@
 //! The library does not print and has no command line; the `training` crate has both. The feature `cli` makes the
 //! configurations usable as [clap](https://docs.rs/clap) arguments.
 
+#![warn(clippy::undocumented_unsafe_blocks)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod checkpoint;
 pub mod data;
 pub mod error;

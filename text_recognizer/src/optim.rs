@@ -108,7 +108,8 @@ impl Optimizer {
         self.steps += 1;
         tch::no_grad(|| {
             for ((parameter, grad), state) in self.parameters.iter_mut().zip(grads).zip(&mut self.state) {
-                self.rule.update(parameter, grad, state, self.steps, lr)?;
+                let grad = grad.f_to_kind(parameter.kind())?;
+                self.rule.update(parameter, &grad, state, self.steps, lr)?;
             }
             Ok(())
         })

@@ -3,6 +3,7 @@
 //! A second pool of threads would fight with libtorch's for the cores, whose threads spin for a while after each operation.
 //! On Linux libtorch runs on GNU OpenMP, and so does this; elsewhere the loop stays on the calling thread.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Elements below which handing half of them over costs more than it saves.
@@ -23,27 +24,32 @@ pub(crate) fn parallel(n: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
     }
 }
 
-/// A slice that several threads write to, each to a part of its own.
-pub(crate) struct Parts<T>(*mut T, usize);
+/// A slice that several threads write to, each to ranges of its own.
+pub(crate) struct Parts<'a, T> {
+    start: *mut T,
+    length: usize,
+    all: PhantomData<&'a mut [T]>,
+}
 
-// SAFETY: the parts that threads take do not overlap, which `Parts::part` asks of its caller.
-unsafe impl<T: Send> Sync for Parts<T> {}
+// SAFETY: threads that share this get `&mut` to disjoint ranges, as `Parts::part` requires, which is as if each of them had
+// been sent its range: sound for `T: Send`.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
 
-impl<T> Parts<T> {
-    /// The parts of `all`, which nobody else may use meanwhile.
-    pub fn of(all: &mut [T]) -> Self {
-        Self(all.as_mut_ptr(), all.len())
+impl<'a, T> Parts<'a, T> {
+    /// Borrows `all`, so that nothing else uses it meanwhile.
+    pub fn of(all: &'a mut [T]) -> Self {
+        Self { start: all.as_mut_ptr(), length: all.len(), all: PhantomData }
     }
 
-    /// One part.
+    /// Returns the elements of `range`.
     ///
     /// # Safety
-    /// No two parts that overlap may be used at the same time, and `all` must still be there.
-    #[allow(clippy::mut_from_ref, reason = "handing out disjoint mutable parts is what this is for")]
+    /// No two ranges that overlap may be in use at the same time.
+    #[allow(clippy::mut_from_ref, reason = "handing out disjoint mutable ranges is the purpose of the type")]
     pub unsafe fn part(&self, range: &Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.1, "part {range:?} of {}", self.1);
-        // SAFETY: within bounds, and disjoint by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+        assert!(range.start <= range.end && range.end <= self.length, "part {range:?} of {}", self.length);
+        // SAFETY: the range is within the borrowed slice, and disjoint from the others in use by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 

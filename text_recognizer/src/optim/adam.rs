@@ -71,7 +71,7 @@ fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coeffic
     let Some(([p, m, v], g)) = disjoint::<T, 3>([p, m, v], g) else { return false };
     let (all_p, all_m, all_v) = (Parts::of(p), Parts::of(m), Parts::of(v));
     parallel(g.len(), &|part| {
-        // SAFETY: no two parts overlap.
+        // SAFETY: `parallel` calls this with disjoint ranges, one for each thread, and waits for all of them.
         let (p, m, v) = unsafe { (all_p.part(&part), all_m.part(&part), all_v.part(&part)) };
         adam(p, &g[part], m, v, c);
     });

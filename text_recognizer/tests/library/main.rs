@@ -4,6 +4,7 @@
 mod config;
 mod download;
 mod mnist;
+mod optim;
 mod pytorch;
 mod recognizer;
 mod server;

@@ -81,6 +81,30 @@ fn a_product_is_right_for_every_tile() {
 }
 
 #[test]
+fn product_sizes_that_wrap_around_panic() {
+    let (values, half) = ([1f32; 32], 1usize << 63);
+    let panics = |a_strides: [usize; 2], shape: [usize; 3]| {
+        let run = || kernel::add_product(&mut [0f32; 32], &values, a_strides, &values, shape);
+        std::panic::catch_unwind(run).is_err()
+    };
+    assert!(!panics([1, 1], [2, 8, 2]));
+    for (what, a_strides, shape) in [
+        ("rows of c", [0, 0], [1 << 61, 8, 1]),
+        ("rows of b", [0, 0], [1, 8, 1 << 61]),
+        ("columns", [1, 1], [2, half, 2]),
+        ("row stride", [half, 1], [3, 8, 1]),
+        ("column stride", [1, half], [1, 8, 3]),
+        ("sum of both strides", [usize::MAX, 1], [2, 8, 2]),
+        ("c too short", [1, 1], [5, 8, 1]),
+        ("b too short", [1, 1], [1, 8, 5]),
+        ("a too short", [31, 1], [2, 8, 2]),
+        ("columns not padded", [1, 1], [2, 7, 2]),
+    ] {
+        assert!(panics(a_strides, shape), "{what}");
+    }
+}
+
+#[test]
 fn functions_are_as_accurate_without_fused_products() {
     for at in -200..=200 {
         let x = f64::from(at) / 20.0;
@@ -162,6 +186,45 @@ fn kernels_and_operations_agree_in_outputs_and_gradients() {
             let expected = Tensor::run_backward(&[(expected * weights).sum(kind)], &leaves, false, false);
             for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 assert!(got.allclose(expected, tolerance, tolerance, false), "{label}: gradient {at}");
+            }
+        }
+    }
+}
+
+/// The buffers of a thread keep the values of the layer that used them before.
+#[test]
+fn layer_with_buffers_of_nan_gives_same_output_and_gradients() {
+    for case in cases() {
+        let (parameters, layer, x) = layer(&case, Kind::Float);
+        let run = || {
+            let mut context = ForwardContext::eval();
+            let y = layer.forward(&x, case.output, &mut context).unwrap();
+            let mut all = context.gradients(&y.square().sum(Kind::Float), parameters.tensors()).unwrap();
+            all.push(y.detach());
+            all
+        };
+        let expected = run();
+        let poison = || {
+            let mut buffer = super::buffer::Buffer::<f32>::new(1 << 16);
+            buffer.fill(f32::NAN);
+            buffer
+        };
+        drop((0..16).map(|_| poison()).collect::<Vec<_>>());
+        assert_eq!(run(), expected, "{:?} {:?} {:?}", case.cell, case.output, case.sizes);
+    }
+}
+
+#[test]
+fn layer_empty_batch_has_empty_output_and_zero_gradients() {
+    for cell in [Cell::Rnn, Cell::Lstm, Cell::Gru] {
+        for (output, size) in [(Output::Last, vec![0, 8]), (Output::Sequence, vec![0, 3, 8])] {
+            let case = Case { cell, bidirectional: true, output, sizes: [0, 3, 2, 4] };
+            let (parameters, layer, x) = layer(&case, Kind::Float);
+            let mut context = ForwardContext::eval();
+            let y = layer.forward(&x, output, &mut context).unwrap();
+            assert_eq!(y.size(), size);
+            for gradient in context.gradients(&y.sum(Kind::Float), parameters.tensors()).unwrap() {
+                assert_eq!(gradient.abs().sum(Kind::Float).double_value(&[]), 0.0);
             }
         }
     }
