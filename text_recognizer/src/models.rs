@@ -15,6 +15,40 @@ mod mlp;
 pub use mlp::{Mlp, MlpConfig};
 
 /// A network.
+///
+/// ```
+/// use text_recognizer::nn::Linear;
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Tensor, kind};
+///
+/// /// Logistic regression: `x: [batch, 4] -> [batch, 3]`.
+/// #[derive(Debug)]
+/// struct Logistic {
+///     parameters: Parameters,
+///     linear: Linear,
+/// }
+///
+/// impl Logistic {
+///     fn new(placement: Placement) -> text_recognizer::Result<Self> {
+///         let mut parameters = Parameters::new(placement);
+///         Ok(Self { linear: Linear::new(&mut parameters, "linear", 4, 3)?, parameters })
+///     }
+/// }
+///
+/// impl Model for Logistic {
+///     fn parameters(&self) -> &Parameters {
+///         &self.parameters
+///     }
+///
+///     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> text_recognizer::Result<Tensor> {
+///         self.linear.forward(x, context)
+///     }
+/// }
+///
+/// let lit = BaseLitModel::new(Box::new(Logistic::new(Placement::cpu(42))?), LitConfig::default())?;
+/// assert_eq!(lit.predict(&Tensor::rand([2, 4], kind::FLOAT_CPU))?.size(), [2, 3]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait Model: Debug {
     /// Returns the parameters, in the order of construction.
     fn parameters(&self) -> &Parameters;

@@ -19,6 +19,36 @@ pub use config::{OptimizerConfig, OptimizerName, SgdForm};
 pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
 
 /// The formula by which an optimizer updates one parameter.
+///
+/// ```
+/// use text_recognizer::optim::UpdateRule;
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Tensor, kind};
+///
+/// /// Sign descent: each weight moves by the learning rate, against the sign of its gradient.
+/// #[derive(Debug)]
+/// struct SignDescent;
+///
+/// impl UpdateRule for SignDescent {
+///     fn slots(&self) -> &'static [&'static str] {
+///         &[]
+///     }
+///
+///     fn update(
+///         &self, parameter: &mut Tensor, grad: &Tensor, _state: &mut [Tensor], _step: u64, lr: f64,
+///     ) -> text_recognizer::Result<()> {
+///         let _ = parameter.f_sub_(&(grad.f_sign()? * lr))?;
+///         Ok(())
+///     }
+/// }
+///
+/// let mut parameters = Parameters::new(Placement::cpu(42));
+/// let weight = parameters.add("weight", Tensor::from_slice(&[1f32, 2.0]))?;
+/// let mut optimizer = Optimizer::with_rule(Box::new(SignDescent), &parameters)?;
+/// optimizer.step(&[Tensor::from_slice(&[0.3f32, -7.0])], 0.5)?;
+/// assert_eq!(Vec::<f32>::try_from(weight.detach())?, [0.5, 2.5]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait UpdateRule: Debug {
     /// Returns the names of the tensors that the rule keeps for each parameter, each of the parameter's shape, zero at first.
     fn slots(&self) -> &'static [&'static str];

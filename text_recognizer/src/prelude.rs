@@ -3,7 +3,7 @@
 pub use crate::checkpoint::{self, Checkpoint, DType, Description};
 pub use crate::data::{
     BaseDataset, Batch, DataLoader, DataModule, DataSpec, DataSplits, Dataset, Mnist, MnistConfig,
-    MnistDataset, Shuffle,
+    MnistDataset, Shuffle, ToFloat, Transform,
 };
 pub use crate::lit_models::{
     Accuracy, BaseLitModel, LitConfig, LitModel, Loss, LossName, Metric, MetricName,

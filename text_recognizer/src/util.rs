@@ -18,6 +18,14 @@ use crate::error::{Error, Result};
 
 /// One-hot rows of class indices: `y: [n]`, any integer kind, to `[n, num_classes]` of float zeros and ones.
 ///
+/// ```
+/// use text_recognizer::{tch::Tensor, util::to_categorical};
+///
+/// let rows = to_categorical(&Tensor::from_slice(&[2i64, 0]), 3)?;
+/// assert_eq!(Vec::<Vec<f32>>::try_from(rows)?, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
+///
 /// # Errors
 /// When `y` is not a vector of integers, or holds a value outside of `0..num_classes`.
 pub fn to_categorical(y: &Tensor, num_classes: i64) -> Result<Tensor> {

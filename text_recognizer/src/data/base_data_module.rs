@@ -58,6 +58,38 @@ pub struct DataSplits {
 }
 
 /// A source of data: knows how to get it, describe it and split it.
+///
+/// ```
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Tensor, kind};
+///
+/// /// Points in a square, labeled by the side of the diagonal that they are on.
+/// struct Diagonal;
+///
+/// impl DataModule for Diagonal {
+///     fn config(&self) -> DataSpec {
+///         let mapping = ["below", "above"].map(String::from).to_vec();
+///         DataSpec { input_dims: vec![2], output_dims: vec![2], mapping, image: None }
+///     }
+///
+///     fn prepare_data(&self) -> text_recognizer::Result<()> {
+///         Ok(())
+///     }
+///
+///     fn setup(&self) -> text_recognizer::Result<DataSplits> {
+///         let points = |n: i64| {
+///             let x = Tensor::rand([n, 2], kind::FLOAT_CPU);
+///             let y = x.select(1, 1).gt_tensor(&x.select(1, 0)).to_kind(text_recognizer::tch::Kind::Int64);
+///             BaseDataset::new(x, y, vec![]).map(Box::new)
+///         };
+///         Ok(DataSplits { train: points(80)?, val: points(10)?, test: Some(points(10)?) })
+///     }
+/// }
+///
+/// let loader = DataLoader::new(Diagonal.setup()?.train, 32, Diagonal.shuffle(42))?;
+/// assert_eq!(loader.epoch(0, 0).next().unwrap()?.x.size(), [32, 2]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait DataModule {
     /// The data's dimensions and classes.
     fn config(&self) -> DataSpec;

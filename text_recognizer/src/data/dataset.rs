@@ -66,6 +66,26 @@ pub trait Dataset: Debug + Send {
 }
 
 /// A change of a batch's inputs after they are gathered.
+///
+/// ```
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Kind, Tensor};
+///
+/// /// Makes white black.
+/// #[derive(Debug)]
+/// struct Invert;
+///
+/// impl Transform for Invert {
+///     fn apply(&self, x: Tensor, _kind: Kind) -> text_recognizer::Result<Tensor> {
+///         Ok(1.0 - x)
+///     }
+/// }
+///
+/// let (x, y) = (Tensor::from_slice(&[0u8, 51, 255]), Tensor::from_slice(&[0i64, 1, 2]));
+/// let dataset = BaseDataset::new(x, y, vec![Box::new(ToFloat), Box::new(Invert)])?;
+/// assert_eq!(Vec::<f32>::try_from(dataset.slice(0, 3)?.0)?, [1.0, 0.8, 0.0]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait Transform: Debug + Send + Sync {
     /// Returns the changed inputs; `kind` is the floating-point kind of the model. Must not write to the memory of `x`,
     /// which may be the data set's own.

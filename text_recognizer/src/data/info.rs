@@ -45,7 +45,17 @@ pub struct TensorInfo {
     pub max: f64,
 }
 
-/// Fetches what is missing, reads the data, and describes it on `out`: `load_and_print_info(&module, &mut io::stdout())`.
+/// Fetches what is missing, reads the data, and describes it on `out`.
+///
+/// ```
+/// use text_recognizer::data::load_and_print_info;
+/// use text_recognizer::prelude::*;
+///
+/// let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
+/// let info = load_and_print_info(&mnist, &mut std::io::stdout())?;
+/// assert_eq!((info.train, info.val, info.test), (55_000, 5_000, Some(10_000)));
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 ///
 /// # Errors
 /// Those of [`DataModule::prepare_data`] and [`DataModule::setup`], and when `out` cannot be written to.

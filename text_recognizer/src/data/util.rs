@@ -12,6 +12,16 @@ use crate::rng;
 ///
 /// Each part keeps the order that its rows had.
 ///
+/// ```
+/// use text_recognizer::data::{BaseDataset, Dataset, split_dataset};
+/// use text_recognizer::tch::{Tensor, kind};
+///
+/// let dataset = BaseDataset::new(Tensor::rand([10, 4], kind::FLOAT_CPU), Tensor::arange(10, kind::INT64_CPU), vec![])?;
+/// let (train, val) = split_dataset(&dataset, 0.8, 42)?;
+/// assert_eq!((train.len(), val.len()), (8, 2));
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
+///
 /// # Errors
 /// When `fraction` is outside of `0..=1`.
 pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<(BaseDataset, BaseDataset)> {
@@ -28,6 +38,15 @@ pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<
 /// Strings as rows of labels, `[strings, length]` of int64: `<S>`, the characters, `<E>`, then `<P>` to the end.
 ///
 /// A label is a character's position in `mapping`, which must hold the three tokens too.
+///
+/// ```
+/// use text_recognizer::data::convert_strings_to_labels;
+///
+/// let mapping = ["<S>", "<E>", "<P>", "a", "b"].map(String::from);
+/// let labels = convert_strings_to_labels(&["ab", "b"], &mapping, 5)?;
+/// assert_eq!(Vec::<Vec<i64>>::try_from(labels)?, [[0, 3, 4, 1, 2], [0, 4, 1, 2, 2]]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 ///
 /// # Errors
 /// When a string is longer than `length - 2` characters, or holds one that `mapping` lacks: the message names both.

@@ -8,6 +8,31 @@ use tch::{Kind, Reduction, Tensor};
 use crate::error::{Error, Result};
 
 /// A loss: the mean over a batch that the optimizer minimizes.
+///
+/// ```
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Kind, Tensor, kind};
+///
+/// /// The log-cosh loss of Keras, which is close to the squared error for small errors and to the absolute for large.
+/// #[derive(Debug)]
+/// struct LogCosh;
+///
+/// impl Loss for LogCosh {
+///     fn compute(&self, prediction: &Tensor, target: &Tensor) -> text_recognizer::Result<Tensor> {
+///         Ok((prediction - target).f_cosh()?.f_log()?.f_mean(prediction.kind())?)
+///     }
+/// }
+///
+/// let data = DataSpec { input_dims: vec![4], output_dims: vec![2], ..DataSpec::default() };
+/// let model = Mlp::new(&MlpConfig::default(), &data, Placement::cpu(42))?;
+/// let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
+/// let lit = BaseLitModel::new(Box::new(model), config)?.with_loss(LogCosh);
+///
+/// let batch = Batch { x: Tensor::rand([3, 4], kind::FLOAT_CPU), y: Tensor::zeros([3, 2], kind::FLOAT_CPU), rows: vec![0, 1, 2] };
+/// let output = lit.step(&batch, &mut ForwardContext::eval())?;
+/// assert!(output.loss.double_value(&[]) > 0.0);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait Loss: Debug {
     /// Returns the mean loss of a batch, a scalar that autograd can differentiate.
     ///

@@ -10,6 +10,37 @@ use crate::error::Result;
 /// A metric, computed as a sum over a batch and the number of things that it sums.
 ///
 /// The value of an epoch is the sum of all sums over the sum of all counts: exact over uneven batches, and over processes.
+///
+/// ```
+/// use text_recognizer::lit_models::{MetricSum, Running};
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Kind, Tensor};
+///
+/// /// The share of predictions that are closer to the target than this.
+/// #[derive(Debug)]
+/// struct Within(f64);
+///
+/// impl Metric for Within {
+///     fn name(&self) -> &str {
+///         "within"
+///     }
+///
+///     fn sum(&self, prediction: &Tensor, target: &Tensor) -> text_recognizer::Result<MetricSum> {
+///         let hits = (prediction - target).f_abs()?.f_lt(self.0)?;
+///         Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count: target.numel() as i64 })
+///     }
+/// }
+///
+/// let mut running = Running::default();
+/// for (prediction, target) in [([1.0, 2.0], [1.1, 3.0]), ([4.0, 4.0], [4.0, 4.2])] {
+///     let part = Within(0.5).sum(&Tensor::from_slice(&prediction), &Tensor::from_slice(&target))?;
+///     running.add(&part.sum, part.count)?;
+/// }
+/// assert_eq!(running.mean(), Some(0.75));
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
+///
+/// [`BaseLitModel::with_metrics`](super::BaseLitModel::with_metrics) makes a model report it.
 pub trait Metric: Debug {
     /// Returns the name in records and on the command line, without the split: `acc`.
     fn name(&self) -> &str;

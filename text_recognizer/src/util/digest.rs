@@ -10,6 +10,16 @@ use crate::error::{Error, Result};
 
 /// The SHA-256 of a file's bytes, as 64 lower-case hexadecimal digits.
 ///
+/// ```
+/// use text_recognizer::util::compute_sha256;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("abc.txt");
+/// std::fs::write(&path, "abc")?;
+/// assert!(compute_sha256(&path)?.starts_with("ba7816bf8f01cfea"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When the file cannot be read.
 pub fn compute_sha256(path: impl AsRef<Path>) -> Result<String> {

@@ -35,6 +35,26 @@ pub struct Progress<'a> {
 /// file's bytes, in hexadecimal) is given, a file that is already at `path` and has it is not fetched again, and
 /// nothing that lacks it gets there. `progress` is called after each 64 KiB.
 ///
+/// ```
+/// use text_recognizer::util::download_url;
+///
+/// # use std::io::{BufRead, BufReader, Write};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("abc.txt");
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("http://{}/abc.txt", listener.local_addr()?);
+/// # std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     let request = BufReader::new(&stream).lines().map(Result::unwrap);
+/// #     request.take_while(|line| !line.is_empty()).for_each(drop);
+/// #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc").unwrap();
+/// # });
+/// let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+/// download_url(&url, &path, Some(sha256), &mut |progress| println!("{} bytes", progress.received))?;
+/// assert_eq!(std::fs::read(&path)?, b"abc");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When the server does not deliver, the digest differs, or the disk refuses.
 pub fn download_url(

@@ -18,6 +18,17 @@ const MAX_PIXELS: u64 = 1 << 27;
 ///
 /// [`decode_image`] describes the conversion to gray and the limits.
 ///
+/// ```
+/// use text_recognizer::util::read_image;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("digit.png");
+/// # image::RgbImage::new(20, 28).save(&path)?;
+/// assert_eq!(read_image(&path, false)?.size(), [3, 28, 20]);
+/// assert_eq!(read_image(&path, true)?.size(), [28, 20]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Fails if the file cannot be read, is not a whole PNG or JPEG picture, or is larger than the limits.
 pub fn read_image(path: impl AsRef<Path>, grayscale: bool) -> Result<Tensor> {
