@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 mod config;
 mod download;
+mod example;
 mod mnist;
 mod optim;
 mod pytorch;
