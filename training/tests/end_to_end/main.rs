@@ -1,5 +1,7 @@
 //! The real binary and the library of this package, from end to end.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod errors;
 mod forecasting;
 mod fuzz;
