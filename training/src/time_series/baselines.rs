@@ -160,7 +160,7 @@ impl Past<'_> {
                 differences.max(ago.saturating_add(back))
             }
         };
-        if from < needed || to.saturating_sub(gap) > self.series.len() {
+        if from < needed || to.saturating_sub(gap).saturating_sub(1) > self.series.len() {
             return Err(Error::invalid(
                 format!("the series for {}", self.baseline.name()),
                 format!("{} values before it", from.min(self.series.len())),
