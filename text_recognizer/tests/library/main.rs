@@ -1,8 +1,8 @@
 //! Tests of the library through its public interface, in one binary.
 
-#[cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[cfg(feature = "cli")]
 mod config;
 mod download;
 mod example;

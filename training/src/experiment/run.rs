@@ -112,8 +112,8 @@ impl Run<'_> {
         let trainer = &self.trainer;
         trainer.device.set_threads(lit.parameters().count(), trainer.loaders.batch_size);
         let shuffle = module.shuffle(trainer.seed);
-        let loaders = Loaders::new(splits, &trainer.loaders, shuffle, (self.device, trainer.device.kind()))?;
-        let loaders = Rc::new(loaders);
+        let place = (self.device, trainer.device.kind());
+        let loaders = Rc::new(Loaders::new(splits, &trainer.loaders, shuffle, place, *strategy)?);
 
         let folder = open_folder(self.experiment)?;
         if let Some(after) = config.lr_find.lr_find.take().filter(|_| resume.is_none()) {

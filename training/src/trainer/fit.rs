@@ -204,6 +204,7 @@ impl<'a> Fit<'a> {
 
     fn context<'c>(&self) -> ForwardContext<'c> {
         ForwardContext::train(self.config.seed, self.state.batches_seen)
+            .rank(self.strategy.rank())
             .matmul_kind(self.config.device.matmul_kind())
     }
 

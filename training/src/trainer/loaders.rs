@@ -7,6 +7,7 @@ use tch::{Device, Kind};
 use text_recognizer::Error;
 use text_recognizer::data::{DataLoader, DataSplits, Dataset, Shuffle};
 
+use super::strategy::Strategy;
 use crate::flags::default_flags;
 
 /// A number of batches, or a share of all of them.
@@ -119,8 +120,8 @@ pub struct Loaders {
 }
 
 impl Loaders {
-    /// Moves the data to `device`, and floating-point values to `kind`, and serves it as `config` says; `shuffle` is the
-    /// order of the training split.
+    /// Moves the data to `device`, and floating-point values to `kind`, and serves this rank's rows of each batch as `config`
+    /// says; `shuffle` is the order of the training split.
     ///
     /// # Errors
     /// Fails if a split is empty or the device has no room for it.
@@ -129,6 +130,7 @@ impl Loaders {
         config: &LoaderConfig,
         shuffle: Shuffle,
         (device, kind): (Device, Kind),
+        strategy: &dyn Strategy,
     ) -> Result<Self> {
         let limited = |loader: DataLoader, limit: BatchLimit| {
             let batches = limit.of(loader.len());
@@ -136,7 +138,9 @@ impl Loaders {
         };
         let serve = |split: &str, dataset: Box<dyn Dataset>, batch_size, shuffle| {
             let dataset = dataset.to(device, kind)?;
-            DataLoader::new(dataset, batch_size, shuffle).with_context(|| format!("the {split} split"))
+            let loader = DataLoader::new(dataset, batch_size, shuffle);
+            let loader = loader.and_then(|loader| loader.shard(strategy.rank(), strategy.world_size()));
+            loader.with_context(|| format!("the {split} split"))
         };
         let evaluated = |split, dataset| serve(split, dataset, config.eval_batch_size(), Shuffle::No);
         let present = |loader: DataLoader| (!loader.is_empty()).then_some(loader);
