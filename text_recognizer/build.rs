@@ -1,7 +1,7 @@
-//! Lets what a crate links find libtorch when it starts, without `LD_LIBRARY_PATH`, and know where that is.
+//! Adds libtorch's folder to the run path of this package's binaries, so that they start without `LD_LIBRARY_PATH`.
 //!
-//! Link arguments reach the targets of one package only. Those of a package that depends on this one get them from its own
-//! build script, which finds them in `DEP_TEXT_RECOGNIZER_LINK_ARGS` (see `training/build.rs`).
+//! Link arguments apply to one package only. A package that depends on this one passes them on in its own build script, from
+//! `DEP_TEXT_RECOGNIZER_LINK_ARGS` (see `training/build.rs`).
 
 use std::{env, path::Path};
 
@@ -14,12 +14,12 @@ fn main() {
     println!("cargo::rerun-if-changed={}", lib.display());
     assert!(
         lib.is_dir(),
-        "libtorch was at {} and is there no more: run `cargo clean -p torch-sys` and build again, which finds or \
-         fetches it anew",
+        "cannot find libtorch, which was at {} before; try `cargo clean -p torch-sys` and build again, which finds or \
+         downloads it",
         lib.display()
     );
     let mut args = vec![format!("-Wl,-rpath,{}", lib.display())];
-    // Nothing calls into libtorch_cuda by name, so a linker drops it, and CUDA is then silently absent.
+    // No code refers to libtorch_cuda by name, so a linker drops it, and CUDA is then silently absent.
     if lib.join("libtorch_cuda.so").exists() {
         args.extend(["-Wl,--no-as-needed", "-ltorch_cuda", "-Wl,--as-needed"].map(String::from));
     }

@@ -10,7 +10,7 @@ use text_recognizer::prelude::*;
 
 const SEED: u64 = 42;
 
-pub fn main() -> text_recognizer::Result<()> {
+fn main() -> text_recognizer::Result<()> {
     let path = std::env::temp_dir().join("train_mlp.safetensors");
     train(3, usize::MAX, &path)?;
     // White on black, as MNIST's digits are.

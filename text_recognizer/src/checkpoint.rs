@@ -1,7 +1,8 @@
-//! Checkpoints of trained models: safetensors files that load in PyTorch, are whole or absent, and cannot be damaged unnoticed.
+//! Checkpoints of trained models: safetensors files that PyTorch can load, that are written atomically, and whose content is
+//! verified by a digest.
 //!
 //! A checkpoint holds the weights under the names of a PyTorch `state_dict`, and in its metadata a [`Description`]: all that
-//! inference needs. Whatever else a writer adds to the metadata is a note that no reader needs.
+//! inference needs. Any other metadata is a note that no reader needs.
 
 use std::path::Path;
 
@@ -56,18 +57,18 @@ pub struct Description {
     pub dtype: DType,
     /// The kind of task, such as `classification`.
     pub task: String,
-    /// What the task adds, such as the scaling of a series.
+    /// The data that the task adds, such as the scaling of a series.
     pub extras: Value,
 }
 
 /// A checkpoint that was read.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What the model is.
+    /// The model, its data and its task.
     pub description: Description,
     /// The weights by name, on the CPU.
     pub weights: Vec<(String, Tensor)>,
-    /// Everything in the file's metadata, notes included.
+    /// All of the file's metadata, including notes.
     pub metadata: Value,
 }
 
@@ -90,7 +91,7 @@ pub fn save(
 /// Fails if the description cannot be written as JSON.
 pub fn metadata(description: &Description, note: &Value) -> Result<Value> {
     let description = serde_json::to_value(description)
-        .map_err(|source| Error::Json { what: "writing the description of a model".into(), source })?;
+        .map_err(|source| Error::Json { what: "cannot write the description of a model".into(), source })?;
     let mut metadata = json!({ "description": description });
     if let (Some(all), Some(note)) = (metadata.as_object_mut(), note.as_object()) {
         all.extend(note.clone());
@@ -98,7 +99,7 @@ pub fn metadata(description: &Description, note: &Value) -> Result<Value> {
     Ok(metadata)
 }
 
-/// Reads a checkpoint, of this format or an earlier one, and checks that nothing in it was changed.
+/// Reads a checkpoint of this format or an earlier one, and verifies its digest.
 ///
 /// # Errors
 /// Fails if the file is missing, cut off, damaged, not a checkpoint of this library, or of a later format.
@@ -106,7 +107,12 @@ pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
     let contents = read(path)?;
     let description = description(&contents).map_err(|what| {
-        Error::malformed(path, format!("its description of the model cannot be used: {what}; train again"))
+        Error::malformed(
+            path,
+            format!(
+                "cannot use the description of the model: {what}; try another checkpoint, or train again"
+            ),
+        )
     })?;
     Ok(Checkpoint { description, weights: contents.tensors, metadata: contents.metadata })
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that a person knows what to do about it.
+//! The errors of the library.
 
 use std::path::{Path, PathBuf};
 
@@ -7,33 +7,33 @@ use thiserror::Error;
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Every error names the thing it is about, what was found there, and what was expected.
+/// An error, with fields to match on: its message names the object, the value found and the value expected.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused an operation on a path.
+    /// An operation on a path failed.
     #[error("{action} {path}: {source}", path = path.display())]
     Io {
-        /// What was attempted, as in "reading".
+        /// The attempt, such as "cannot read".
         action: &'static str,
-        /// The path it was attempted on.
+        /// The path.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
-    /// A file is there but is not what its name promises.
+    /// A file has a content that cannot be used.
     #[error("{path}: {what}", path = path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it, where, and what was expected.
+        /// The fault, its place, and the expected content.
         what: String,
     },
 
-    /// A file's content is not the published one.
+    /// A file has another content than the published one.
     #[error(
-        "{path}: SHA-256 is {got}, expected {expected}; the file is damaged or not the one published: delete it and run again",
+        "{path}: SHA-256 is {got}, expected {expected}; the file is damaged or not the published one; delete it and run again",
         path = path.display()
     )]
     Checksum {
@@ -41,89 +41,89 @@ pub enum Error {
         path: PathBuf,
         /// The published digest, in hexadecimal.
         expected: String,
-        /// The digest of what is there.
+        /// The digest of the file, in hexadecimal.
         got: String,
     },
 
-    /// No mirror delivered a file.
+    /// A file cannot be downloaded from any mirror.
     #[error(
-        "downloading {name} failed:{attempts}\nPut the file at {path} by hand, or try again later",
+        "cannot download {name}:{attempts}\nTry again later, or copy the file to {path}",
         attempts = attempts.iter().map(|line| format!("\n  {line}")).collect::<String>(),
         path = path.display()
     )]
     Download {
         /// The file's name.
         name: String,
-        /// Where it was to be stored.
+        /// The path that it was downloaded to.
         path: PathBuf,
-        /// One line for each address that was tried.
+        /// One line for each attempt: the URL and the failure.
         attempts: Vec<String>,
     },
 
-    /// A data set is in none of the folders where it is looked for.
+    /// A data set is in none of the folders of the search; the message lists them.
     #[error("{0}")]
     NotFound(String),
 
-    /// Two shapes that must agree do not.
+    /// A tensor has an unexpected shape.
     #[error("{op}: expected shape {expected}, got {got:?}")]
     Shape {
         /// The operation or layer.
         op: String,
-        /// The expected shape, names for free dimensions.
+        /// The expected shape, with names for free dimensions.
         expected: String,
-        /// The shape that came.
+        /// The shape of the tensor.
         got: Vec<i64>,
     },
 
-    /// A value outside of what is possible.
+    /// A value is not allowed.
     #[error("{name} is {value}: expected {expected}")]
     Invalid {
-        /// The parameter's name, as the user knows it.
+        /// The name of the parameter or object.
         name: String,
-        /// The refused value.
+        /// The value.
         value: String,
-        /// What would have been accepted.
+        /// The allowed values.
         expected: String,
     },
 
-    /// A configuration that cannot be parsed.
+    /// JSON cannot be read or written.
     #[error("{what}: {source}")]
     Json {
-        /// What was being read or written.
+        /// The attempt, such as "cannot read the configuration of the model".
         what: String,
-        /// The parser's answer.
+        /// The error of the parser.
         source: serde_json::Error,
     },
 
-    /// libtorch refused an operation.
+    /// An operation of libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),
 }
 
 impl Error {
-    /// Wraps an I/O error with what was attempted, for use with `map_err`.
+    /// Returns a function that adds the attempt and the path to an I/O error, for `map_err`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { action, path, source }
     }
 
-    /// A file whose content is wrong.
+    /// Creates an [`Error::Malformed`].
     pub fn malformed(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
         Self::Malformed { path: path.as_ref().to_owned(), what: what.into() }
     }
 
-    /// A value that was refused.
+    /// Creates an [`Error::Invalid`].
     pub fn invalid(name: impl Into<String>, value: impl ToString, expected: impl Into<String>) -> Self {
         Self::Invalid { name: name.into(), value: value.to_string(), expected: expected.into() }
     }
 
-    /// A shape that does not match.
+    /// Creates an [`Error::Shape`].
     pub fn shape(op: impl Into<String>, expected: impl Into<String>, got: &[i64]) -> Self {
         Self::Shape { op: op.into(), expected: expected.into(), got: got.to_vec() }
     }
 }
 
-/// libtorch appends a C++ stack trace to its messages; only the first line speaks to a user.
+/// Returns the first line of a message of libtorch; a C++ stack trace follows it.
 fn first_line(error: &tch::TchError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -5,11 +5,11 @@
 //! - [`data`]: data sets, data modules that download and split them, and the loader that serves them in batches;
 //! - [`nn`]: layers, parameters, and the initial weights of PyTorch and Keras;
 //! - [`models`]: whole networks;
-//! - [`lit_models`]: a network with its loss and metrics, as a training loop needs it;
+//! - [`lit_models`]: a network with its loss, its metrics and the settings of its optimizer, ready for a training loop;
 //! - [`optim`]: optimizers whose state can be saved, learning-rate schedules, and gradient clipping;
 //! - [`checkpoint`]: trained models in files;
 //! - [`Recognizer`]: from a checkpoint and a picture to a class;
-//! - [`rng`]: randomness that can be replayed;
+//! - [`rng`]: random numbers as pure functions of a seed and a step;
 //! - [`util`]: images, digests, downloads;
 //! - [`error`]: the errors.
 //!
@@ -41,7 +41,8 @@
 //! # }
 //! ```
 //!
-//! A trained model goes to a file with [`checkpoint::save`], and comes back with [`Recognizer::load`], which has an example.
+//! [`checkpoint::save`] writes a trained model to a file. [`Recognizer::load`] reads it and recognizes pictures; it has an
+//! example.
 //!
 //! The library does not print and has no command line; the `training` crate has both. The feature `cli` makes the
 //! configurations usable as [clap](https://docs.rs/clap) arguments.

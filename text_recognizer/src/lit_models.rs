@@ -1,4 +1,4 @@
-//! Lit-style wrappers: what turns a network into something a trainer can train.
+//! Lit-style wrappers: networks with a loss, metrics and the settings of an optimizer, ready for a training loop.
 
 mod base;
 mod losses;

@@ -53,10 +53,10 @@ pub trait Model: Debug {
     /// Returns the parameters, in the order of construction.
     fn parameters(&self) -> &Parameters;
 
-    /// Returns the prediction for a batch of inputs.
+    /// Returns the prediction for a batch of inputs: `x: [batch, ...input_dims] -> [batch, ...output_dims]`.
     ///
     /// # Errors
-    /// Fails if the input's shape is not the one the network was built for.
+    /// Fails if the shape of `x` is not the shape that the network was built for.
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor>;
 }
 
@@ -76,7 +76,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// defaults.
 ///
 /// # Errors
-/// Fails if the library has no model of that name, or if a field of `config` is unknown or has an impossible value.
+/// Fails if the library has no model of that name, or if a field of `config` is unknown or has a value that is not allowed.
 pub fn build(name: &str, config: &Value, data: &DataSpec, placement: Placement) -> Result<Box<dyn Model>> {
     let Some((_, build)) = MODELS.iter().find(|(known, _)| *known == name) else {
         let known: Vec<_> = names().collect();

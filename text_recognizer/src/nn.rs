@@ -1,4 +1,4 @@
-//! Building blocks of networks: parameters, initial weights, layers, and the state of one forward pass.
+//! Building blocks of networks: parameters, initial weights, layers, and the context of a forward pass.
 
 mod conv;
 mod custom_op;

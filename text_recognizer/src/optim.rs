@@ -1,4 +1,4 @@
-//! Optimisers with PyTorch's formulas, state that can be saved, and one pass over memory on the CPU.
+//! Optimizers with the formulas of PyTorch, a state that can be saved, and one pass over memory on the CPU.
 
 use std::fmt::Debug;
 
@@ -50,10 +50,12 @@ pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
 /// # Ok::<(), text_recognizer::Error>(())
 /// ```
 pub trait UpdateRule: Debug {
-    /// Returns the names of the tensors that the rule keeps for each parameter, each of the parameter's shape, zero at first.
+    /// Returns the names of the tensors that the rule keeps for each parameter. They have the shape of the parameter, and are
+    /// zero before the first step.
     fn slots(&self) -> &'static [&'static str];
 
-    /// Updates `parameter` in place. `step` counts from 1; `state` holds the slots in order.
+    /// Updates `parameter` in place. `step` counts from 1; `state` has the tensors of [`UpdateRule::slots`], in order; `grad` has
+    /// the shape and kind of `parameter` and may share memory with it.
     ///
     /// # Errors
     /// Fails if libtorch does.
@@ -67,27 +69,27 @@ pub trait UpdateRule: Debug {
     ) -> Result<()>;
 }
 
-/// Updates parameters from gradients and keeps what it needs between steps.
+/// An optimizer: it updates parameters from gradients, and keeps the state of its rule.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn UpdateRule>,
     names: Vec<String>,
     parameters: Vec<Tensor>,
-    /// For each parameter its slots.
+    /// The tensors of the rule for each parameter.
     state: Vec<Vec<Tensor>>,
     steps: u64,
 }
 
 impl Optimizer {
-    /// An optimiser of `parameters`, which it shares with the model.
+    /// Creates an optimizer of `parameters`, with which it shares memory.
     ///
     /// # Errors
-    /// When a value of the configuration is impossible.
+    /// Fails if a value of the configuration is not allowed.
     pub fn new(config: &OptimizerConfig, parameters: &Parameters) -> Result<Self> {
         Self::with_rule(config.rule()?, parameters)
     }
 
-    /// Creates an optimizer of `parameters` with a rule of your own.
+    /// Creates an optimizer of `parameters` with a rule of your own, see [`UpdateRule`].
     ///
     /// # Errors
     /// Fails if memory does not hold the rule's tensors.
@@ -104,20 +106,22 @@ impl Optimizer {
         })
     }
 
-    /// The parameters, in the order in which [`Optimizer::step`] takes their gradients.
+    /// Returns the parameters, in the order of the gradients of [`Optimizer::step`].
     pub fn parameters(&self) -> &[Tensor] {
         &self.parameters
     }
 
-    /// How many steps were taken.
+    /// Returns the number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Takes one step with learning rate `lr`; `grads` are in the order of [`Optimizer::parameters`].
+    /// Updates all parameters with learning rate `lr`; `grads` are in the order of [`Optimizer::parameters`]. A gradient may have
+    /// any layout, and is converted to the kind of its parameter.
     ///
     /// # Errors
-    /// When there are not as many gradients as parameters, or one has another shape.
+    /// Fails if the number of gradients is not that of the parameters, or if a gradient has another shape; nothing is changed
+    /// then.
     pub fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<()> {
         if grads.len() != self.parameters.len() {
             return Err(Error::invalid(
@@ -145,8 +149,7 @@ impl Optimizer {
         })
     }
 
-    /// What is kept between steps, named `SLOT.PARAMETER` (`exp_avg.fc1.weight`). The tensors are shared, not
-    /// copied.
+    /// Returns the state, with names of the form `SLOT.PARAMETER` (`exp_avg.fc1.weight`). The tensors are shared, not copied.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let slots = self.rule.slots();
         let each = self.names.iter().zip(&self.state);
@@ -159,10 +162,10 @@ impl Optimizer {
         .collect()
     }
 
-    /// Restores what [`Optimizer::state`] and [`Optimizer::steps`] gave.
+    /// Restores the state from [`Optimizer::steps`] and [`Optimizer::state`].
     ///
     /// # Errors
-    /// When a tensor is missing or has another shape; nothing is changed then.
+    /// Fails if a tensor is missing or has another shape; nothing is changed then.
     pub fn load_state(&mut self, steps: u64, saved: &[(String, Tensor)]) -> Result<()> {
         let own = self.state();
         let find = |name: &str| saved.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
@@ -170,14 +173,14 @@ impl Optimizer {
             match find(name) {
                 None => {
                     return Err(Error::invalid(
-                        "the optimiser's state",
+                        "the state of the optimizer",
                         format!("without {name}"),
-                        "all of it",
+                        "a tensor for each parameter and slot",
                     ));
                 }
                 Some(value) if value.size() != tensor.size() => {
                     return Err(Error::shape(
-                        format!("optimiser state {name}"),
+                        format!("the state {name} of the optimizer"),
                         format!("{:?}", tensor.size()),
                         &value.size(),
                     ));

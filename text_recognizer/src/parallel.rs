@@ -1,16 +1,16 @@
 //! Loops over memory on libtorch's own threads.
 //!
-//! A second pool of threads would fight with libtorch's for the cores, whose threads spin for a while after each operation.
-//! On Linux libtorch runs on GNU OpenMP, and so does this; elsewhere the loop stays on the calling thread.
+//! A second pool of threads would compete for the cores with libtorch's threads, which wait in a loop for a while after each
+//! operation. On Linux libtorch uses GNU OpenMP, and so does this module; on other systems the loop runs on the calling thread.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Elements below which handing half of them over costs more than it saves.
+/// The least elements per thread: with fewer, a second thread takes more time than it saves.
 const GRAIN: usize = 65_536;
 
-/// Runs `body` over `0..n`, cut into one part for each of libtorch's threads. The cut falls on whole cache lines, and what is
-/// computed for an element does not depend on it.
+/// Runs `body` over `0..n`, split into one range for each of libtorch's threads, and waits for all of them. The ranges are
+/// disjoint and begin at whole cache lines; the result for an element does not depend on the split.
 pub(crate) fn parallel(n: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
     let threads = (tch::get_num_threads().max(1) as usize).min(n / GRAIN);
     if threads < 2 {
@@ -57,7 +57,7 @@ impl<'a, T> Parts<'a, T> {
 fn on_threads(threads: usize, body: &(dyn Fn(usize) + Sync)) {
     use std::ffi::{c_int, c_uint, c_void};
 
-    // The entry points that `#pragma omp parallel` compiles to; stable since GCC 4.9.
+    // SAFETY: these are the entry points that `#pragma omp parallel` compiles to, stable since GCC 4.9.
     unsafe extern "C" {
         fn GOMP_parallel(run: extern "C" fn(*mut c_void), data: *mut c_void, threads: c_uint, flags: c_uint);
         fn omp_get_thread_num() -> c_int;
@@ -70,16 +70,17 @@ fn on_threads(threads: usize, body: &(dyn Fn(usize) + Sync)) {
     }
 
     extern "C" fn run(data: *mut c_void) {
-        // SAFETY: `data` is the `Work` below, which outlives the parallel region.
+        // SAFETY: `data` points to the `Work` below, which outlives the parallel region and is only read in it.
         let work = unsafe { &*data.cast::<Work<'_>>() };
-        // SAFETY: both only read the state of the calling thread's team.
+        // SAFETY: both functions only read the state of the calling thread's team.
         let (own, team) = unsafe { (omp_get_thread_num() as usize, omp_get_num_threads() as usize) };
-        // A team may be smaller than was asked for.
+        // A team may have fewer threads than requested.
         (own..work.threads).step_by(team.max(1)).for_each(|thread| (work.body)(thread));
     }
 
     let mut work = Work { threads, body };
-    // SAFETY: `run` gets a valid `Work`, and GOMP_parallel returns after all threads are done with it.
+    // SAFETY: `run` gets a valid `Work`, whose body is `Sync`, and GOMP_parallel returns after all threads have finished. A panic
+    // in `run` aborts, since it is `extern "C"`.
     unsafe { GOMP_parallel(run, (&raw mut work).cast(), threads as c_uint, 0) };
 }
 
@@ -94,7 +95,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-    fn every_element_is_in_one_part() {
+    fn parallel_each_element_is_in_one_range() {
         for n in [0, 1, GRAIN - 1, 2 * GRAIN, 3 * GRAIN + 17] {
             let parts = Mutex::new(Vec::new());
             parallel(n, &|part| parts.lock().unwrap().push(part));

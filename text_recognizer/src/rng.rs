@@ -1,12 +1,12 @@
-//! Randomness as a pure function: of (seed, epoch) for the order of the data, of (seed, step, layer) for dropout.
+//! Random numbers as pure functions: of (seed, epoch) for the order of the data, of (seed, step, rank, layer) for dropout.
 //!
-//! Nothing here has a state to save, so any step can be replayed and a resumed run continues exactly.
+//! No state has to be saved, so any step can be repeated, and a resumed run continues exactly.
 
 mod mt19937;
 
 pub use mt19937::Mt19937;
 
-/// The 64-bit finaliser of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// Mixes 64 bits: the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 #[inline(always)]
 pub const fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -28,26 +28,26 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of the event that `key` names.
+    /// Creates the stream of a key, see [`key`].
     pub const fn new(key: u64) -> Self {
         Self { key, counter: 0 }
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     #[inline]
     pub const fn next_u64(&mut self) -> u64 {
         self.counter += 1;
         mix(self.key.wrapping_add(self.counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// A number in `0..n`, by Lemire's multiply-shift (bias below n / 2^64).
+    /// Returns a number in `0..n`, by Lemire's multiply-shift (bias below n / 2^64).
     #[inline]
     pub const fn below(&mut self, n: u64) -> u64 {
         ((self.next_u64() as u128 * n as u128) >> 64) as u64
     }
 }
 
-/// A random order of `0..n` (Fisher-Yates) that depends on `(seed, epoch)` alone.
+/// Returns a random order of `0..n` (Fisher-Yates), a pure function of `(seed, epoch)`.
 pub fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<i64> {
     let mut order: Vec<i64> = (0..n as i64).collect();
     let mut stream = Stream::new(key(seed, &[epoch]));
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permutation_holds_every_index_once_and_depends_on_seed_and_epoch() {
+    fn permutation_has_each_index_once_and_depends_on_seed_and_epoch() {
         let order = permutation(1000, 1, 0);
         let mut sorted = order.clone();
         sorted.sort_unstable();

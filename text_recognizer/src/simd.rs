@@ -1,10 +1,10 @@
-//! One macro that compiles a function for several sets of vector instructions.
+//! A macro that compiles a function for several sets of vector instructions.
 
 /// A set of vector instructions.
 pub(crate) trait Isa {
     /// Whether a product and a sum are one instruction.
     const FMA: bool;
-    /// Rows, and bytes of columns, of the tile of a matrix product that fits into the registers.
+    /// The rows, and the bytes per row, of the tile of a matrix product that fits into the registers.
     const TILE: [usize; 2];
 }
 
@@ -34,11 +34,11 @@ impl Isa for Baseline {
     const TILE: [usize; 2] = [4, 32];
 }
 
-/// Defines a function that is compiled for each set of instructions, and runs with the best one that the processor has.
-/// Inside of it, `I` is that set. It is written `fn name<T: Bound; I>(...)`, or `fn name<; I>(...)` if it is not generic.
+/// Defines a function that is compiled for each set of instructions and runs with the best set of the processor. In its body, `I`
+/// is that set. The syntax is `fn name<T: Bound; I>(...)`, or `fn name<; I>(...)` for a function that is not generic.
 ///
-/// The compiler reorders and contracts no floating-point operation, so a body that does not use `I` gives the same bits
-/// on every processor.
+/// The compiler does not reorder or fuse floating-point operations, so a body that does not use `I` gives the same bits on every
+/// processor.
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$($T:ident: $bound:path)?; $I:ident>($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
@@ -62,7 +62,7 @@ macro_rules! simd {
                 use std::arch::is_x86_feature_detected as has;
                 if has!("avx2") && has!("fma") {
                     if has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw") {
-                        // SAFETY: the processor has these instructions.
+                        // SAFETY: the processor has all instructions that the function is compiled for.
                         return unsafe { avx512($($arg),*) };
                     }
                     // SAFETY: as above.

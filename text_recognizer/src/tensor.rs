@@ -1,10 +1,10 @@
-//! Slices over the memory of CPU tensors.
+//! Slices of the memory of CPU tensors.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use tch::{Device, Kind, Tensor};
 
-/// The floating-point types that kernels are written for.
+/// The floating-point types of the kernels.
 pub(crate) trait Real:
     Copy
     + Send
@@ -66,8 +66,8 @@ impl Real for f64 {
 /// Returns the values of a contiguous, non-empty CPU tensor of `T`, and `None` for any other tensor.
 pub(crate) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
     fits::<T>(tensor).then(|| {
-        // SAFETY: the tensor holds numel() initialized values of T side by side in host memory, which lives as long
-        // as the borrow. The kernels of this crate write to no tensor while they hold such a slice of it, see `disjoint`.
+        // SAFETY: `fits` shows that the tensor has numel() contiguous values of T in host memory, which lives as long as the
+        // borrow. No kernel of this crate writes to a tensor while such a slice of it is in use, see `disjoint`.
         unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
     })
 }
@@ -75,7 +75,7 @@ pub(crate) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
 /// Returns slices over `written` and `read`, or `None` if one of them is not a contiguous, non-empty CPU tensor of `T`
 /// or if one of `written` shares memory with another tensor.
 ///
-/// Two handles may share memory (`shallow_clone`, views), which the types do not show, so it is checked here.
+/// Two tensors may share memory (`shallow_clone`, views), which the compiler cannot check, so this function does.
 pub(crate) fn disjoint<'a, T: Real, const N: usize>(
     written: [&'a mut Tensor; N],
     read: &'a Tensor,
@@ -90,8 +90,8 @@ pub(crate) fn disjoint<'a, T: Real, const N: usize>(
         return None;
     }
     let written = written.map(|tensor| {
-        // SAFETY: as in `values`; no other slice made here overlaps this one, and the kernels reach no other handle to
-        // the same memory while they hold it.
+        // SAFETY: as in `values`. No other slice of this call overlaps this one, and a kernel gets these slices only, so it
+        // cannot use another tensor with the same memory meanwhile.
         unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
     });
     values(read).map(|read| (written, read))
@@ -107,6 +107,7 @@ fn share_memory(a: &Tensor, b: &Tensor) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Returns whether a tensor is contiguous, not empty, on the CPU and of `T`.
 fn fits<T: Real>(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.kind() == T::KIND && tensor.is_contiguous() && tensor.numel() > 0
 }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disjoint_handles_of_one_memory_are_refused() {
+    fn disjoint_tensors_that_share_memory_returns_none() {
         let whole = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]);
         let (mut first, second) = (whole.narrow(0, 0, 2), whole.narrow(0, 2, 2));
         assert!(disjoint::<f32, 1>([&mut first], &second).is_some());
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_an_empty_or_strided_or_other_tensor_are_none() {
+    fn values_empty_or_strided_or_other_tensor_returns_none() {
         let square = Tensor::zeros([2, 2], tch::kind::FLOAT_CPU);
         assert!(values::<f32>(&square).is_some() && values::<f64>(&square).is_none());
         assert!(values::<f32>(&square.select(1, 0)).is_none());

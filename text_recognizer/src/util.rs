@@ -1,4 +1,4 @@
-//! Small helpers: one-hot targets, images as tensors, digests, downloads, files.
+//! Helpers: one-hot targets, images as tensors, digests, downloads, files.
 
 mod digest;
 mod download;
@@ -16,7 +16,7 @@ pub(crate) use images::{decode_picture, into_gray, read_picture};
 
 use crate::error::{Error, Result};
 
-/// One-hot rows of class indices: `y: [n]`, any integer kind, to `[n, num_classes]` of float zeros and ones.
+/// Converts class indices to one-hot rows: `y: [n]` of any integer kind to `[n, num_classes]` of float zeros and ones.
 ///
 /// ```
 /// use text_recognizer::{tch::Tensor, util::to_categorical};
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// When `y` is not a vector of integers, or holds a value outside of `0..num_classes`.
+/// Fails if `y` is not a vector of integers, or has a value outside of `0..num_classes`.
 pub fn to_categorical(y: &Tensor, num_classes: i64) -> Result<Tensor> {
     if num_classes < 1 {
         return Err(Error::invalid("num_classes", num_classes, "at least 1"));
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn categories_become_unit_rows() {
+    fn to_categorical_indices_become_one_hot_rows() {
         for kind in [Kind::Uint8, Kind::Int, Kind::Int64] {
             let rows = to_categorical(&Tensor::from_slice(&[2i64, 0]).to_kind(kind), 3).unwrap();
             assert_eq!((rows.size(), rows.kind()), (vec![2, 3], Kind::Float));
@@ -61,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn impossible_categories_are_refused() {
-        let says = |y: &Tensor, classes| to_categorical(y, classes).unwrap_err().to_string();
-        assert_eq!(says(&Tensor::from_slice(&[1i64, 3]), 3), "y[1] is 3: expected a class in 0..3");
-        assert_eq!(says(&Tensor::from_slice(&[-1i64]), 3), "y[0] is -1: expected a class in 0..3");
-        assert!(says(&Tensor::from_slice(&[1f32]), 3).contains("Float"));
-        assert!(says(&Tensor::zeros([2, 2], tch::kind::INT64_CPU), 3).contains("[2, 2]"));
-        assert!(says(&Tensor::from_slice(&[0i64]), 0).contains("num_classes is 0"));
+    fn to_categorical_index_outside_of_classes_fails() {
+        let error = |y: &Tensor, classes| to_categorical(y, classes).unwrap_err().to_string();
+        assert_eq!(error(&Tensor::from_slice(&[1i64, 3]), 3), "y[1] is 3: expected a class in 0..3");
+        assert_eq!(error(&Tensor::from_slice(&[-1i64]), 3), "y[0] is -1: expected a class in 0..3");
+        assert!(error(&Tensor::from_slice(&[1f32]), 3).contains("Float"));
+        assert!(error(&Tensor::zeros([2, 2], tch::kind::INT64_CPU), 3).contains("[2, 2]"));
+        assert!(error(&Tensor::from_slice(&[0i64]), 0).contains("num_classes is 0"));
     }
 }

@@ -14,17 +14,17 @@ use crate::error::{Error, Result};
 use crate::util::files::replace;
 use crate::util::hex;
 
-/// Raised when a file of this version can no longer be read by an older program.
+/// The version of the format that [`write`] writes. It increases when older programs can no longer read a new file.
 pub const FORMAT_VERSION: u32 = 2;
 
-/// What is in a checkpoint file.
+/// The content of a checkpoint file.
 #[derive(Debug)]
 pub struct Contents {
     /// Named tensors, on the CPU.
     pub tensors: Vec<(String, Tensor)>,
-    /// Free-form metadata of the writer.
+    /// The metadata, of any form.
     pub metadata: Value,
-    /// The format that the file was written in.
+    /// The version of the format of the file.
     pub format_version: u32,
 }
 
@@ -58,15 +58,18 @@ const DTYPES: [(Kind, Dtype); 6] = [
     (Kind::Uint8, Dtype::U8),
 ];
 
-/// Stands for a file without tensors, such as the state of an optimiser that has none: the crate writes a header of
-/// metadata alone as broken JSON.
+const DTYPE_NAMES: &str = "float32, float64, bfloat16, float16, int64 or uint8";
+
+/// The name of a placeholder in a file without tensors, such as the state of an optimizer that has none: the safetensors
+/// crate writes invalid JSON for a header of metadata alone.
 const NOTHING: &str = ".nothing";
 
-/// Writes `tensors` and `metadata` to `path`, so that a reader at any moment, also after a power cut, finds either
-/// what was there before or all of this.
+/// Writes `tensors` and `metadata` to `path` atomically: a reader at any time, also after a power cut, finds either the old
+/// file or the whole new one.
 ///
 /// # Errors
-/// When the folder cannot be written to; what was at `path` is still there then.
+/// Fails if a tensor has a dtype other than float32, float64, bfloat16, float16, int64 and uint8, or if the folder cannot be
+/// written to; the file that was at `path` is still there then.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Result<()> {
     let on_cpu: Vec<_> =
         tensors.iter().map(|(name, t)| (name, t.detach().to_device(Device::Cpu).contiguous())).collect();
@@ -74,14 +77,17 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
     for (name, tensor) in &on_cpu {
         let kind = tensor.kind();
         let Some((_, dtype)) = DTYPES.iter().find(|(k, _)| *k == kind) else {
-            let expected = "float32, float64, bfloat16, float16, int64 or uint8";
-            return Err(Error::invalid(format!("the dtype of tensor {name}"), format!("{kind:?}"), expected));
+            return Err(Error::invalid(
+                format!("the dtype of tensor {name}"),
+                format!("{kind:?}"),
+                DTYPE_NAMES,
+            ));
         };
         let length = tensor.numel() * kind.elt_size_in_bytes();
         let data: &[u8] = match length {
             // An empty tensor has no memory to point to.
             0 => &[],
-            // SAFETY: a contiguous tensor in host memory, which outlives the view.
+            // SAFETY: the tensor is contiguous, not empty, in host memory, and lives in `on_cpu` as long as the view.
             _ => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), length) },
         };
         let shape = tensor.size().iter().map(|&d| d as usize).collect();
@@ -91,7 +97,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
         views.push((NOTHING, Bytes { dtype: Dtype::U8, shape: vec![0], data: Cow::Borrowed(&[]) }));
     }
     let metadata = serde_json::to_string(metadata)
-        .map_err(|source| Error::Json { what: "writing the metadata of a checkpoint".into(), source })?;
+        .map_err(|source| Error::Json { what: "cannot write the metadata of a checkpoint".into(), source })?;
     let header = HashMap::from([
         ("format".to_owned(), "text_recognizer".to_owned()),
         ("format_version".to_owned(), FORMAT_VERSION.to_string()),
@@ -102,12 +108,14 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
         ("metadata".to_owned(), metadata),
     ]);
     replace(path, |file| match serialize_to_file(views, &Some(header), file.path()) {
-        Err(SafeTensorError::IoError(error)) => Err(Error::io("writing", path)(error)),
-        done => done.map_err(|error| Error::malformed(path, format!("cannot be written: {error:?}"))),
+        Err(SafeTensorError::IoError(error)) => Err(Error::io("cannot write", path)(error)),
+        done => {
+            done.map_err(|error| Error::malformed(path, format!("cannot write it as safetensors: {error:?}")))
+        }
     })
 }
 
-/// Reads a file of [`write`] and checks that nothing in it was changed.
+/// Reads a file of [`write`] and verifies its digest.
 ///
 /// # Errors
 /// Fails if the file is missing, cut off, damaged, not one of [`write`], or of a later format.
@@ -118,20 +126,20 @@ pub fn read(path: &Path) -> Result<Contents> {
 /// Parses the bytes of a file of [`write`], as [`read`] does.
 ///
 /// # Errors
-/// Returns what is wrong with them.
+/// Fails as [`read`] does, with a message that has no path.
 pub fn parse(bytes: &[u8]) -> Result<Contents, String> {
     let (file, header) = deserialize(bytes)?;
     let field = |name: &str| {
-        header
-            .get(name)
-            .ok_or_else(|| format!("it has no {name:?} in its metadata: this library did not write it"))
+        header.get(name).ok_or_else(|| {
+            format!("it has no {name:?} in its metadata, so it is not a checkpoint of this library")
+        })
     };
     let version = field("format_version")?;
     let format_version: u32 =
         version.parse().map_err(|_| format!("its format_version is {version:?}, expected a number"))?;
     if format_version > FORMAT_VERSION {
         return Err(format!(
-            "its format is version {format_version}, this program reads up to {FORMAT_VERSION}: a newer program wrote it"
+            "its format is version {format_version}, written by a newer program; expected at most version {FORMAT_VERSION}"
         ));
     }
     let metadata = field("metadata")?;
@@ -139,12 +147,12 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, String> {
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let got = digest(views.iter().map(|(name, v)| (name.as_str(), v.dtype(), v.shape(), v.data())), metadata);
     if got != *field("sha256")? {
-        return Err("its content does not match its digest: it was damaged after it was written".into());
+        return Err("its content does not match its digest, so it was damaged after it was written".into());
     }
     Ok(Contents {
         tensors: tensors(&views)?,
         metadata: serde_json::from_str(metadata)
-            .map_err(|error| format!("its metadata cannot be parsed: {error}"))?,
+            .map_err(|error| format!("its metadata is not JSON: {error}"))?,
         format_version,
     })
 }
@@ -168,13 +176,13 @@ pub fn read_weights(path: &Path) -> Result<Vec<(String, Tensor)>> {
 }
 
 fn load_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(Error::io("reading checkpoint", path))
+    fs::read(path).map_err(Error::io("cannot read checkpoint", path))
 }
 
 fn unusable(path: &Path, what: &str) -> Error {
     Error::malformed(
         path,
-        format!("cannot be used: {what}; use another checkpoint of the run, or train again"),
+        format!("cannot use the checkpoint: {what}; use another checkpoint of the run, or train again"),
     )
 }
 
@@ -189,7 +197,7 @@ fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>
 fn tensors(views: &[(String, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>, String> {
     let tensors = views.iter().filter(|(name, _)| name != NOTHING).map(|(name, view)| {
         let Some((kind, _)) = DTYPES.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
-            return Err(format!("tensor {name} is of dtype {:?}, which is not read", view.dtype()));
+            return Err(format!("tensor {name} has dtype {:?}, expected {DTYPE_NAMES}", view.dtype()));
         };
         let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
         let tensor = Tensor::f_from_data_size(view.data(), &shape, *kind);
@@ -198,7 +206,7 @@ fn tensors(views: &[(String, TensorView<'_>)]) -> Result<Vec<(String, Tensor)>, 
     tensors.collect()
 }
 
-/// The digest of everything that matters: names, kinds, shapes, values and metadata. The order of tensors does not.
+/// Returns the digest of the names, dtypes, shapes and values of the tensors, in any order, and of the metadata.
 fn digest<'a>(
     tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], &'a [u8])>,
     metadata: &str,
@@ -229,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn read_written_file_returns_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         write(&path, &tensors(), &json!({"epoch": 3})).unwrap();
@@ -243,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_tensors_is_read() {
+    fn read_file_without_tensors_returns_metadata() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         write(&path, &[], &json!({"epoch": 3})).unwrap();
@@ -256,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_refused() {
+    fn parse_flipped_bit_or_cut_file_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         write(&path, &tensors(), &json!({"epoch": 3})).unwrap();
@@ -265,7 +273,7 @@ mod tests {
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
-            // What still reads, such as another kind of white space in the header's padding, reads the same.
+            // A change that is not an error, such as other white space in the header's padding, has no effect.
             if let Ok(read) = parse(&bad) {
                 assert_eq!(
                     (read.tensors, read.metadata),
@@ -280,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_named() {
+    fn parse_later_format_fails_with_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         write(&path, &tensors(), &json!({})).unwrap();

@@ -1,4 +1,4 @@
-//! Reads the metadata that format 1 had: the whole configuration of the run.
+//! The metadata of format 1: the whole configuration of the run.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What every data module offers, and the description of its data.
+//! The interface of data modules, and the description of their data.
 
 use std::path::PathBuf;
 
@@ -12,16 +12,17 @@ use crate::error::Result;
 pub struct DataSpec {
     /// Dimensions of one input, without the batch: `[1, 28, 28]` for MNIST.
     pub input_dims: Vec<i64>,
-    /// Dimensions of one prediction: `[10]` for ten classes.
+    /// Dimensions of one prediction, without the batch: `[10]` for ten classes.
     pub output_dims: Vec<i64>,
-    /// What each class stands for; empty where there are no classes.
+    /// The name of each class, in the order of the class indices; empty for data without classes.
     pub mapping: Vec<String>,
-    /// How an image becomes an input; `None` where the inputs are not images.
+    /// The preprocessing of images; `None` for inputs that are not images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageSpec>,
 }
 
-/// How a grayscale image becomes the input of a model: `(byte / 255 - mean) / std`.
+/// The size of the images of a data set, and the constants that turn their gray levels into inputs:
+/// `(byte / 255 - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ImageSpec {
     /// Height in pixels.
@@ -35,9 +36,9 @@ pub struct ImageSpec {
 }
 
 impl ImageSpec {
-    /// MNIST's images: the rounded constants in use since PyTorch's first MNIST example.
+    /// MNIST's images: the mean and std of PyTorch's MNIST example, rounded to four digits.
     pub const MNIST: Self = Self { height: 28, width: 28, mean: 0.1307, std: 0.3081 };
-    /// Fashion-MNIST's images.
+    /// Fashion-MNIST's images: the mean and std of the training images, rounded to four digits.
     pub const FASHION_MNIST: Self = Self { height: 28, width: 28, mean: 0.2860, std: 0.3530 };
 
     /// Returns the transforms from bytes to inputs.
@@ -46,18 +47,18 @@ impl ImageSpec {
     }
 }
 
-/// Train, validation and test part, ready for a loader.
+/// The train, validation and test splits of a data set.
 #[derive(Debug)]
 pub struct DataSplits {
-    /// What the optimiser sees.
+    /// The rows that the model is trained on.
     pub train: Box<dyn Dataset>,
-    /// What early stopping and the best checkpoint are chosen by.
+    /// The rows that early stopping and the choice of the best checkpoint are based on.
     pub val: Box<dyn Dataset>,
-    /// What is measured once, at the end; `None` where the data has no such part.
+    /// The rows that the trained model is evaluated on, once; `None` for data without a test split.
     pub test: Option<Box<dyn Dataset>>,
 }
 
-/// A source of data: knows how to get it, describe it and split it.
+/// A source of data, which downloads, describes and splits it.
 ///
 /// ```
 /// use text_recognizer::prelude::*;
@@ -91,38 +92,38 @@ pub struct DataSplits {
 /// # Ok::<(), text_recognizer::Error>(())
 /// ```
 pub trait DataModule {
-    /// The data's dimensions and classes.
+    /// Returns the dimensions, classes and preprocessing of the data.
     fn config(&self) -> DataSpec;
 
-    /// Makes sure that the raw data is on disk, downloading it where it is not. Touches nothing but the disk.
+    /// Downloads the raw data if it is not on disk.
     ///
     /// # Errors
-    /// When the data is neither there nor to be had.
+    /// Fails if the data is absent and cannot be downloaded.
     fn prepare_data(&self) -> Result<()>;
 
     /// Reads, checks and splits the data.
     ///
     /// # Errors
-    /// When a file is missing, damaged or malformed.
+    /// Fails if a file is missing, damaged or malformed.
     fn setup(&self) -> Result<DataSplits>;
 
-    /// The folder that the raw data is in, or would be downloaded to; `None` where it is made and not read.
+    /// Returns the folder that the raw data is in or would be downloaded to; `None` for data that is generated.
     ///
     /// # Errors
-    /// When there is no such folder and no place for one.
+    /// Fails if there is no such folder and no place to create one.
     fn folder(&self) -> Result<Option<PathBuf>> {
         Ok(None)
     }
 
-    /// Whether [`DataModule::prepare_data`] has nothing to do. Looks at names, not into the files.
+    /// Returns whether [`DataModule::prepare_data`] has nothing to do. Checks that the files exist, not their content.
     ///
     /// # Errors
-    /// As [`DataModule::folder`].
+    /// Fails as [`DataModule::folder`].
     fn is_prepared(&self) -> Result<bool> {
         Ok(true)
     }
 
-    /// The order in which the training part is served.
+    /// Returns the order in which the training split is served; by default all rows are shuffled.
     fn shuffle(&self, seed: u64) -> Shuffle {
         Shuffle::Full { seed }
     }

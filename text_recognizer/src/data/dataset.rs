@@ -1,4 +1,4 @@
-//! Data sets: a length, and batches by index.
+//! Data sets: rows that are gathered into batches by index.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,61 +7,61 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 
-/// Some rows of a data set, on the training device.
+/// Rows of a data set, on the training device.
 #[derive(Debug)]
 pub struct Batch {
     /// Inputs, `[batch, ...input_dims]`.
     pub x: Tensor,
     /// Targets, `[batch]` of class indices or `[batch, ...output_dims]`.
     pub y: Tensor,
-    /// Which rows of the data set these are, `[batch]`, in order.
+    /// The indices of the rows in the data set, in the order of `x`.
     pub rows: Vec<i64>,
 }
 
 impl Batch {
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Returns whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
 
-/// Rows that can be gathered into batches. A data set lives in memory, on the device where it is used.
+/// Rows that can be gathered into batches. A data set is in memory, on the device where it is used.
 pub trait Dataset: Debug + Send {
-    /// The number of rows.
+    /// Returns the number of rows.
     fn len(&self) -> usize;
 
-    /// Whether there is no row.
+    /// Returns whether there is no row.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The rows `indices` (`[n]`, int64, on the data set's device) as inputs and targets, in that order.
+    /// Returns the rows `indices` (`[n]`, int64, on the data set's device) as inputs and targets, in that order.
     ///
     /// # Errors
-    /// When libtorch refuses, for example for lack of memory.
+    /// Fails if libtorch does, for example for lack of memory.
     fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)>;
 
-    /// The rows `start..start + length` as inputs and targets; cheaper than [`Dataset::gather`] where rows lie side
-    /// by side.
+    /// Returns the rows `start..start + length` as inputs and targets; faster than [`Dataset::gather`] for data that is
+    /// contiguous in memory.
     ///
     /// # Errors
-    /// As [`Dataset::gather`].
+    /// Fails as [`Dataset::gather`] does.
     fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
         self.gather(&Tensor::arange_start(start, start + length, (Kind::Int64, self.device())))
     }
 
-    /// The device that the batches come on.
+    /// Returns the device of the batches.
     fn device(&self) -> Device;
 
-    /// Moves the data to a device, and floating-point values to `kind`.
+    /// Moves the data to a device, and converts floating-point values to `kind`.
     ///
     /// # Errors
-    /// When the device has no room for it.
+    /// Fails if the data does not fit into the memory of the device.
     fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>>;
 }
 
@@ -87,11 +87,11 @@ pub trait Dataset: Debug + Send {
 /// # Ok::<(), text_recognizer::Error>(())
 /// ```
 pub trait Transform: Debug + Send + Sync {
-    /// Returns the changed inputs; `kind` is the floating-point kind of the model. Must not write to the memory of `x`,
-    /// which may be the data set's own.
+    /// Returns the changed inputs; `kind` is the floating-point kind of the model. An implementation must not write to the
+    /// memory of `x`, which may be the data set's own.
     ///
     /// # Errors
-    /// Fails if the transform does not take such inputs.
+    /// Fails if `x` has a shape or kind that the transform does not support.
     fn apply(&self, x: Tensor, kind: Kind) -> Result<Tensor>;
 }
 
@@ -101,7 +101,7 @@ pub struct ToFloat;
 
 impl Transform for ToFloat {
     fn apply(&self, x: Tensor, kind: Kind) -> Result<Tensor> {
-        // Dividing in place would write to the data set where it holds floats already.
+        // Dividing in place would write to the memory of a data set that holds floats already.
         Ok(if x.kind() == kind { x.f_div_scalar(255.0)? } else { x.f_to_kind(kind)?.f_div_scalar_(255.0)? })
     }
 }
@@ -109,9 +109,9 @@ impl Transform for ToFloat {
 /// Computes `(x - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalize {
-    /// The mean, which is subtracted first.
+    /// The mean, which is subtracted.
     pub mean: f64,
-    /// The std, which is divided by after that.
+    /// The std, by which the difference is divided.
     pub std: f64,
 }
 
@@ -121,7 +121,7 @@ impl Transform for Normalize {
     }
 }
 
-/// A data set of two tensors with one row each per sample.
+/// A data set of two tensors, with one row per sample in each.
 #[derive(Debug)]
 pub struct BaseDataset {
     data: Tensor,
@@ -134,7 +134,7 @@ impl BaseDataset {
     /// Pairs `data` (`[n, ...]`) with `targets` (`[n, ...]`); `transforms` are applied to each batch's inputs.
     ///
     /// # Errors
-    /// When the two differ in length, or one of them is a scalar.
+    /// Fails if the numbers of rows differ, or if one of the tensors is a scalar.
     pub fn new(data: Tensor, targets: Tensor, transforms: Vec<Box<dyn Transform>>) -> Result<Self> {
         let (x, y) = (data.size(), targets.size());
         let (Some(n), Some(m)) = (x.first(), y.first()) else {
@@ -154,28 +154,28 @@ impl BaseDataset {
         Ok(Self { data, targets, transforms: transforms.into(), kind: Kind::Float })
     }
 
-    /// The raw inputs, before any transform.
+    /// Returns the raw inputs, before any transform.
     pub fn data(&self) -> &Tensor {
         &self.data
     }
 
-    /// The targets.
+    /// Returns the targets.
     pub fn targets(&self) -> &Tensor {
         &self.targets
     }
 
-    /// The rows `start..start + length`, sharing memory with this data set.
+    /// Returns the rows `start..start + length`, which share memory with this data set.
     ///
     /// # Errors
-    /// When there are not that many rows.
+    /// Fails if the range exceeds the number of rows.
     pub fn narrow(&self, start: i64, length: i64) -> Result<Self> {
         Ok(self.with(self.data.f_narrow(0, start, length)?, self.targets.f_narrow(0, start, length)?))
     }
 
-    /// The rows `indices`, copied.
+    /// Returns a copy of the rows `indices`, in that order.
     ///
     /// # Errors
-    /// When an index is out of range.
+    /// Fails if an index is out of range.
     pub fn select(&self, indices: &[i64]) -> Result<Self> {
         let indices = Tensor::from_slice(indices);
         Ok(self.with(self.data.f_index_select(0, &indices)?, self.targets.f_index_select(0, &indices)?))
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unequal_lengths_are_refused_with_both_numbers() {
+    fn new_unequal_lengths_fails_with_both() {
         let error = BaseDataset::new(
             Tensor::zeros([3, 2], tch::kind::FLOAT_CPU),
             Tensor::from_slice(&[1i64, 2]),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn gather_and_slice_agree_and_transform() {
+    fn gather_and_slice_return_same_transformed_rows() {
         let data = Tensor::from_slice(&[0u8, 51, 102, 255]).view([4, 1]);
         let transforms =
             vec![Box::new(ToFloat) as Box<dyn Transform>, Box::new(Normalize { mean: 0.5, std: 0.5 })];
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn float_data_is_never_written_to_by_a_transform() {
+    fn to_float_float_data_is_not_changed() {
         let data = Tensor::from_slice(&[1f32, 2.0]).view([2, 1]);
         let transforms: Vec<Box<dyn Transform>> =
             vec![Box::new(ToFloat), Box::new(Normalize { mean: 1.0, std: 2.0 })];

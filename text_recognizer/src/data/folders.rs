@@ -1,4 +1,4 @@
-//! Where raw data is looked for, and where it is downloaded to.
+//! The folders that raw data is read from and downloaded to.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use crate::data::raw::RawDataset;
 use crate::error::{Error, Result};
 
-/// Names a data folder where no flag does.
+/// The environment variable with the data folder, which is used if no flag gives one.
 pub const DATA_VARIABLE: &str = "TEXT_RECOGNIZER_DATA";
 
-/// All that the search depends on.
+/// The folders that the search starts from.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
-    /// What `--data_dir` says.
+    /// The value of `--data_dir`.
     pub flag: Option<PathBuf>,
-    /// What the environment variable says.
+    /// The value of the environment variable.
     pub variable: Option<PathBuf>,
     /// The current folder.
     pub current: Option<PathBuf>,
-    /// Where an installed package puts the data set.
+    /// The folder in which an installed package has the data set.
     pub system: Option<PathBuf>,
     /// The user's own data folder.
     pub user: Option<PathBuf>,
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// Returns the folders of this process.
     pub fn here(flag: Option<&Path>, system: Option<&Path>) -> Self {
         Self {
             flag: flag.map(Path::to_owned),
@@ -37,7 +37,7 @@ impl Surroundings {
         }
     }
 
-    /// The folders that may hold the data set, in the order in which they are looked into.
+    /// Returns the folders that may contain the data set, in the order of the search.
     fn candidates(&self, name: &str) -> Vec<PathBuf> {
         if let Some(named) = self.named() {
             return vec![below(named, name), named.to_owned()];
@@ -46,7 +46,7 @@ impl Surroundings {
         [self.workspace(name), self.system.clone(), user].into_iter().flatten().collect()
     }
 
-    /// The folder that a download goes to.
+    /// Returns the folder for a download.
     fn target(&self, name: &str) -> Option<PathBuf> {
         if let Some(named) = self.named() {
             return Some(below(named, name));
@@ -58,7 +58,7 @@ impl Surroundings {
         self.flag.as_deref().or(self.variable.as_deref())
     }
 
-    /// `data/raw/NAME` of the workspace that the current folder lies in, told by its metadata.
+    /// Returns `data/raw/NAME` of the workspace around the current folder, which has a `metadata.json` there.
     fn workspace(&self, name: &str) -> Option<PathBuf> {
         let above = self.current.as_deref()?.ancestors();
         above
@@ -66,10 +66,10 @@ impl Surroundings {
             .find(|folder| folder.join("metadata.json").is_file())
     }
 
-    /// The folder that holds every file of the data set, or else the one to download them to.
+    /// Returns the folder that contains every file of the data set, or else the folder to download them to.
     ///
     /// # Errors
-    /// When there is neither, which takes a user without a home.
+    /// Fails if there is neither, which happens only to a user without a home folder.
     pub fn folder(&self, dataset: &RawDataset) -> Result<PathBuf> {
         let candidates = self.candidates(&dataset.name);
         if let Some(complete) = candidates.iter().find(|folder| dataset.is_complete_in(folder)) {
@@ -77,20 +77,20 @@ impl Surroundings {
         }
         self.target(&dataset.name).ok_or_else(|| {
             Error::NotFound(format!(
-                "{} was not found, and there is no home folder to download it to: name a folder with --data_dir or \
+                "cannot find {}: there is no home folder to download it to; try a folder in --data_dir or \
                  {DATA_VARIABLE}",
                 dataset.name
             ))
         })
     }
 
-    /// Says where the data set was looked for in vain.
+    /// Returns an error that lists the folders of the search.
     pub fn not_found(&self, dataset: &RawDataset) -> Error {
         let looked: String =
             self.candidates(&dataset.name).iter().map(|folder| format!("\n  {}", folder.display())).collect();
         Error::NotFound(format!(
-            "{} is not on disk: call prepare_data first, which downloads it, or name its folder with --data_dir or \
-             {DATA_VARIABLE}. Looked in:{looked}",
+            "cannot find {}: it is not on disk; try prepare_data first, which downloads it, or its folder in --data_dir or \
+             {DATA_VARIABLE}. Folders of the search:{looked}",
             dataset.name
         ))
     }
@@ -100,21 +100,21 @@ fn below(data: &Path, name: &str) -> PathBuf {
     data.join("raw").join(name)
 }
 
-/// The environment: a variable's value by its name.
+/// The environment: returns the value of a variable.
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A variable that is set to something.
+/// Returns the value of a variable that is set and not empty.
 fn set(variable: Variables<'_>, name: &str) -> Option<PathBuf> {
     variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The user's data folder, by each system's custom (XDG Base Directory Specification 0.8 on Linux).
+/// Returns the user's data folder by the convention of the system (on Linux the XDG Base Directory Specification 0.8).
 fn user_data(os: &str, variable: Variables<'_>) -> Option<PathBuf> {
     let home = || set(variable, "HOME");
     let base = match os {
         "windows" => set(variable, "LOCALAPPDATA"),
         "macos" => home().map(|home| home.join("Library/Application Support")),
-        // The specification has relative paths ignored.
+        // The specification requires that relative paths are ignored.
         _ => set(variable, "XDG_DATA_HOME")
             .filter(|path| path.is_absolute())
             .or_else(|| home().map(|home| home.join(".local/share"))),
@@ -133,13 +133,13 @@ mod tests {
             |name: &str| RawFile { name: name.into(), content_bytes: 1, content_sha256: String::new() };
         RawDataset {
             name: "digits".into(),
-            licence: String::new(),
+            license: String::new(),
             mirrors: vec![],
             files: vec![file("a.gz"), file("b.gz")],
         }
     }
 
-    /// Every place with its data folder, in the order of the search.
+    /// Returns every place with its data folder, in the order of the search.
     fn places(root: &Path) -> (Surroundings, [(&'static str, PathBuf); 6]) {
         let surroundings = Surroundings {
             flag: Some(root.join("flag")),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_complete_folder_in_the_documented_order_wins() {
+    fn folder_several_complete_returns_first_in_documented_order() {
         let root = tempfile::tempdir().unwrap();
         let (mut surroundings, folders) = places(root.path());
         for (_, folder) in &folders {
@@ -185,7 +185,7 @@ mod tests {
         remove("flag");
         assert_eq!(found(&surroundings), "flag itself");
         remove("flag itself");
-        assert_eq!(found(&surroundings), "flag", "what is named is downloaded to, not passed over");
+        assert_eq!(found(&surroundings), "flag", "a given folder is downloaded to, not skipped");
         surroundings.flag = None;
         assert_eq!(found(&surroundings), "variable");
         remove("variable");
@@ -199,18 +199,22 @@ mod tests {
         remove("user");
         assert_eq!(found(&surroundings), "workspace", "a workspace is downloaded to");
         surroundings.current = Some(root.path().to_owned());
-        assert_eq!(found(&surroundings), "user", "outside of one, the user's folder is");
+        assert_eq!(
+            found(&surroundings),
+            "user",
+            "outside of a workspace, the user's folder is downloaded to"
+        );
         assert!(surroundings.not_found(&dataset()).to_string().contains("user/raw/digits"));
     }
 
     #[test]
-    fn without_any_place_the_way_out_is_named() {
+    fn folder_without_any_place_fails_with_remedies() {
         let error = Surroundings::default().folder(&dataset()).unwrap_err().to_string();
         assert!(error.contains("--data_dir") && error.contains(DATA_VARIABLE), "{error}");
     }
 
     #[test]
-    fn the_users_folder_follows_the_systems_custom() {
+    fn user_data_each_system_returns_conventional_folder() {
         let all = |name: &str| -> Option<OsString> {
             Some(match name {
                 "HOME" => "/home/u".into(),

@@ -10,22 +10,21 @@ use tch::{Device, Kind, Tensor};
 use crate::data::raw::{CHUNK, Content, RawFile};
 use crate::error::{Error, Result};
 
-/// MNIST's images have three dimensions, colour images four; libtorch's own limit is 64.
+/// The most dimensions that are accepted: MNIST's images have three, color images four; libtorch's limit is 64.
 const MAX_DIMS: u8 = 8;
 
-/// Reads IDX data of unsigned bytes, gzipped or not, as a uint8 tensor of the shape that its header gives.
+/// Parses IDX data of unsigned bytes, gzipped or not, into a uint8 tensor with the shape in its header.
 ///
-/// `path` is what errors name. No more memory is asked for than `bytes` can hold, whatever the header says.
+/// Errors name `path`. A header with a false shape does not allocate more memory than `bytes` can hold.
 ///
 /// # Errors
-/// When anything of it is malformed: the message says what, at which byte of the uncompressed content, and what was
-/// expected.
+/// Fails if the data is malformed: the message has the fault, the byte of the uncompressed content, and the expected value.
 pub fn parse_idx(bytes: &[u8], path: impl AsRef<Path>) -> Result<Tensor> {
     let stored = bytes.len() as u64;
     read(&mut Content::new(Cursor::new(bytes.to_vec()), stored, path.as_ref())?)
 }
 
-/// Reads a published IDX file, and checks its digest in the same pass.
+/// Reads a published IDX file and verifies its digest in the same pass.
 pub(crate) fn read_idx(file: &RawFile, path: &Path) -> Result<Tensor> {
     let mut content = Content::open(path)?;
     let tensor = read(&mut content)?;
@@ -35,26 +34,26 @@ pub(crate) fn read_idx(file: &RawFile, path: &Path) -> Result<Tensor> {
 
 fn read(content: &mut Content) -> Result<Tensor> {
     let shape = header(content)?;
-    // Zeros, since handing uninitialised memory to a reader is undefined behaviour.
+    // Zeros, since a reader must not get uninitialized memory.
     let mut tensor = Tensor::f_zeros(&shape, (Kind::Uint8, Device::Cpu))?;
     let promised = content.position + tensor.numel() as u64;
     for chunk in bytes_of(&mut tensor).chunks_mut(CHUNK) {
         if content.fill(chunk)? < chunk.len() {
             let at = content.position;
             return Err(content.malformed(format_args!(
-                "the content ends at byte {at}, its header ({shape:?}) promises {promised} bytes"
+                "the content ends at byte {at}, expected {promised} bytes for its shape {shape:?}"
             )));
         }
     }
     if content.fill(&mut [0])? > 0 {
         return Err(content.malformed(format_args!(
-            "the content goes on at byte {promised}, where its header ({shape:?}) says that it ends"
+            "the content continues after byte {promised}, expected its end there for its shape {shape:?}"
         )));
     }
     Ok(tensor)
 }
 
-/// The dimensions, when so many bytes can follow.
+/// Reads the header and returns the dimensions, if the file is large enough for them.
 fn header(content: &mut Content) -> Result<Vec<i64>> {
     let [zero0, zero1, kind, dims] = word(content, "the magic number")?;
     if (zero0, zero1) != (0, 0) {
@@ -84,7 +83,7 @@ fn header(content: &mut Content) -> Result<Vec<i64>> {
     for dim in 0..dims {
         shape.push(u32::from_be_bytes(word(content, &format!("dimension {dim}"))?));
     }
-    // A dimension of zero leaves nothing to read, but libtorch still multiplies the others.
+    // With a dimension of zero there is nothing to read, but libtorch still multiplies the others.
     let product = |at_least: u32| {
         let mut dims = shape.iter().map(|&d| u64::from(d.max(at_least)));
         dims.try_fold(1, u64::checked_mul).filter(|&n| n <= i64::MAX as u64)
@@ -93,33 +92,35 @@ fn header(content: &mut Content) -> Result<Vec<i64>> {
     match (product(0), product(1)) {
         (Some(values), Some(_)) if values <= can_follow => Ok(shape.into_iter().map(i64::from).collect()),
         _ => Err(content.malformed(format_args!(
-            "the dimensions, from byte 4 on, are {shape:?}: more values than the {can_follow} that the file can hold"
+            "the dimensions, from byte 4 on, are {shape:?}, expected at most {can_follow} values, which is all that fits in the file"
         ))),
     }
 }
 
+/// Reads four bytes of the header.
 fn word(content: &mut Content, what: &str) -> Result<[u8; 4]> {
     let (mut word, at) = ([0; 4], content.position);
     match content.fill(&mut word)? {
         4 => Ok(word),
         n => Err(content.malformed(format_args!(
-            "the content ends at byte {}, within {what} (bytes {at} to {})",
+            "the content ends at byte {}, inside of {what} (bytes {at} to {})",
             at + n as u64,
             at + 3
         ))),
     }
 }
 
+/// Returns the memory of a fresh tensor of bytes.
 fn bytes_of(tensor: &mut Tensor) -> &mut [u8] {
     match tensor.numel() {
         0 => &mut [],
-        // SAFETY: a fresh contiguous byte tensor of that many elements, which nobody else sees yet.
+        // SAFETY: the tensor is fresh, contiguous, initialized and of n bytes, and no other handle to it exists.
         n => unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), n) },
     }
 }
 
-/// Checks that `images` (`[n, height, width]`) and `labels` (`[n]`) belong together, and returns them as
-/// `[n, 1, height, width]` and int64.
+/// Checks that `images` (`[n, height, width]`) and `labels` (`[n]`) have the same number of rows and that the labels are below
+/// `num_classes`; returns `[n, 1, height, width]` of uint8 and `[n]` of int64.
 pub(crate) fn pair(
     (images, images_path): (&Tensor, &Path),
     (labels, labels_path): (&Tensor, &Path),
@@ -131,12 +132,12 @@ pub(crate) fn pair(
         return Err(expected(images_path, "[images, height, width]".into(), &images.size()));
     };
     if labels.size() != [n] {
-        let wanted = format!("[{n}], a label for each image of {}", images_path.display());
+        let wanted = format!("[{n}], one label for each image of {}", images_path.display());
         return Err(expected(labels_path, wanted, &labels.size()));
     }
     let values = Vec::<u8>::try_from(labels)?;
     if let Some((row, label)) = values.iter().enumerate().find(|(_, label)| **label >= num_classes) {
-        // A vector's header has eight bytes.
+        // The header of a vector has eight bytes.
         let what = format!("label {row}, at byte {}, is {label}, expected 0 to {}", row + 8, num_classes - 1);
         return Err(Error::malformed(labels_path, what));
     }
@@ -162,14 +163,14 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn refusal(bytes: &[u8]) -> String {
+    fn error(bytes: &[u8]) -> String {
         parse_idx(bytes, "dir/x.gz").unwrap_err().to_string()
     }
 
     #[test]
-    fn well_formed_data_is_read_compressed_or_not() {
+    fn parse_well_formed_data_compressed_or_not_returns_values() {
         let bytes = idx(&[2, 1, 3], &[1, 2, 3, 4, 5, 6]);
-        // Two gzip members one after the other are one file (RFC 1952, section 2.2).
+        // Two consecutive gzip members are one file (RFC 1952, section 2.2).
         let members = [gz(&bytes[..9]), gz(&bytes[9..])].concat();
         for bytes in [bytes.clone(), gz(&bytes), members] {
             let t = parse_idx(&bytes, "x").unwrap();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_malformation_is_named_with_its_place() {
+    fn parse_each_malformation_fails_with_its_place() {
         let good = idx(&[2, 2], &[1, 2, 3, 4]);
         let with = |at: usize, value: u8| {
             let mut bytes = good.clone();
@@ -191,30 +192,33 @@ mod tests {
             bytes
         };
         let table = [
-            (vec![], "ends at byte 0, within the magic number (bytes 0 to 3)"),
-            (good[..3].to_vec(), "ends at byte 3, within the magic number"),
+            (vec![], "ends at byte 0, inside of the magic number (bytes 0 to 3)"),
+            (good[..3].to_vec(), "ends at byte 3, inside of the magic number"),
             (with(0, 7), "bytes 0 and 1 are 0x07 0x00, expected 0x00 0x00"),
             (with(2, 0x0d), "at byte 2, is 0x0d (float), expected 0x08"),
             (with(2, 0x77), "at byte 2, is 0x77, expected 0x08"),
             (with(3, 0), "at byte 3, is 0, expected 1 to 8"),
             (with(3, 255), "at byte 3, is 255, expected 1 to 8"),
-            (good[..9].to_vec(), "ends at byte 9, within dimension 1 (bytes 8 to 11)"),
-            (good[..14].to_vec(), "are [2, 2]: more values than the 2 that the file can hold"),
-            ([&good[..], &[9]].concat(), "goes on at byte 16, where its header ([2, 2]) says that it ends"),
-            (gz(&good[..14]), "ends at byte 14, its header ([2, 2]) promises 16 bytes"),
-            (gz(&[&good[..], &[9]].concat()), "goes on at byte 16"),
-            (idx(&[u32::MAX; 3], &[1]), "more values than the 1 that the file can hold"),
-            (idx(&[u32::MAX, u32::MAX, u32::MAX, 0], &[]), "more values than the 0"),
+            (good[..9].to_vec(), "ends at byte 9, inside of dimension 1 (bytes 8 to 11)"),
+            (good[..14].to_vec(), "are [2, 2], expected at most 2 values"),
+            (
+                [&good[..], &[9]].concat(),
+                "continues after byte 16, expected its end there for its shape [2, 2]",
+            ),
+            (gz(&good[..14]), "ends at byte 14, expected 16 bytes for its shape [2, 2]"),
+            (gz(&[&good[..], &[9]].concat()), "continues after byte 16"),
+            (idx(&[u32::MAX; 3], &[1]), "expected at most 1 values"),
+            (idx(&[u32::MAX, u32::MAX, u32::MAX, 0], &[]), "expected at most 0 values"),
             (gz(&idx(&[u32::MAX, 9], &[1])), "the dimensions, from byte 4 on, are [4294967295, 9]"),
         ];
         for (bytes, expected) in table {
-            let error = refusal(&bytes);
+            let error = error(&bytes);
             assert!(error.starts_with("dir/x.gz: ") && error.contains(expected), "{expected}: {error}");
         }
     }
 
     #[test]
-    fn damaged_gzip_is_refused_or_gives_the_same_content() {
+    fn parse_damaged_gzip_fails_or_returns_same_values() {
         let values: Vec<u8> = (0..200u32).map(|i| (i * i % 7) as u8).collect();
         let whole = gz(&idx(&[200], &values));
         for at in 0..whole.len() {
@@ -222,27 +226,25 @@ mod tests {
             for bit in 0..8 {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << bit;
-                // Some bits, such as those of the header's time, say nothing about the content.
+                // Some bits, such as those of the header's time, do not affect the content.
                 if let Ok(t) = parse_idx(&bytes, "x") {
                     assert!(Vec::<u8>::try_from(t).unwrap() == values, "bit {bit} of byte {at}");
                 }
             }
         }
-        assert!(refusal(&whole[..whole.len() - 3]).contains("gunzip failed after 208 bytes of content"));
-        assert!(
-            refusal(&[&whole[..], b"more"].concat()).contains("gunzip failed after 208 bytes of content")
-        );
+        assert!(error(&whole[..whole.len() - 3]).contains("cannot gunzip after 208 bytes of content"));
+        assert!(error(&[&whole[..], b"more"].concat()).contains("cannot gunzip after 208 bytes of content"));
     }
 
     #[test]
-    fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
+    fn parse_gzip_bomb_stops_at_end_of_shape() {
         let mut bytes = idx(&[10], &[1; 10]);
         bytes.resize(64 << 20, 0);
-        assert!(refusal(&gz(&bytes)).contains("goes on at byte 18"));
+        assert!(error(&gz(&bytes)).contains("continues after byte 18"));
     }
 
     #[test]
-    fn images_and_labels_must_belong_together() {
+    fn pair_images_and_labels_that_differ_fails() {
         let images = Tensor::zeros([3, 2, 2], (Kind::Uint8, Device::Cpu));
         let labels = |values: &[u8]| Tensor::from_slice(values);
         let check = |images: &Tensor, labels: &Tensor| {
@@ -253,7 +255,7 @@ mod tests {
         for (outcome, expected) in [
             (
                 check(&images, &labels(&[0, 1])),
-                "labels: expected shape [3], a label for each image of images, got [2]",
+                "labels: expected shape [3], one label for each image of images, got [2]",
             ),
             (check(&images, &labels(&[0, 1, 10])), "labels: label 2, at byte 10, is 10, expected 0 to 9"),
             (check(&labels(&[0]), &labels(&[0])), "images: expected shape [images, height, width], got [1]"),

@@ -1,4 +1,4 @@
-//! A data module described for a person.
+//! A readable description of a data module.
 
 use std::fmt;
 use std::io::Write;
@@ -8,44 +8,44 @@ use tch::{Kind, Tensor};
 use crate::data::{DataModule, DataSpec, DataSplits};
 use crate::error::{Error, Result};
 
-/// Rows that the description looks at.
+/// The number of rows that the description reads.
 const ROWS: usize = 128;
 
-/// What a data module holds; it displays as a few lines.
+/// The contents of a data module; it displays as a few lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataInfo {
-    /// Dimensions and classes.
+    /// The dimensions and classes.
     pub config: DataSpec,
-    /// Rows of the training part.
+    /// Rows of the training split.
     pub train: usize,
-    /// Rows of the validation part.
+    /// Rows of the validation split.
     pub val: usize,
-    /// Rows of the test part, where there is one.
+    /// Rows of the test split, if there is one.
     pub test: Option<usize>,
-    /// The inputs of the first rows of the training part, transformed as a model sees them.
+    /// The inputs of the first rows of the training split (at most 128), after the transforms.
     pub x: TensorInfo,
     /// Their targets.
     pub y: TensorInfo,
 }
 
-/// Shape, kind and range of a tensor. The figures of an empty one are NaN.
+/// The shape, kind and range of a tensor; the statistics of an empty tensor are NaN.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
     /// The shape.
     pub shape: Vec<i64>,
     /// The kind of its elements.
     pub kind: Kind,
-    /// The least element.
+    /// The smallest element.
     pub min: f64,
     /// The mean.
     pub mean: f64,
-    /// The standard deviation, divided by n.
+    /// The std, divided by n (not by n - 1).
     pub std: f64,
-    /// The greatest element.
+    /// The largest element.
     pub max: f64,
 }
 
-/// Fetches what is missing, reads the data, and describes it on `out`.
+/// Downloads missing files, reads the data, and writes a description of it to `out`.
 ///
 /// ```
 /// use text_recognizer::data::load_and_print_info;
@@ -58,19 +58,19 @@ pub struct TensorInfo {
 /// ```
 ///
 /// # Errors
-/// Those of [`DataModule::prepare_data`] and [`DataModule::setup`], and when `out` cannot be written to.
+/// Fails as [`DataModule::prepare_data`] and [`DataModule::setup`] do, or if `out` cannot be written to.
 pub fn load_and_print_info(module: &dyn DataModule, out: &mut dyn Write) -> Result<DataInfo> {
     module.prepare_data()?;
     let info = DataInfo::new(module.config(), &module.setup()?)?;
-    write!(out, "{info}").map_err(Error::io("printing", "the description of the data"))?;
+    write!(out, "{info}").map_err(Error::io("cannot write", "the description of the data"))?;
     Ok(info)
 }
 
 impl DataInfo {
-    /// Describes data that has been read.
+    /// Describes data that is already read.
     ///
     /// # Errors
-    /// When the first rows cannot be gathered.
+    /// Fails if the first rows cannot be gathered.
     pub fn new(config: DataSpec, splits: &DataSplits) -> Result<Self> {
         let (x, y) = splits.train.slice(0, splits.train.len().min(ROWS) as i64)?;
         Ok(Self {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_has_sizes_classes_and_ranges() {
+    fn load_and_print_info_writes_sizes_classes_and_ranges() {
         let expected = "Dims: [2] -> [3]\n\
                         Classes: a b c\n\
                         Train/val/test rows: 2, 1, none\n\
@@ -171,11 +171,11 @@ mod tests {
         assert_eq!((info.train, info.val, info.test), (2, 1, None));
         let full: &mut [u8] = &mut [0; 9];
         let refused = load_and_print_info(&Two, &mut { full }).unwrap_err().to_string();
-        assert!(refused.starts_with("printing the description of the data"), "{refused}");
+        assert!(refused.starts_with("cannot write the description of the data"), "{refused}");
     }
 
     #[test]
-    fn an_empty_training_part_is_described_too() {
+    fn new_empty_training_split_has_nan_statistics() {
         let empty = BaseDataset::new(
             Tensor::zeros([0, 2], tch::kind::FLOAT_CPU),
             Tensor::zeros([0], tch::kind::INT64_CPU),

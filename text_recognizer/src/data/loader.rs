@@ -1,7 +1,7 @@
 //! Batches of a data set, in an order that is a pure function of (seed, epoch).
 //!
-//! The data sets live in memory on the training device, and gathering a batch there costs some tens of
-//! microseconds, less than handing it over from another thread would: so there is no worker and no prefetch.
+//! The data sets are in memory on the training device. To gather a batch there takes some tens of microseconds, less than to
+//! get it from another thread, so there are no workers and there is no prefetching.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -23,10 +23,10 @@ pub struct DataLoader {
 }
 
 impl DataLoader {
-    /// Serves `dataset` in batches of `batch_size`; the last one of an epoch may be smaller.
+    /// Creates a loader of `dataset` in batches of `batch_size` rows; the last batch of an epoch may be smaller.
     ///
     /// # Errors
-    /// When the data set or the batch is empty.
+    /// Fails if the data set is empty, or if `batch_size` or the size of a shuffle buffer is 0.
     pub fn new(dataset: Box<dyn Dataset>, batch_size: usize, shuffle: Shuffle) -> Result<Self> {
         if batch_size == 0 {
             return Err(Error::invalid("batch_size", 0, "at least 1"));
@@ -40,13 +40,13 @@ impl DataLoader {
         Ok(Self { dataset: dataset.into(), batch_size, shuffle, limit: usize::MAX, shard: Shard::WHOLE })
     }
 
-    /// Serves no more than `batches` batches an epoch.
+    /// Limits an epoch to `batches` batches.
     pub fn limit(mut self, batches: usize) -> Self {
         self.limit = batches;
         self
     }
 
-    /// Serves rank `rank` of `world_size` processes its rows of each batch.
+    /// Limits each batch to the rows of rank `rank` of `world_size` processes.
     ///
     /// The batches of all ranks with the same index together are the batch of that index of a loader without a shard, so
     /// `batch_size` counts the rows of all ranks, and every rank has the same number of batches. Sizes differ by at most one
@@ -59,17 +59,17 @@ impl DataLoader {
         Ok(self)
     }
 
-    /// A second loader of the same data set, without copying it.
+    /// Returns a second loader of the same data set, which is not copied.
     pub fn share(&self) -> Self {
         Self { dataset: Rc::clone(&self.dataset), ..*self }
     }
 
-    /// The number of batches in an epoch.
+    /// Returns the number of batches per epoch.
     pub fn len(&self) -> usize {
         self.dataset.len().div_ceil(self.batch_size).min(self.limit)
     }
 
-    /// Whether an epoch has no batch, which only a limit of zero brings about.
+    /// Returns whether an epoch has no batch, which happens only with a limit of zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -85,25 +85,25 @@ impl DataLoader {
         self.shard.of(start..(start + self.batch_size).min(self.dataset.len()))
     }
 
-    /// Returns the number of rows in a batch.
+    /// Returns the number of rows in a batch, of all ranks together.
     pub fn batch_size(&self) -> usize {
         self.batch_size
     }
 
-    /// The data set that is served.
+    /// Returns the data set.
     pub fn dataset(&self) -> &dyn Dataset {
         &*self.dataset
     }
 
-    /// The device that the batches come on.
+    /// Returns the device of the batches.
     pub fn device(&self) -> Device {
         self.dataset.device()
     }
 
-    /// The batches of epoch `epoch`, from batch `first` on (`first > 0` continues an interrupted epoch).
+    /// Returns the batches of epoch `epoch`, from batch `first` on (`first > 0` continues an interrupted epoch).
     pub fn epoch(&self, epoch: u64, first: usize) -> EpochBatches<'_> {
         let order = self.shuffle.order(self.dataset.len(), epoch);
-        // One copy to the device an epoch, not one a batch.
+        // One copy to the device per epoch, not one per batch.
         let indices =
             (self.shuffle != Shuffle::No).then(|| Tensor::from_slice(&order).to_device(self.device()));
         EpochBatches { loader: self, order, indices, next: first }
@@ -115,7 +115,7 @@ impl DataLoader {
 pub struct EpochBatches<'a> {
     loader: &'a DataLoader,
     order: Vec<i64>,
-    /// `order` on the device; `None` where it is the data set's own.
+    /// `order` on the device; `None` if rows are served in the data set's own order.
     indices: Option<Tensor>,
     next: usize,
 }
@@ -155,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_partial_batch_is_kept() {
+    fn epoch_partial_last_batch_is_kept() {
         assert_eq!(rows(&loader(5, 2, Shuffle::No), 0, 0), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 
     #[test]
-    fn an_order_can_be_the_same_in_every_epoch() {
+    fn epoch_without_reshuffle_repeats_first_order() {
         let loader = loader(103, 8, Shuffle::Buffer { seed: 1, size: 50, reshuffle: false });
         let first = rows(&loader, 0, 0);
         assert_ne!(first.concat(), (0..103).collect::<Vec<_>>());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shuffle_serves_every_row_once_and_repeats_itself() {
+    fn epoch_each_shuffle_serves_rows_once_and_is_repeatable() {
         for shuffle in [
             Shuffle::Full { seed: 7 },
             Shuffle::Buffer { seed: 7, size: 10, reshuffle: true },
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_never_brings_a_row_forward_by_more_than_its_size() {
+    fn epoch_buffer_moves_rows_forward_by_less_than_its_size() {
         let order =
             rows(&loader(100, 100, Shuffle::Buffer { seed: 1, size: 10, reshuffle: true }), 0, 0).concat();
         assert!(order.iter().enumerate().all(|(at, &row)| row < at as i64 + 10));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_can_be_entered_in_its_middle() {
+    fn epoch_from_later_batch_serves_same_batches() {
         let loader = loader(20, 3, Shuffle::Full { seed: 3 });
         assert_eq!(rows(&loader, 4, 2), rows(&loader, 4, 0)[2..]);
     }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_impossible_sizes() {
+    fn new_impossible_sizes_fail_and_limit_counts() {
         let limited = loader(20, 3, Shuffle::No).limit(2);
         assert_eq!((limited.len(), limited.rows()), (2, 6));
         let dataset = || {

@@ -1,4 +1,4 @@
-//! MNIST's handwritten digits, and Fashion-MNIST's clothes in the same format.
+//! MNIST (handwritten digits) and Fashion-MNIST (clothing), which have the same format.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::data::{
 use crate::error::{Error, Result};
 use crate::util::Progress;
 
-/// The split is the same in every run, so that the validation figures of runs with different seeds compare.
+/// The seed of the split, which is the same in every run, so that the validation metrics of runs are comparable.
 const SPLIT_SEED: u64 = 42;
 const TRAIN_FRACTION: f64 = 55_000.0 / 60_000.0;
 const IMAGE_DIMS: [i64; 3] = [1, 28, 28];
@@ -35,17 +35,17 @@ const CLASSES: [[&str; 10]; 2] = [
     ],
 ];
 
-/// Where MNIST and Fashion-MNIST are read from.
+/// The folder of MNIST or Fashion-MNIST.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct MnistConfig {
-    /// Folder with the data, in raw/NAME below it or directly in it; created and downloaded to where it has none.
+    /// Folder with the data, in raw/NAME below it or directly in it; created and downloaded to if it has none.
     /// [default: $TEXT_RECOGNIZER_DATA, the workspace's data/, an installed package, the user's data folder]
     #[cfg_attr(feature = "cli", arg(long = "data_dir", value_name = "DIR"))]
     pub data_dir: Option<PathBuf>,
 }
 
-/// Which data set in MNIST's format.
+/// The data sets in MNIST's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MnistDataset {
     /// Handwritten digits.
@@ -55,10 +55,10 @@ pub enum MnistDataset {
 }
 
 impl MnistDataset {
-    /// The files, their digests and mirrors, as in the repository's `data/raw/NAME/metadata.json`.
+    /// Returns the files, digests and mirrors of the data set, from `data/raw/NAME/metadata.json` of the repository.
     ///
     /// # Errors
-    /// When that file is malformed.
+    /// Fails if that file is malformed.
     pub fn raw(self) -> Result<RawDataset> {
         RawDataset::from_json(match self {
             Self::Mnist => include_str!("../../../data/raw/mnist/metadata.json"),
@@ -78,21 +78,22 @@ impl MnistDataset {
         }
     }
 
-    /// Where Debian's package `dataset-fashion-mnist` puts its files.
+    /// Returns the folder of Debian's package `dataset-fashion-mnist`.
     fn system_folder(self) -> Option<&'static Path> {
         (self == Self::FashionMnist).then(|| Path::new("/usr/share/datasets/fashion-mnist"))
     }
 }
 
-/// 55,000 images to train, 5,000 to validate and 10,000 to test: `x: [batch, 1, 28, 28]` floats, `y: [batch]` int64.
+/// The data module of MNIST and Fashion-MNIST: 55,000 training, 5,000 validation and 10,000 test images;
+/// `x: [batch, 1, 28, 28]` floats, `y: [batch]` int64.
 ///
-/// The files are looked for in the folder that the config names, else in the one that the environment variable
-/// `TEXT_RECOGNIZER_DATA` names (each holds them in `raw/NAME`, or itself); else in `data/raw/NAME` of the workspace
-/// that the current folder lies in, in an installed system package, and in the user's data folder. Where none has
-/// them, [`DataModule::prepare_data`] downloads them: to the named folder, which is created, else to the workspace,
-/// else to the user's data folder. What is read is checked against the published SHA-256 each time.
+/// If the config or else the environment variable `TEXT_RECOGNIZER_DATA` gives a folder, the files are read from `raw/NAME`
+/// below it, or from the folder itself. Otherwise the search is: `data/raw/NAME` of the workspace around the current folder,
+/// an installed system package, the user's data folder. If none contains the files, [`DataModule::prepare_data`] downloads
+/// them: to the given folder, which it creates, else to the workspace, else to the user's data folder. The content is verified
+/// with the published SHA-256 each time it is read.
 ///
-/// In memory an image takes 784 bytes; it becomes floats batch by batch.
+/// An image takes 784 bytes in memory; it is converted to floats batch by batch.
 pub struct Mnist {
     dataset: MnistDataset,
     raw: RawDataset,
@@ -113,10 +114,10 @@ impl fmt::Debug for Mnist {
 }
 
 impl Mnist {
-    /// Touches no file yet.
+    /// Creates the data module; reads no file.
     ///
     /// # Errors
-    /// When the data set's metadata is malformed.
+    /// Fails if the data set's metadata is malformed.
     pub fn new(dataset: MnistDataset, config: MnistConfig) -> Result<Self> {
         Ok(Self {
             dataset,
@@ -126,20 +127,21 @@ impl Mnist {
         })
     }
 
-    /// Has a download tell `progress` how far it has come, after each 64 KiB.
+    /// Sets a function that a download calls after each 64 KiB.
     pub fn on_progress(mut self, progress: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    fn read(&self, folder: &Path, part: &str) -> Result<(Tensor, Tensor)> {
+    /// Reads the images and labels of a split, whose file names begin with `split`.
+    fn read(&self, folder: &Path, split: &str) -> Result<(Tensor, Tensor)> {
         let read = |name: String| {
             let file = self.raw.file(&name)?;
             let path = file.path_in(folder).ok_or_else(|| self.surroundings.not_found(&self.raw))?;
             Ok::<_, Error>((idx::read_idx(file, &path)?, path))
         };
-        let (images, images_path) = read(format!("{part}-images-idx3-ubyte.gz"))?;
-        let (labels, labels_path) = read(format!("{part}-labels-idx1-ubyte.gz"))?;
+        let (images, images_path) = read(format!("{split}-images-idx3-ubyte.gz"))?;
+        let (labels, labels_path) = read(format!("{split}-labels-idx1-ubyte.gz"))?;
         let classes = self.dataset.classes().len() as u8;
         idx::pair((&images, &images_path), (&labels, &labels_path), classes)
     }
@@ -164,7 +166,7 @@ impl DataModule for Mnist {
         Ok(self.raw.is_complete_in(&self.surroundings.folder(&self.raw)?))
     }
 
-    /// Files that are there are not looked into: [`DataModule::setup`] checks all that it reads.
+    /// Does not read existing files: [`DataModule::setup`] verifies all that it reads.
     fn prepare_data(&self) -> Result<()> {
         if self.is_prepared()? {
             return Ok(());
@@ -177,7 +179,7 @@ impl DataModule for Mnist {
         })
     }
 
-    /// One pass over the files, the test part on a thread of its own: some 0.13 s on two cores.
+    /// Reads the files in one pass, with the test split on a second thread: about 0.13 s on two cores.
     fn setup(&self) -> Result<DataSplits> {
         let folder = self.surroundings.folder(&self.raw)?;
         let (train, test) = thread::scope(|scope| {
@@ -199,7 +201,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn what_is_missing_is_downloaded_with_progress_and_then_read() {
+    fn prepare_data_missing_files_downloads_with_progress_and_setup_reads_them() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/raw/mnist");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_lists_what_the_readers_ask_for() {
+    fn raw_metadata_lists_files_of_each_split() {
         for dataset in [MnistDataset::Mnist, MnistDataset::FashionMnist] {
             let raw = dataset.raw().unwrap();
             assert!(raw.files.iter().all(|f| f.content_sha256.len() == 64));
@@ -248,6 +250,6 @@ mod tests {
             }
         }
         let error = RawDataset::from_json("{\"name\": \"x\"}").unwrap_err().to_string();
-        assert!(error.contains("missing field `licence`"), "{error}");
+        assert!(error.contains("missing field `license`"), "{error}");
     }
 }

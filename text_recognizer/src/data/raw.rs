@@ -1,5 +1,4 @@
-//! Raw data sets: which files they consist of, where these come from, and whether what is on disk is the published
-//! content.
+//! Raw data sets: their files, the mirrors, and the verification that a file on disk has the published content.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -12,14 +11,14 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::util::{Fetch, Progress, hex};
 
-/// What a data set's `metadata.json` says.
+/// The `metadata.json` of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawDataset {
-    /// The name of its folder and of `--data`.
+    /// The name of its folder, and its value of `--data`.
     pub name: String,
-    /// The licence that its authors gave it.
-    pub licence: String,
+    /// The license of the data.
+    pub license: String,
     /// Addresses to which a file's name is appended, tried in this order.
     pub mirrors: Vec<String>,
     /// The files.
@@ -30,11 +29,11 @@ pub struct RawDataset {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawFile {
-    /// Its name on the mirrors; where that ends in `.gz`, the folder may also hold the file without, uncompressed.
+    /// Its name on the mirrors. If that ends in `.gz`, the folder may also contain the uncompressed file without this ending.
     pub name: String,
     /// The number of bytes, uncompressed.
     pub content_bytes: u64,
-    /// The SHA-256 of the uncompressed content: mirrors and packages compress the same content differently.
+    /// The SHA-256 of the uncompressed content, in hexadecimal: mirrors and packages compress the same content differently.
     pub content_sha256: String,
 }
 
@@ -42,40 +41,42 @@ impl RawDataset {
     /// Parses a `metadata.json`.
     ///
     /// # Errors
-    /// When it is not one; the message names line, column and field.
+    /// Fails if a field is missing, unknown or of another type; the message has the line, column and field.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json)
-            .map_err(|source| Error::Json { what: "a raw data set's metadata".into(), source })
+        serde_json::from_str(json).map_err(|source| Error::Json {
+            what: "cannot read the metadata of a raw data set".into(),
+            source,
+        })
     }
 
-    /// The file of that name.
+    /// Returns the file of that name.
     ///
     /// # Errors
-    /// When the metadata lists none.
+    /// Fails if the metadata does not list it.
     pub fn file(&self, name: &str) -> Result<&RawFile> {
         let known = || self.files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
         let file = self.files.iter().find(|f| f.name == name);
         file.ok_or_else(|| Error::invalid("the file", name, format!("one of {}", known())))
     }
 
-    /// Whether `folder` holds every file. Looks at names, not into the files.
+    /// Returns whether `folder` contains every file. Checks that they exist, not their content.
     pub fn is_complete_in(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| file.path_in(folder).is_some())
     }
 }
 
 impl RawFile {
-    /// The file in `folder`, compressed or not; `None` where it is neither.
+    /// Returns the path of the file in `folder`, compressed or not; `None` if it is absent.
     pub fn path_in(&self, folder: &Path) -> Option<PathBuf> {
         let plain = self.name.strip_suffix(".gz");
         let names = [Some(self.name.as_str()), plain];
         names.into_iter().flatten().map(|name| folder.join(name)).find(|path| path.is_file())
     }
 
-    /// Checks that a file, compressed or not, has the published content.
+    /// Verifies that the file at `path`, compressed or not, has the published content.
     ///
     /// # Errors
-    /// When it cannot be read, cannot be uncompressed, or has another content.
+    /// Fails if it cannot be read or uncompressed, or if its size or digest is another.
     pub fn verify(&self, path: &Path) -> Result<()> {
         let mut content = Content::open(path)?;
         let mut buffer = vec![0; CHUNK];
@@ -83,12 +84,12 @@ impl RawFile {
         self.check(content)
     }
 
-    /// Checks a content that has been read to its end.
+    /// Verifies a content that was read to its end.
     pub(crate) fn check(&self, content: Content) -> Result<()> {
         if content.position != self.content_bytes {
             let (got, more) = (content.position, content.position > self.content_bytes);
             let got = if more { format!("more than {}", self.content_bytes) } else { got.to_string() };
-            let what = format!("has {got} bytes of content, expected {}{HINT}", self.content_bytes);
+            let what = format!("the content has {got} bytes, expected {}{HINT}", self.content_bytes);
             return Err(Error::malformed(&content.path, what));
         }
         let got = hex(content.hasher);
@@ -99,14 +100,14 @@ impl RawFile {
     }
 }
 
-/// Makes sure that `folder` holds every file of `dataset` with the published content, downloading what is missing.
+/// Downloads the missing files of `dataset` to `folder`, and verifies the content of all.
 ///
-/// A file that is there is checked too. A download that breaks off leaves a `.part` that the next call goes on from,
-/// and a file appears under its name only once its content is checked. `progress` is called after each 64 KiB.
+/// An interrupted download leaves a file with the ending `.part`, from which the next call continues. A file gets its own name
+/// only after its content is verified. `progress` is called after each 64 KiB.
 ///
 /// # Errors
-/// When a file that is there has another content (it is left alone), no mirror delivers a missing one, or the disk
-/// refuses.
+/// Fails if an existing file has another content (it is not changed), if no mirror has a missing file, or if `folder` cannot be
+/// written to.
 pub fn download_raw_dataset(
     dataset: &RawDataset,
     folder: &Path,
@@ -121,7 +122,7 @@ pub fn download_raw_dataset(
         let fetch = Fetch {
             urls: &urls,
             path: &folder.join(&file.name),
-            // Deflate makes what cannot be compressed longer by less than a thousandth, and a header.
+            // Deflate adds less than a thousandth, and a header, to content that cannot be compressed.
             max_bytes: file.content_bytes + file.content_bytes / 1000 + 4096,
             verify: &|part| file.verify(part).map_err(without_hint),
         };
@@ -130,7 +131,7 @@ pub fn download_raw_dataset(
     Ok(())
 }
 
-/// What is wrong with a download is deleted already.
+/// Removes the advice to delete the file, since a faulty download is already deleted.
 fn without_hint(error: Error) -> Error {
     match error {
         Error::Malformed { path, what } => Error::malformed(path, what.trim_end_matches(HINT)),
@@ -138,36 +139,36 @@ fn without_hint(error: Error) -> Error {
     }
 }
 
-/// Bytes read at a time: small enough that they are hashed while still in the processor's cache.
+/// Bytes per read: few enough that they are still in the processor's cache when they are hashed.
 pub(crate) const CHUNK: usize = 128 << 10;
 
-/// Deflate's best ratio is 1,032 to 1.
+/// The highest compression ratio of deflate.
 const MAX_INFLATION: u64 = 1032;
 
-const HINT: &str = "; the file is damaged or not the one published: delete it and run again";
+const HINT: &str = "; the file is damaged or not the published one; delete it and run again";
 
-/// A file's content, uncompressed where the file begins as gzip does, and hashed while it is read.
+/// The content of a file, which is uncompressed if it is gzip, and hashed while it is read.
 pub(crate) struct Content {
     reader: Box<dyn Read>,
     hasher: Sha256,
     path: PathBuf,
-    /// Bytes read so far.
+    /// The number of bytes read so far.
     pub position: u64,
-    /// More than this cannot come.
+    /// An upper bound of the number of bytes.
     pub most: u64,
 }
 
 impl Content {
     pub fn open(path: &Path) -> Result<Self> {
         log::debug!("reading {}", path.display());
-        let file = File::open(path).map_err(Error::io("opening", path))?;
-        let stored = file.metadata().map_err(Error::io("reading", path))?.len();
+        let file = File::open(path).map_err(Error::io("cannot open", path))?;
+        let stored = file.metadata().map_err(Error::io("cannot read", path))?.len();
         Self::new(BufReader::with_capacity(CHUNK, file), stored, path)
     }
 
-    /// The content of `stored` bytes that `reader` gives; `path` is what errors name.
+    /// Reads the content from `reader`, which has `stored` bytes; errors name `path`.
     pub fn new(mut reader: impl BufRead + 'static, stored: u64, path: &Path) -> Result<Self> {
-        let is_gzip = reader.fill_buf().map_err(Error::io("reading", path))?.starts_with(&[0x1f, 0x8b]);
+        let is_gzip = reader.fill_buf().map_err(Error::io("cannot read", path))?.starts_with(&[0x1f, 0x8b]);
         let (reader, most): (Box<dyn Read>, _) = if is_gzip {
             (Box::new(MultiGzDecoder::new(reader)), stored.saturating_mul(MAX_INFLATION))
         } else {
@@ -176,7 +177,7 @@ impl Content {
         Ok(Self { reader, hasher: Sha256::new(), path: path.to_owned(), position: 0, most })
     }
 
-    /// Fills `buffer`, and returns how much of it: less than all only at the content's end.
+    /// Fills `buffer` and returns the number of bytes, which is less than its length only at the end of the content.
     pub fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -192,7 +193,7 @@ impl Content {
         Ok(filled)
     }
 
-    /// An error that says what is wrong at the current position.
+    /// Returns an error about the content.
     pub fn malformed(&self, what: impl std::fmt::Display) -> Error {
         Error::malformed(&self.path, format!("{what}{HINT}"))
     }
@@ -201,9 +202,9 @@ impl Content {
         match error.kind() {
             ErrorKind::InvalidInput | ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
                 let at = self.position + filled as u64;
-                self.malformed(format_args!("gunzip failed after {at} bytes of content: {error}"))
+                self.malformed(format_args!("cannot gunzip after {at} bytes of content: {error}"))
             }
-            _ => Error::io("reading", &self.path)(error),
+            _ => Error::io("cannot read", &self.path)(error),
         }
     }
 }

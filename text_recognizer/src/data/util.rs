@@ -1,4 +1,4 @@
-//! Splitting data sets, and strings as rows of labels.
+//! Splits of data sets, and conversion of strings to labels.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use crate::data::{BaseDataset, Dataset};
 use crate::error::{Error, Result};
 use crate::rng;
 
-/// Splits a data set at random: `floor(fraction * n)` rows and the others, the same for the same seed.
+/// Splits a data set at random into `floor(fraction * n)` rows and the others; the same seed gives the same split.
 ///
-/// Each part keeps the order that its rows had.
+/// The rows of both splits keep their order.
 ///
 /// ```
 /// use text_recognizer::data::{BaseDataset, Dataset, split_dataset};
@@ -23,7 +23,7 @@ use crate::rng;
 /// ```
 ///
 /// # Errors
-/// When `fraction` is outside of `0..=1`.
+/// Fails if `fraction` is outside of `0..=1`.
 pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<(BaseDataset, BaseDataset)> {
     if !(0.0..=1.0).contains(&fraction) {
         return Err(Error::invalid("fraction", fraction, "0 to 1"));
@@ -35,9 +35,9 @@ pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<
     Ok((dataset.select(first)?, dataset.select(second)?))
 }
 
-/// Strings as rows of labels, `[strings, length]` of int64: `<S>`, the characters, `<E>`, then `<P>` to the end.
+/// Converts strings to rows of labels, `[strings, length]` of int64: `<S>`, the characters, `<E>`, then `<P>` to the end.
 ///
-/// A label is a character's position in `mapping`, which must hold the three tokens too.
+/// The label of a character is its position in `mapping`, which must also contain the three tokens.
 ///
 /// ```
 /// use text_recognizer::data::convert_strings_to_labels;
@@ -49,7 +49,8 @@ pub fn split_dataset(dataset: &BaseDataset, fraction: f64, seed: u64) -> Result<
 /// ```
 ///
 /// # Errors
-/// When a string is longer than `length - 2` characters, or holds one that `mapping` lacks: the message names both.
+/// Fails if a string is longer than `length - 2` characters, or contains a character that is not in `mapping`; the message has
+/// the string and the character.
 pub fn convert_strings_to_labels(
     strings: &[impl AsRef<str>],
     mapping: &[String],
@@ -59,7 +60,7 @@ pub fn convert_strings_to_labels(
     let token = |token: &str| {
         let label = labels.get(token).copied();
         label.ok_or_else(|| {
-            Error::invalid("mapping", "without ".to_owned() + token, "<S>, <E> and <P> among the classes")
+            Error::invalid("the mapping", "without ".to_owned() + token, "<S>, <E> and <P> among the classes")
         })
     };
     let (start, end, padding) = (token("<S>")?, token("<E>")?, token("<P>")?);
@@ -70,10 +71,7 @@ pub fn convert_strings_to_labels(
             return Err(Error::invalid(
                 format!("string {index}, {string:?},"),
                 format!("{characters} characters long"),
-                format!(
-                    "at most {}, which with <S> and <E> fill the length {length}",
-                    length.saturating_sub(2)
-                ),
+                format!("at most {} (the length {length} without <S> and <E>)", length.saturating_sub(2)),
             ));
         }
         let row = &mut rows[index * length..];
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_shares_the_rows_out_and_repeats_itself() {
+    fn split_dataset_keeps_each_row_once_and_is_repeatable() {
         let (first, second) = split_dataset(&numbers(10), 0.79, 3).unwrap();
         assert_eq!((first.len(), second.len()), (7, 3));
         let mut all = [targets(&first), targets(&second)].concat();
@@ -124,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_may_be_empty_and_a_fraction_may_not_be_impossible() {
+    fn split_dataset_fraction_at_bounds_gives_empty_split_and_outside_fails() {
         let (none, all) = split_dataset(&numbers(3), 0.0, 1).unwrap();
         assert_eq!((none.len(), all.len()), (0, 3));
         assert_eq!(split_dataset(&numbers(3), 1.0, 1).unwrap().0.len(), 3);
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_wrapped_and_padded() {
+    fn convert_strings_to_labels_adds_tokens_and_padding() {
         let labels = convert_strings_to_labels(&["ab", "", "éab"], &mapping(), 5).unwrap();
         assert_eq!((labels.size(), labels.kind()), (vec![3, 5], Kind::Int64));
         let rows = Vec::<Vec<i64>>::try_from(labels).unwrap();
@@ -147,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
-        let says = |strings: &[&str], mapping: &[String], length| {
+    fn convert_strings_to_labels_string_that_does_not_fit_fails_with_its_name() {
+        let error = |strings: &[&str], mapping: &[String], length| {
             convert_strings_to_labels(strings, mapping, length).unwrap_err().to_string()
         };
-        let long = says(&["ab", "aba"], &mapping(), 4);
+        let long = error(&["ab", "aba"], &mapping(), 4);
         assert!(long.contains("string 1, \"aba\", is 3 characters long: expected at most 2"), "{long}");
-        let unknown = says(&["ab", "béx"], &mapping(), 9);
+        let unknown = error(&["ab", "béx"], &mapping(), 9);
         assert!(unknown.contains("character 2 of string 1, \"béx\", is 'x'"), "{unknown}");
-        assert!(says(&[""], &mapping(), 0).contains("at most 0"));
-        assert!(says(&["a"], &mapping()[..3], 9).contains("without <P>"));
+        assert!(error(&[""], &mapping(), 0).contains("at most 0"));
+        assert!(error(&["a"], &mapping()[..3], 9).contains("without <P>"));
     }
 }

@@ -1,4 +1,4 @@
-//! What the trainer trains: a network with its loss, its metrics and the wish for an optimiser.
+//! The interface between a network and a training loop.
 
 use std::fmt::Debug;
 
@@ -13,7 +13,7 @@ use crate::models::Model;
 use crate::nn::{ForwardContext, Parameters};
 use crate::optim::{OptimizerConfig, ScheduleConfig};
 
-/// Loss, optimiser and learning-rate schedule.
+/// The loss, optimizer and learning-rate schedule of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub struct LitConfig {
     /// Loss.
     #[cfg_attr(feature = "cli", arg(long = "loss", value_enum, default_value_t = Self::default().loss))]
     pub loss: LossName,
-    /// Optimiser.
+    /// Optimizer.
     #[cfg_attr(feature = "cli", command(flatten))]
     pub optimizer: OptimizerConfig,
     /// Learning-rate schedule.
@@ -40,51 +40,51 @@ impl Default for LitConfig {
 }
 
 impl LitConfig {
-    /// Refuses what cannot be trained with.
+    /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails at the first value that is not allowed; the message has its name.
     pub fn validate(&self) -> Result<()> {
         self.optimizer.validate()?;
         self.schedule.validate()
     }
 }
 
-/// What one batch gives.
+/// The results of one batch.
 #[derive(Debug)]
 pub struct StepOutput {
     /// The mean loss over the batch, a scalar.
     pub loss: Tensor,
-    /// The sums of the metrics that [`LitModel::metrics`] lists, in its order.
+    /// The sums of the metrics of [`LitModel::metrics`], in that order.
     pub metrics: Vec<MetricSum>,
 }
 
-/// What a [`crate::models::Model`] needs around it to be trained.
+/// A model with all that a training loop needs.
 pub trait LitModel: Debug {
-    /// The parameters that the optimiser updates.
+    /// Returns the parameters that the optimizer updates.
     fn parameters(&self) -> &Parameters;
 
-    /// Loss, optimiser and schedule.
+    /// Returns the loss, optimizer and schedule.
     fn config(&self) -> &LitConfig;
 
-    /// The metrics that [`LitModel::step`] reports in training, or in evaluation: in training a model may leave out
-    /// those that cost time.
+    /// Returns the metrics that [`LitModel::step`] computes in training, or in evaluation; a model may omit slow metrics in
+    /// training.
     fn metrics(&self, training: bool) -> &[Box<dyn Metric>];
 
-    /// Loss and metrics of a batch.
+    /// Computes the loss and the metrics of a batch.
     ///
     /// # Errors
-    /// When the batch's shapes are not those of the model.
+    /// Fails if the shapes of the batch do not fit the model.
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput>;
 
-    /// The prediction for inputs `x`, without noise and without gradients.
+    /// Returns the prediction for inputs `x: [batch, ...input_dims]`, without dropout and without gradients.
     ///
     /// # Errors
-    /// When the shape of `x` is not that of the model.
+    /// Fails if the shape of `x` does not fit the model.
     fn predict(&self, x: &Tensor) -> Result<Tensor>;
 }
 
-/// A network with one loss; classifiers report their accuracy.
+/// A network with one loss; by default a classifier has the metric `acc`, and any other network `mae` and `mse`.
 #[derive(Debug)]
 pub struct BaseLitModel {
     model: Box<dyn Model>,
@@ -94,10 +94,10 @@ pub struct BaseLitModel {
 }
 
 impl BaseLitModel {
-    /// Wraps a network.
+    /// Wraps a network with the loss that the configuration names.
     ///
     /// # Errors
-    /// When a value of the configuration is impossible.
+    /// Fails if a value of the configuration is not allowed.
     pub fn new(model: Box<dyn Model>, config: LitConfig) -> Result<Self> {
         config.validate()?;
         let names: &[MetricName] = match config.loss {
@@ -114,13 +114,13 @@ impl BaseLitModel {
         self
     }
 
-    /// Replaces the metrics: by default `acc` beside the cross entropy, and `mae` and `mse` beside any other loss.
+    /// Replaces the metrics. The default is `acc` for the cross entropy, and `mae` and `mse` for any other loss.
     pub fn with_metrics(mut self, metrics: Vec<Box<dyn Metric>>) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn model(&self) -> &dyn Model {
         &*self.model
     }

@@ -48,23 +48,24 @@ pub trait Loss: Debug {
 pub enum LossName {
     /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`.
     CrossEntropy,
-    /// Mean squared error.
+    /// Mean squared error: the mean of `(y - p)^2`.
     Mse,
-    /// Mean absolute error.
+    /// Mean absolute error: the mean of `|y - p|`.
     Mae,
-    /// Huber's loss with delta 1.
+    /// Huber loss with delta 1, as `torch.nn.HuberLoss`.
     Huber,
-    /// Mean absolute percentage error.
+    /// Mean absolute percentage error: the mean of `100 |y - p| / max(|y|, 1e-7)`, as in Keras.
     Mape,
-    /// Symmetric mean absolute percentage error.
+    /// Symmetric mean absolute percentage error: the mean of `200 |y - p| / max(|y| + |p|, 1e-7)`.
     Smape,
 }
 
-/// What keeps a percentage from dividing by zero; Keras' `epsilon()`.
+/// The smallest denominator of a percentage error; Keras' `epsilon()`.
 const EPSILON: f64 = 1e-7;
 
 impl Loss for LossName {
-    /// All losses but the cross entropy need `prediction` and `target` of one shape: nothing is broadcast.
+    /// Returns the loss. All losses except the cross entropy need `prediction` and `target` of the same shape: nothing is
+    /// broadcast.
     fn compute(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         if *self == Self::CrossEntropy {
             check_classes(prediction, target)?;
@@ -87,17 +88,18 @@ impl Loss for LossName {
     }
 }
 
-/// `100 |y - p| / max(|y|, epsilon)`, as `keras.losses.mean_absolute_percentage_error`.
+/// Returns `100 |y - p| / max(|y|, epsilon)`, as `keras.losses.mean_absolute_percentage_error`.
 pub(super) fn percentage_errors(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
     Ok((target - prediction).f_abs()?.f_div(&target.f_abs()?.f_clamp_min(EPSILON)?)? * 100.0)
 }
 
-/// `200 |y - p| / max(|y| + |p|, epsilon)`: Makridakis and Hibon, "The M3-Competition", 2000.
+/// Returns `200 |y - p| / max(|y| + |p|, epsilon)`: Makridakis and Hibon, "The M3-Competition", 2000.
 pub(super) fn symmetric_percentage_errors(prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
     let scale = (target.f_abs()? + prediction.f_abs()?).f_clamp_min(EPSILON)?;
     Ok((target - prediction).f_abs()?.f_div(&scale)? * 200.0)
 }
 
+/// Checks that the prediction and the target have the same shape.
 pub(super) fn check_same(prediction: &Tensor, target: &Tensor) -> Result<()> {
     if prediction.size() != target.size() {
         let expected = format!("{:?}, that of the target", target.size());
@@ -106,11 +108,14 @@ pub(super) fn check_same(prediction: &Tensor, target: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Checks that the prediction is `[batch, classes]` and the target `[batch]` of class indices.
 pub(super) fn check_classes(prediction: &Tensor, target: &Tensor) -> Result<()> {
     let (p, t) = (prediction.size(), target.size());
     if p.len() != 2 || t.len() != 1 || p[0] != t[0] || target.kind() != Kind::Int64 {
-        let expected =
-            format!("[batch, classes] for class indices [batch], which are {:?} {t:?}", target.kind());
+        let expected = format!(
+            "[batch, classes] for int64 class indices [batch] (the target is {:?} {t:?})",
+            target.kind()
+        );
         return Err(Error::shape("the prediction", expected, &p));
     }
     Ok(())
@@ -124,9 +129,9 @@ mod tests {
         Tensor::from_slice(values)
     }
 
-    /// Each by hand from its formula.
+    /// Expected values by hand from the formulas.
     #[test]
-    fn values() {
+    fn compute_each_loss_returns_value_of_formula() {
         let (p, y) = (t(&[1.0, 2.0, 4.0]), t(&[1.5, 2.0, 1.0]));
         for (loss, expected) in [
             (LossName::Mse, (0.25 + 9.0) / 3.0),
@@ -144,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_does_not_match_is_never_broadcast() {
+    fn compute_other_shape_fails_and_is_not_broadcast() {
         let (steps, label) =
             (Tensor::zeros([4, 20, 1], tch::kind::FLOAT_CPU), Tensor::zeros([4, 1], tch::kind::FLOAT_CPU));
         for loss in [

@@ -7,9 +7,10 @@ use tch::{Device, Kind, Tensor};
 use super::losses::{check_classes, check_same, percentage_errors, symmetric_percentage_errors};
 use crate::error::Result;
 
-/// A metric, computed as a sum over a batch and the number of things that it sums.
+/// A metric, computed per batch as a sum and a number of terms.
 ///
-/// The value of an epoch is the sum of all sums over the sum of all counts: exact over uneven batches, and over processes.
+/// The value of an epoch is the sum of all sums divided by the sum of all counts. It is exact over batches of any sizes and over
+/// several processes.
 ///
 /// ```
 /// use text_recognizer::lit_models::{MetricSum, Running};
@@ -40,18 +41,18 @@ use crate::error::Result;
 /// # Ok::<(), text_recognizer::Error>(())
 /// ```
 ///
-/// [`BaseLitModel::with_metrics`](super::BaseLitModel::with_metrics) makes a model report it.
+/// [`BaseLitModel::with_metrics`](super::BaseLitModel::with_metrics) adds it to a model.
 pub trait Metric: Debug {
-    /// Returns the name in records and on the command line, without the split: `acc`.
+    /// Returns the name without the split, such as `acc`.
     fn name(&self) -> &str;
 
-    /// Returns the sum over a batch.
+    /// Returns the sum over a batch, and the number of its terms.
     ///
     /// # Errors
     /// Fails if the shapes of `prediction` and `target` do not fit each other.
     fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum>;
 
-    /// Returns the metric's value from the mean of all sums.
+    /// Returns the value of the metric from the mean over all batches; by default the mean itself.
     fn finish(&self, mean: f64) -> f64 {
         mean
     }
@@ -62,14 +63,14 @@ pub trait Metric: Debug {
 pub struct MetricSum {
     /// The sum, a scalar on the batch's device.
     pub sum: Tensor,
-    /// The number of things that were summed.
+    /// The number of terms of the sum.
     pub count: i64,
 }
 
 /// The metrics of this library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricName {
-    /// Share of rows whose largest score is at the target.
+    /// Accuracy: the share of rows with the largest score at the target, in 0..=1.
     Acc,
     /// Mean absolute error.
     Mae,
@@ -95,7 +96,8 @@ impl Metric for MetricName {
         }
     }
 
-    /// `Acc` takes logits or probabilities, `[batch, classes]`; the other metrics need two tensors of one shape.
+    /// Returns the sum. `Acc` takes logits or probabilities, `[batch, classes]`; the other metrics need two tensors of the same
+    /// shape.
     fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
         if *self == Self::Acc {
             check_classes(prediction, target)?;
@@ -118,8 +120,8 @@ impl Metric for MetricName {
     }
 }
 
-/// A running mean that does not make the host wait: on the CPU it sums in double precision, elsewhere on the device
-/// until it is asked.
+/// A running mean that does not synchronize with the device: on the CPU it sums in double precision; on other devices it sums
+/// on the device until [`Running::parts`] or [`Running::mean`] is called.
 #[derive(Debug, Default)]
 pub struct Running {
     sum: f64,
@@ -128,23 +130,23 @@ pub struct Running {
 }
 
 impl Running {
-    /// Continues from what [`Running::parts`] gave.
+    /// Continues from the sum and count of [`Running::parts`].
     pub fn from_parts(sum: f64, count: i64) -> Self {
         Self { sum, pending: None, count }
     }
 
-    /// Adds a sum over `count` things.
+    /// Adds a sum of `count` terms.
     ///
     /// # Errors
-    /// When libtorch refuses.
+    /// Fails if `sum` is not a scalar.
     pub fn add(&mut self, sum: &Tensor, count: i64) -> Result<()> {
         self.add_scaled(sum, 1.0, count)
     }
 
-    /// Adds the mean of `count` things.
+    /// Adds the mean of `count` terms.
     ///
     /// # Errors
-    /// When libtorch refuses.
+    /// Fails if `mean` is not a scalar.
     pub fn add_mean(&mut self, mean: &Tensor, count: i64) -> Result<()> {
         self.add_scaled(mean, count as f64, count)
     }
@@ -163,34 +165,34 @@ impl Running {
         Ok(())
     }
 
-    /// Sum and count so far. Synchronises with the device.
+    /// Returns the sum and the count so far. Synchronizes with the device.
     pub fn parts(&mut self) -> (f64, i64) {
         self.sum += self.pending.take().map_or(0.0, |pending| pending.double_value(&[]));
         (self.sum, self.count)
     }
 
-    /// The mean, if there is anything to take it of. Synchronises with the device.
+    /// Returns the mean; `None` if the count is 0. Synchronizes with the device.
     pub fn mean(&mut self) -> Option<f64> {
         let (sum, count) = self.parts();
         (count > 0).then(|| sum / count as f64)
     }
 }
 
-/// Share of right predictions over any number of batches, exact whatever their sizes.
+/// The share of correct predictions over any number of batches, exact for any sizes.
 #[derive(Debug, Default)]
 pub struct Accuracy(Running);
 
 impl Accuracy {
-    /// Adds a batch: scores (logits or probabilities) `[batch, classes]` and class indices `[batch]`.
+    /// Adds a batch of scores (logits or probabilities), `[batch, classes]`, and int64 class indices, `[batch]`.
     ///
     /// # Errors
-    /// When the shapes do not fit each other.
+    /// Fails if the shapes do not fit each other, or the target is not of int64.
     pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
         let part = MetricName::Acc.sum(prediction, target)?;
         self.0.add(&part.sum, part.count)
     }
 
-    /// The share in 0..=1; `None` before the first batch.
+    /// Returns the share, in 0..=1; `None` before the first batch.
     pub fn compute(&mut self) -> Option<f64> {
         self.0.mean()
     }
@@ -201,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accuracy_is_exact_over_uneven_batches_and_the_same_for_logits_and_probabilities() {
+    fn accuracy_uneven_batches_is_exact_for_logits_and_probabilities() {
         let logits = Tensor::from_slice(&[2f32, 1.0, 0.0, 3.0, 5.0, 4.0, -1.0, -2.0, -9.0, 9.0]).view([5, 2]);
         let target = Tensor::from_slice(&[0i64, 1, 1, 0, 1]); // hits: 1 1 0 1 1
         for scores in [logits.shallow_clone(), logits.softmax(-1, Kind::Float)] {
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn accuracy_refuses_targets_that_are_not_class_indices() {
+    fn accuracy_target_without_class_indices_fails() {
         let scores = Tensor::zeros([2, 3], tch::kind::FLOAT_CPU);
         for target in [
             Tensor::from_slice(&[0i64]),
@@ -226,9 +228,9 @@ mod tests {
         }
     }
 
-    /// Each by hand from its formula, over two uneven batches.
+    /// Expected values by hand from the formulas, over two uneven batches.
     #[test]
-    fn errors_of_forecasts() {
+    fn sum_each_metric_over_batches_gives_value_of_formula() {
         let batches = [(vec![1.0, 2.0], vec![1.5, 2.0]), (vec![4.0], vec![1.0])];
         for (metric, expected) in [
             (MetricName::Mae, 3.5 / 3.0),
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_mean_continues_from_its_parts() {
+    fn running_from_parts_continues_mean() {
         let mut running = Running::default();
         running.add(&Tensor::from(3.0), 2).unwrap();
         let (sum, count) = running.parts();

@@ -19,7 +19,7 @@ pub struct MlpConfig {
     /// Units of the second hidden layer.
     #[cfg_attr(feature = "cli", arg(long = "fc2", default_value_t = Self::default().fc2))]
     pub fc2: i64,
-    /// Probability that a hidden unit is dropped in training.
+    /// Probability of dropping a hidden unit in training.
     #[cfg_attr(feature = "cli", arg(long = "dropout", default_value_t = Self::default().dropout))]
     pub dropout: f64,
 }
@@ -30,7 +30,7 @@ impl Default for MlpConfig {
     }
 }
 
-/// Two hidden layers with ReLU and dropout: `x: [batch, ...input_dims] -> [batch, classes]` (logits).
+/// A network with two hidden layers, ReLU and dropout: `x: [batch, ...input_dims] -> [batch, classes]` (logits).
 #[derive(Debug)]
 pub struct Mlp {
     parameters: Parameters,
@@ -42,10 +42,10 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Builds the network for inputs of any dimensions, which it flattens.
+    /// Builds the network for inputs of any dimensions, which it flattens. Initial weights are those of PyTorch's `nn.Linear`.
     ///
     /// # Errors
-    /// When a layer has no unit, or `dropout` is not in `0..1`.
+    /// Fails if a layer has no units, if `dropout` is not in `0..1`, or if memory does not hold the weights.
     pub fn new(config: &MlpConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         for (name, units) in [("fc1", config.fc1), ("fc2", config.fc2)] {
             if units < 1 {

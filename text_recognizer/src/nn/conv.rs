@@ -6,7 +6,7 @@ use tch::kind::FLOAT_CPU;
 use crate::error::Result;
 use crate::nn::{ForwardContext, Parameters, init};
 
-/// Keras' `Conv1D(padding="causal")`: the output at a step depends on that step and the ones before it.
+/// Keras' `Conv1D(padding="causal")`: the output at a time step depends on that time step and earlier ones.
 #[derive(Debug)]
 pub struct CausalConv {
     /// `[kernel_size, features, filters]`
@@ -15,8 +15,8 @@ pub struct CausalConv {
 }
 
 impl CausalConv {
-    /// Adds `NAME.kernel` (`[kernel_size, features, filters]`, [`init::glorot_uniform`]) and `NAME.bias` (`[filters]`,
-    /// zeros), as Keras does.
+    /// Creates the layer with Keras' initial weights, and adds `NAME.kernel` (`[kernel_size, features, filters]`,
+    /// [`init::glorot_uniform`]) and `NAME.bias` (`[filters]`, zeros) to `parameters`.
     ///
     /// # Errors
     /// Fails if the name is taken or memory does not hold the weights.
@@ -36,11 +36,11 @@ impl CausalConv {
         })
     }
 
-    /// `x: [batch, steps, features] -> [batch, steps, filters]`.
+    /// Computes `x: [batch, steps, features] -> [batch, steps, filters]`.
     ///
     /// # Errors
     /// Fails if the last dimension of `x` is not `features`.
-    // As a product of the patches with the kernel: for so small a convolution, that is faster than libtorch's.
+    // A product of the patches with the kernel is faster than libtorch's convolution for these small sizes.
     pub fn forward(&self, x: &Tensor, context: &ForwardContext) -> Result<Tensor> {
         let size = self.kernel.size(); // [kernel_size, features, filters]
         let padded = x.f_constant_pad_nd([0, 0, size[0] - 1, 0])?;

@@ -7,10 +7,10 @@ use tch::{Device, Kind, Tensor};
 use crate::rng::Stream;
 use crate::simd::simd;
 
-/// An inverted-dropout mask of `shape`: 0 with probability `p`, else `1 / (1 - p)`.
+/// Returns an inverted-dropout mask of `shape`: 0 with probability `p` (in 0..1), else `1 / (1 - p)`.
 ///
-/// On the CPU each element has 32 random bits of its own. On other devices the device's own generator is seeded with
-/// `key`, which is as replayable there.
+/// On the CPU each element has 32 random bits of its own. On other devices libtorch's generator is seeded with `key`. In both
+/// cases the same key gives the same mask.
 pub fn dropout_mask(shape: &[i64], p: f64, key: u64, kind: Kind, device: Device) -> Tensor {
     let scale = 1.0 / (1.0 - p);
     if device != Device::Cpu {
@@ -20,7 +20,8 @@ pub fn dropout_mask(shape: &[i64], p: f64, key: u64, kind: Kind, device: Device)
     let mask = Tensor::empty(shape, (Kind::Float, Device::Cpu));
     // An empty tensor has no memory to point to.
     if mask.numel() > 0 {
-        // SAFETY: a fresh contiguous float tensor that nobody else sees yet; its values are not initialized.
+        // SAFETY: the tensor is fresh, contiguous and not empty, holds numel() floats, and no other handle to it exists.
+        // `MaybeUninit` allows that they are not initialized; `fill_mask` writes all of them before anything reads them.
         let values = unsafe {
             std::slice::from_raw_parts_mut(mask.data_ptr().cast::<MaybeUninit<f32>>(), mask.numel())
         };
@@ -29,6 +30,7 @@ pub fn dropout_mask(shape: &[i64], p: f64, key: u64, kind: Kind, device: Device)
     if kind == Kind::Float { mask } else { mask.to_kind(kind) }
 }
 
+/// Writes every element of a mask.
 fn fill_mask(values: &mut [MaybeUninit<f32>], p: f64, scale: f32, key: u64) {
     let mut stream = Stream::new(key);
     let threshold = (p * 2f64.powi(32)) as u32;
@@ -38,19 +40,19 @@ fn fill_mask(values: &mut [MaybeUninit<f32>], p: f64, scale: f32, key: u64) {
 }
 
 simd! {
-    /// Keeps an element where 32 random bits are not below `threshold`.
+    /// Writes `scale` for elements whose 32 random bits are not below `threshold`, and 0 for the others.
     fn fill_chunk<; I>(values: &mut [MaybeUninit<f32>], threshold: u32, scale: f32, key: u64) {
         let keys = [key as u32, (key >> 32) as u32];
         for (at, value) in (0..).zip(values) {
-            // Without a branch, which would be mispredicted as often as p says.
+            // Without a branch, since its outcome is random and cannot be predicted.
             let keep = u32::from(mix32(at, keys) >= threshold);
             value.write(f32::from_bits(scale.to_bits() & 0u32.wrapping_sub(keep)));
         }
     }
 }
 
-/// The 32-bit finaliser `lowbias32` of Chris Wellons' "Prospecting for hash functions", 2018, with a key added before each of its
-/// multiplications. Vector instructions have no 64-bit product to do [`mix`] with.
+/// Mixes 32 bits: the finalizer `lowbias32` of Chris Wellons' "Prospecting for hash functions", 2018, with a key added before
+/// each multiplication. (Vector instructions have no 64-bit product, which [`mix`](crate::rng::mix) needs.)
 #[inline(always)]
 const fn mix32(z: u32, keys: [u32; 2]) -> u32 {
     let mut z = z.wrapping_add(keys[0]);
@@ -66,21 +68,21 @@ mod tests {
     use crate::rng::key;
 
     #[test]
-    fn masks_keep_the_right_share_with_the_right_scale() {
+    fn dropout_mask_keeps_expected_share_with_scale() {
         for p in [0.1, 0.5, 0.9] {
             let mask = dropout_mask(&[1000, 100], p, key(3, &[1, 2]), Kind::Float, Device::Cpu);
             let values = Vec::<f32>::try_from(mask.view(-1)).unwrap();
             let scale = (1.0 / (1.0 - p)) as f32;
             assert!(values.iter().all(|&v| v == 0.0 || v == scale));
             let kept = values.iter().filter(|&&v| v != 0.0).count() as f64 / 1e5;
-            // Six standard deviations of a binomial share.
+            // Six stds of a binomial share.
             assert!((kept - (1.0 - p)).abs() < 6.0 * (p * (1.0 - p) / 1e5).sqrt(), "p {p}: kept {kept}");
         }
     }
 
-    /// Elements, neighbours of several distances and masks of neighbouring keys are kept independently of each other.
+    /// Single elements, elements at several distances and masks of adjacent keys are kept independently of each other.
     #[test]
-    fn what_is_kept_says_nothing_about_what_else_is() {
+    fn dropout_mask_elements_are_independent() {
         let n = 1 << 20;
         for p in [0.1, 0.25, 0.5] {
             let mask = |layer| {
@@ -90,7 +92,7 @@ mod tests {
             let (one, other) = (mask(0), mask(1));
             let q = 1.0 - p;
             let expect = |share: f64, both: f64, what: &str| {
-                // Six standard deviations of a binomial share.
+                // Six stds of a binomial share.
                 let bound = 6.0 * (both * (1.0 - both) / n as f64).sqrt();
                 assert!((share - both).abs() < bound, "p {p}, {what}: {share} is not {both}");
             };
@@ -106,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_is_a_pure_function_of_its_key() {
+    fn dropout_mask_same_key_gives_same_mask() {
         let mask = |key| dropout_mask(&[7, 33], 0.5, key, Kind::Float, Device::Cpu);
         assert_eq!(mask(key(1, &[2, 3])), mask(key(1, &[2, 3])));
         assert_ne!(mask(key(1, &[2, 3])), mask(key(1, &[3, 2])));
     }
 
     #[test]
-    fn an_empty_shape_has_an_empty_mask() {
+    fn dropout_mask_empty_shape_is_empty() {
         for shape in [&[0i64][..], &[3, 0]] {
             assert_eq!(dropout_mask(shape, 0.5, 1, Kind::Float, Device::Cpu).size(), shape);
         }

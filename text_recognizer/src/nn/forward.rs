@@ -1,4 +1,4 @@
-//! What one pass through a model carries along: dropout noise, who watches the layers, and hand-written gradients.
+//! The context of a forward pass: dropout noise, an observer of the layers, and hand-written gradients.
 
 use tch::{Kind, Tensor};
 
@@ -7,10 +7,10 @@ use super::dropout::dropout_mask;
 use crate::error::Result;
 use crate::rng;
 
-/// Sees the output of each layer as it is computed.
+/// A function that gets the name and the output of each layer as soon as it is computed.
 pub type Observer<'a> = Box<dyn FnMut(&str, &Tensor) + 'a>;
 
-/// One pass through a model.
+/// The context of one forward pass.
 #[derive(Default)]
 pub struct ForwardContext<'a> {
     /// `Some(key)` in training.
@@ -31,13 +31,13 @@ impl std::fmt::Debug for ForwardContext<'_> {
 }
 
 impl<'a> ForwardContext<'a> {
-    /// A pass in training, whose noise is a pure function of `(seed, step)`.
+    /// Creates the context of a pass in training; the dropout noise is a pure function of `(seed, step)`.
     pub fn train(seed: u64, step: u64) -> Self {
         Self { noise: Some(rng::key(seed, &[step])), ..Self::default() }
     }
 
-    /// Gives each of several processes its own dropout noise, a pure function of `(seed, step, rank)`; that of rank 0 is the
-    /// noise of a single process. Has no effect on a pass in evaluation.
+    /// Makes the dropout noise a pure function of `(seed, step, rank)`, so that several processes have different noise. Rank 0
+    /// has the noise of a single process. A pass in evaluation has no noise, so the rank has no effect.
     pub fn rank(mut self, rank: usize) -> Self {
         if rank > 0 {
             self.noise = self.noise.map(|noise| rng::key(noise, &[rank as u64]));
@@ -45,27 +45,27 @@ impl<'a> ForwardContext<'a> {
         self
     }
 
-    /// A pass without noise.
+    /// Creates the context of a pass in evaluation, which has no dropout.
     pub fn eval() -> Self {
         Self::default()
     }
 
-    /// Has `observer` see every layer's output.
+    /// Calls `observer` with the output of every layer.
     pub fn observed(mut self, observer: Observer<'a>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Has matrix products done in `kind` (bfloat16, say), and everything else in the kind of the parameters.
+    /// Computes matrix products in `kind` (such as bfloat16), and everything else in the kind of the parameters.
     pub fn matmul_kind(mut self, kind: Option<Kind>) -> Self {
         self.matmul_kind = kind;
         self
     }
 
-    /// `x Wᵀ + b`: `x: [..., inputs] -> [..., outputs]`.
+    /// Computes `x Wᵀ + b`: `x: [..., inputs] -> [..., outputs]`.
     ///
     /// # Errors
-    /// When the last dimension of `x` is not the weight's `inputs`.
+    /// Fails if the last dimension of `x` is not the number of inputs of `weight: [outputs, inputs]`.
     pub fn linear(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let Some(kind) = self.matmul_kind else {
             return Ok(x.f_linear(weight, Some(bias))?);
@@ -74,12 +74,12 @@ impl<'a> ForwardContext<'a> {
         Ok(product.f_to_kind(bias.kind())?.f_add(bias)?)
     }
 
-    /// Whether this is a pass in training.
+    /// Returns whether this is a pass in training.
     pub fn is_training(&self) -> bool {
         self.noise.is_some()
     }
 
-    /// Names the output of a layer, for whoever watches; returns it as it came.
+    /// Passes the output of the layer `name` to the observer, and returns it unchanged.
     pub fn layer(&mut self, name: &str, output: Tensor) -> Tensor {
         if let Some(observer) = &mut self.observer {
             observer(name, &output);
@@ -87,10 +87,11 @@ impl<'a> ForwardContext<'a> {
         output
     }
 
-    /// Inverted dropout: in training, zeroes each element with probability `p` and scales the rest by `1 / (1 - p)`.
+    /// Applies inverted dropout: in training, sets each element to zero with probability `p` and multiplies the others by
+    /// `1 / (1 - p)`.
     ///
     /// # Errors
-    /// When libtorch refuses, for example for lack of memory.
+    /// Fails if libtorch does, for example for lack of memory.
     pub fn dropout(&mut self, x: Tensor, p: f64) -> Result<Tensor> {
         let Some(noise) = self.noise.filter(|_| p > 0.0) else {
             return Ok(x);
@@ -100,23 +101,24 @@ impl<'a> ForwardContext<'a> {
         Ok(x.f_mul(&mask)?)
     }
 
-    /// Enters a computation done outside of autograd. `inputs` are the tensors that get gradients: parameters,
-    /// earlier kernels' outputs or anything computed from them. Returns the handle to compute on with.
+    /// Adds an operation that was computed outside of autograd, and returns its output, with which the forward pass continues.
+    /// `inputs` are the tensors that get gradients: parameters, outputs of other custom operations, or anything computed from
+    /// them.
     pub fn custom_op(&mut self, inputs: Vec<Tensor>, output: Tensor, backward: BackwardFn) -> Tensor {
         self.custom_ops.add(inputs, output, backward)
     }
 
-    /// The gradients of `loss` with respect to `parameters`, fresh tensors in their order; zeros where a parameter
-    /// has no part in the loss.
+    /// Returns the gradients of `loss` with respect to `parameters`, in their order; zeros for a parameter that the loss does not
+    /// depend on.
     ///
     /// # Errors
-    /// When the loss is not a scalar that depends on a parameter.
+    /// Fails if `loss` is not a scalar that depends on a parameter.
     pub fn gradients(self, loss: &Tensor, parameters: &[Tensor]) -> Result<Vec<Tensor>> {
         self.custom_ops.gradients(loss, parameters)
     }
 }
 
-/// Whether every element is finite. Synchronises with the device.
+/// Returns whether every element is finite. Synchronizes with the device.
 pub fn is_finite(tensor: &Tensor) -> bool {
     !tensor.is_floating_point() || tensor.isfinite().all().to_kind(Kind::Int64).int64_value(&[]) == 1
 }
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_is_replayed_by_step_and_absent_from_evaluation() {
+    fn dropout_same_step_repeats_and_evaluation_has_none() {
         let x = || Tensor::ones([64, 64], tch::kind::FLOAT_CPU);
         let draw = |step| ForwardContext::train(1, step).dropout(x(), 0.5).unwrap();
         assert_eq!(draw(3), draw(3));
@@ -157,9 +159,9 @@ mod tests {
         assert_eq!(draw(ForwardContext::eval().rank(1)), x());
     }
 
-    /// y = sum(square(square(w * a) * b)), once by autograd and once with both squares as kernels.
+    /// y = sum(square(square(w * a) * b)), once by autograd and once with both squares as custom operations.
     #[test]
-    fn kernels_chain_with_autograd_and_each_other() {
+    fn gradients_custom_ops_and_autograd_chain() {
         let square = |ctx: &mut ForwardContext, x: Tensor| {
             let (out, saved) = (x.detach().square(), x.detach());
             ctx.custom_op(vec![x], out, Box::new(move |grad| Ok(vec![grad * 2.0 * saved])))
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_may_feed_a_kernel_and_take_parameters_directly() {
+    fn gradients_custom_op_of_custom_op_and_parameters_accumulate() {
         let (w, v) = (leaf(&[1.0, 2.0]), leaf(&[3.0, -1.0]));
         let mut context = ForwardContext::eval();
         let product = |context: &mut ForwardContext, x: &Tensor, y: &Tensor| {
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_seen_in_order() {
+    fn layer_observer_gets_outputs_in_order() {
         let mut seen = Vec::new();
         let mut context =
             ForwardContext::eval().observed(Box::new(|name, y| seen.push((name.to_owned(), y.size()))));

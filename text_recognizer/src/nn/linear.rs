@@ -6,7 +6,7 @@ use tch::kind::FLOAT_CPU;
 use crate::error::Result;
 use crate::nn::{ForwardContext, Parameters, init};
 
-/// `y = x Wᵀ + b`.
+/// A fully connected layer: `y = x Wᵀ + b`.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
@@ -14,10 +14,11 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Adds `NAME.weight` (`[outputs, inputs]`) and `NAME.bias` (`[outputs]`), initialised as PyTorch does.
+    /// Creates the layer with PyTorch's initial weights, and adds `NAME.weight` (`[outputs, inputs]`) and `NAME.bias`
+    /// (`[outputs]`) to `parameters`.
     ///
     /// # Errors
-    /// When the name is taken, or memory does not hold the weights.
+    /// Fails if the name is taken or memory does not hold the weights.
     pub fn new(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
         let weight = init::linear_weight(parameters.generator(), outputs, inputs)?;
         let bias = init::linear_bias(parameters.generator(), outputs, inputs)?;
@@ -26,11 +27,11 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// As [`Linear::new`], initialised as Keras' `Dense`: [`init::glorot_uniform`] and zeros. The weight is the transpose
-    /// of Keras' kernel.
+    /// Creates the layer with the initial weights of Keras' `Dense`: [`init::glorot_uniform`] and a bias of zeros. The weight is
+    /// the transpose of Keras' kernel.
     ///
     /// # Errors
-    /// When the name is taken, or memory does not hold the weights.
+    /// Fails if the name is taken or memory does not hold the weights.
     pub fn glorot(parameters: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
         let weight = init::glorot_uniform(parameters.generator(), &[outputs, inputs], inputs, outputs)?;
         Ok(Self {
@@ -39,10 +40,10 @@ impl Linear {
         })
     }
 
-    /// `x: [..., inputs] -> [..., outputs]`.
+    /// Computes `x: [..., inputs] -> [..., outputs]`.
     ///
     /// # Errors
-    /// When the last dimension of `x` is not `inputs`.
+    /// Fails if the last dimension of `x` is not `inputs`.
     pub fn forward(&self, x: &Tensor, context: &ForwardContext) -> Result<Tensor> {
         context.linear(x, &self.weight, &self.bias)
     }

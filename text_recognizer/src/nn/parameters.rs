@@ -1,11 +1,11 @@
-//! A model's parameters: named, ordered, initialised from one seed.
+//! The parameters of a model: named, ordered, and initialized from one seed.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::nn::init::Generator;
 
-/// Where a model lives and what its initial weights are drawn from.
+/// The device and kind of a model's parameters, and the seed of their initial values.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement {
     /// The device of the parameters.
@@ -17,7 +17,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Single precision on the CPU.
+    /// Returns the placement in single precision on the CPU.
     pub fn cpu(seed: u64) -> Self {
         Self { device: Device::Cpu, kind: Kind::Float, seed }
     }
@@ -33,29 +33,30 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// No parameters yet.
+    /// Creates an empty collection.
     pub fn new(placement: Placement) -> Self {
         let generator = Generator::new(placement.seed);
         Self { names: Vec::new(), tensors: Vec::new(), placement, generator }
     }
 
-    /// What the initialisers draw from: the same seed and the same layers in the same order give the weights that
-    /// PyTorch gives after `torch.manual_seed(seed)`.
+    /// Returns the generator of initial weights. The same seed and the same layers in the same order give the weights that
+    /// PyTorch has after `torch.manual_seed(seed)`.
     pub fn generator(&mut self) -> &mut Generator {
         &mut self.generator
     }
 
-    /// Adds a parameter and returns a handle to it; the handle and this collection share the values.
+    /// Adds a parameter with the initial value `value`, on the device and of the kind of the placement, and returns it. The
+    /// returned tensor and this collection share memory.
     ///
     /// # Errors
-    /// When the name is taken.
+    /// Fails if the name is taken.
     pub fn add(&mut self, name: impl Into<String>, value: Tensor) -> Result<Tensor> {
         let name = name.into();
         if self.names.contains(&name) {
             return Err(Error::invalid("parameter name", name, "a name that no other parameter has"));
         }
         let Placement { device, kind, .. } = self.placement;
-        // Side by side in memory, as the kernels want it.
+        // The kernels need contiguous memory.
         let value = value.f_to_device(device)?.f_to_kind(kind)?.f_contiguous()?;
         let parameter = value.f_detach()?.f_set_requires_grad(true)?;
         self.names.push(name);
@@ -63,56 +64,56 @@ impl Parameters {
         Ok(parameter)
     }
 
-    /// The tensors, in order.
+    /// Returns the tensors, in order.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Names and tensors, in order.
+    /// Returns the names and tensors, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.names.iter().map(String::as_str).zip(&self.tensors)
     }
 
-    /// The number of scalars in all parameters.
+    /// Returns the number of scalars in all parameters.
     pub fn count(&self) -> usize {
         self.tensors.iter().map(Tensor::numel).sum()
     }
 
-    /// Where the parameters live.
+    /// Returns the device, kind and seed.
     pub fn placement(&self) -> Placement {
         self.placement
     }
 
-    /// A copy of all values, for [`Parameters::load`].
+    /// Returns a copy of all values by name, for [`Parameters::load`] and [`checkpoint::save`](crate::checkpoint::save).
     pub fn snapshot(&self) -> Vec<(String, Tensor)> {
         self.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach().copy())).collect()
     }
 
-    /// Overwrites all values; nothing is written unless every tensor fits.
+    /// Overwrites all values, unless a tensor does not fit: then none is changed. Values of another kind are converted.
     ///
     /// # Errors
-    /// When a tensor is missing, unknown, or of another shape: the message names each of them.
+    /// Fails if a tensor is missing, unknown, or of another shape; the message lists each of them.
     pub fn load(&self, values: &[(String, Tensor)]) -> Result<()> {
         let mut wrong = Vec::new();
         for (name, tensor) in self.iter() {
             match values.iter().find(|(n, _)| n == name) {
                 None => wrong.push(format!("{name} {:?} is missing", tensor.size())),
                 Some((_, value)) if value.size() != tensor.size() => {
-                    wrong.push(format!("{name} is {:?}, this model's is {:?}", value.size(), tensor.size()));
+                    wrong.push(format!("{name} is {:?}, expected {:?}", value.size(), tensor.size()));
                 }
                 Some(_) => {}
             }
         }
         let unknown = values.iter().filter(|(name, _)| !self.names.contains(name));
-        wrong.extend(unknown.map(|(name, value)| format!("{name} {:?} is not in this model", value.size())));
+        wrong.extend(unknown.map(|(name, value)| format!("{name} {:?} is not in the model", value.size())));
         if !wrong.is_empty() {
-            let value = format!("not this model's ({})", wrong.join("; "));
-            return Err(Error::invalid("the set of weights", value, "the same names and shapes"));
+            let value = format!("not that of the model ({})", wrong.join("; "));
+            return Err(Error::invalid("the set of weights", value, "the names and shapes of the model"));
         }
         tch::no_grad(|| {
             for (name, tensor) in self.iter() {
@@ -136,18 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_once() {
+    fn add_name_twice_fails() {
         assert!(parameters().add("a", Tensor::from(1.0)).is_err());
     }
 
     #[test]
-    fn load_names_every_tensor_that_does_not_fit_and_writes_none() {
+    fn load_wrong_tensors_fails_with_each_and_writes_none() {
         let parameters = parameters();
         let ones = || Tensor::ones([2, 3], tch::kind::FLOAT_CPU);
         let error = parameters.load(&[("a".into(), ones()), ("b".into(), ones())]).unwrap_err().to_string();
-        assert!(error.contains("b [2, 3] is not in this model"), "{error}");
+        assert!(error.contains("b [2, 3] is not in the model"), "{error}");
         let error = parameters.load(&[("a".into(), ones().view([3, 2]))]).unwrap_err().to_string();
-        assert!(error.contains("a is [3, 2], this model's is [2, 3]"), "{error}");
+        assert!(error.contains("a is [3, 2], expected [2, 3]"), "{error}");
         assert_eq!(parameters.tensors()[0].sum(Kind::Float).double_value(&[]), 0.0);
         parameters.load(&[("a".into(), ones())]).unwrap();
         assert_eq!(parameters.tensors()[0].sum(Kind::Float).double_value(&[]), 6.0);

@@ -1,4 +1,4 @@
-//! Recurrent layers with Keras' formulas, weights and initialisers.
+//! Recurrent layers with the formulas, weight layouts and initial weights of Keras.
 
 use tch::kind::{Element, FLOAT_CPU};
 use tch::{Device, Kind, Tensor};
@@ -19,10 +19,10 @@ pub use cell::Cell;
 use kernel::Float;
 use steps::{Shape, Weights};
 
-/// What a recurrent layer puts out.
+/// The output of a recurrent layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// The states at all steps, `[batch, steps, outputs]`.
+    /// The states of all time steps, `[batch, steps, outputs]`.
     Sequence,
     /// The last state of each direction, `[batch, outputs]`.
     Last,
@@ -30,9 +30,9 @@ pub enum Output {
 
 /// A layer of recurrent cells over a batch of sequences, starting from zero state.
 ///
-/// On the CPU, in single and double precision, one pass through time and one back are done by kernels of this crate;
-/// elsewhere by libtorch's operations, step by step. In both cases a result depends on nothing but its arguments and,
-/// in the last digits, the processor.
+/// On the CPU, in single and double precision, kernels of this crate compute the forward and the backward pass. On other
+/// devices and in other kinds, operations of libtorch compute it time step by time step. In both cases a result is a pure
+/// function of the arguments; its last digits depend on the processor.
 #[derive(Debug)]
 pub struct Recurrent {
     cell: Cell,
@@ -49,22 +49,22 @@ struct Direction {
     kernel: Tensor,
     /// `[units, gates * units]`
     recurrent: Tensor,
-    /// `[gates * units]`, of GRU `[2, 3 * units]`
+    /// `[gates * units]`; for GRU `[2, 3 * units]`
     bias: Tensor,
     reverse: bool,
 }
 
 impl Recurrent {
-    /// Adds `NAME.kernel` (`[inputs, gates * units]`), `NAME.recurrent_kernel` (`[units, gates * units]`) and
-    /// `NAME.bias` (`[gates * units]`, of GRU `[2, 3 * units]`), and for the other direction of a bidirectional layer
-    /// the same under `NAME.backward`. These are Keras' layouts and gate orders (see [`Cell`]), so its weights can be
-    /// copied as they are.
+    /// Creates the layer, and adds its weights to `parameters`: `NAME.kernel` (`[inputs, gates * units]`),
+    /// `NAME.recurrent_kernel` (`[units, gates * units]`) and `NAME.bias` (`[gates * units]`; for GRU `[2, 3 * units]`). A
+    /// bidirectional layer has the same weights again under `NAME.backward`. The layouts and the order of the gates (see
+    /// [`Cell`]) are those of Keras, so weights of Keras can be copied without changes.
     ///
-    /// As in Keras, kernels are [`init::glorot_uniform`] over all gates, recurrent kernels [`init::orthogonal`], and
-    /// biases 0, but 1 for the forget gate of LSTM (`unit_forget_bias`).
+    /// The initial weights are those of Keras: [`init::glorot_uniform`] over all gates for kernels, [`init::orthogonal`] for
+    /// recurrent kernels, and 0 for biases, except 1 for the forget gate of LSTM (`unit_forget_bias`).
     ///
     /// # Errors
-    /// When there are no inputs or units, or a name is taken.
+    /// Fails if `inputs` or `units` is less than 1, a name is taken, or memory does not hold the weights.
     pub fn new(
         parameters: &mut Parameters,
         name: &str,
@@ -86,16 +86,16 @@ impl Recurrent {
         Ok(Self { cell, name: name.to_owned(), inputs, units, directions })
     }
 
-    /// The last dimension of the output: the units, twice as many if the layer is bidirectional.
+    /// Returns the last dimension of the output: the number of units, doubled for a bidirectional layer.
     pub fn outputs(&self) -> i64 {
         self.units * self.directions.len() as i64
     }
 
-    /// `x: [batch, steps, inputs] -> [batch, steps, outputs]` or `[batch, outputs]`. Of a bidirectional layer, the
-    /// outputs of the direction that reads backward come second; its last step is the first of `x`.
+    /// Computes `x: [batch, steps, inputs] -> [batch, steps, outputs]` or `[batch, outputs]`. In the output of a bidirectional
+    /// layer, the units of the reversed direction come second; their last state is that of the first time step of `x`.
     ///
     /// # Errors
-    /// When `x` has another shape or no steps.
+    /// Fails if `x` has another shape or no time steps.
     pub fn forward(&self, x: &Tensor, output: Output, context: &mut ForwardContext) -> Result<Tensor> {
         if !matches!(x.size()[..], [_, steps, inputs] if steps > 0 && inputs == self.inputs) {
             let expected = format!("[batch, at least 1 step, {}]", self.inputs);
@@ -119,7 +119,8 @@ impl Recurrent {
         }
     }
 
-    /// Runs one direction by the kernels; `None` if they do not take the tensors.
+    /// Computes one direction with the kernels. Returns `None` if they do not support the tensors: not contiguous, empty, not on
+    /// the CPU, or of another kind.
     fn by_kernel<T: Float + Element>(
         &self,
         direction: &Direction,
@@ -170,7 +171,7 @@ impl Recurrent {
     }
 }
 
-/// The values of [`Direction::tensors`], if the kernels take them.
+/// Returns the values of [`Direction::tensors`], if the kernels support them.
 fn read_weights<T: Float>(tensors: &[Tensor]) -> Option<Weights<'_, T>> {
     match tensors {
         [kernel, recurrent, bias] => {

@@ -8,19 +8,19 @@ use crate::parallel::{Parts, parallel};
 use crate::simd::simd;
 use crate::tensor::{Real, disjoint};
 
-/// Kingma and Ba, "Adam", 2015; with decoupled weight decay Loshchilov and Hutter, "Decoupled weight decay
-/// regularization", 2019. The formulas are those of `torch.optim.Adam` and `torch.optim.AdamW`.
+/// Adam (Kingma and Ba, "Adam", 2015) or, with decoupled weight decay, AdamW (Loshchilov and Hutter, "Decoupled weight decay
+/// regularization", 2019). The formulas are those of `torch.optim.Adam` and `torch.optim.AdamW`.
 #[derive(Debug)]
 pub(super) struct Adam {
     pub beta1: f64,
     pub beta2: f64,
     pub eps: f64,
     pub weight_decay: f64,
-    /// Whether the weight decay leaves the moments alone (AdamW).
+    /// Whether the weight decay does not affect the moments (AdamW).
     pub decoupled: bool,
 }
 
-/// What is the same for all elements in one step.
+/// The coefficients of one step, which are the same for all elements.
 struct Coefficients {
     beta1: f64,
     beta2: f64,
@@ -29,9 +29,9 @@ struct Coefficients {
     step_size: f64,
     /// `sqrt(1 - beta2^t)`.
     bias_correction2_sqrt: f64,
-    /// Added to the gradient, times the parameter.
+    /// The factor of the parameter that is added to the gradient.
     l2: f64,
-    /// The parameter's factor.
+    /// The factor by which the parameter is multiplied.
     shrink: f64,
 }
 
@@ -65,7 +65,7 @@ simd! {
     }
 }
 
-/// Runs the kernel on all threads if all four tensors hold `T`s in host memory.
+/// Runs the kernel on all threads, and returns true, if the tensors are contiguous, of `T`, on the CPU and do not overlap.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coefficients) -> bool {
     let [m, v] = state else { return false };
     let Some(([p, m, v], g)) = disjoint::<T, 3>([p, m, v], g) else { return false };

@@ -1,4 +1,4 @@
-//! The size of gradients: their norm, whether they are finite, and clipping.
+//! The norm of gradients, the check that they are finite, and clipping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use crate::tensor::{Real, values};
 
 simd! {
     fn sum_of_squares<T: Real; I>(values: &[T]) -> f64 {
-        // Sixteen sums side by side, so that the loop can be vectorised without reordering any of them.
+        // Sixteen independent sums, so that the compiler can vectorize the loop without a change of order.
         let mut sums = [0.0; 16];
         let chunks = values.chunks_exact(16);
         let rest: f64 = chunks.remainder().iter().map(|v| v.to_f64() * v.to_f64()).sum();
@@ -26,12 +26,12 @@ simd! {
 
 simd! {
     fn finite<T: Real; I>(values: &[T]) -> bool {
-        // Whole chunks without an early exit: a branch per element would cost more than reading on.
+        // No early exit inside of a chunk: a branch per element is slower than reading the rest of the chunk.
         values.chunks(4096).all(|chunk| chunk.iter().fold(true, |finite, value| finite & value.is_finite()))
     }
 }
 
-/// Whether every element of every gradient is finite. Synchronises with devices other than the CPU.
+/// Returns whether every element of every gradient is finite. Synchronizes with devices other than the CPU.
 pub fn all_finite(grads: &[Tensor]) -> bool {
     fn all<T: Real>(values: &[T]) -> bool {
         let found_other = AtomicBool::new(false);
@@ -49,8 +49,8 @@ pub fn all_finite(grads: &[Tensor]) -> bool {
     })
 }
 
-/// The Euclidean norm of all gradients together, summed in double precision; NaN or infinite exactly where an
-/// element is (or, of doubles, where a square overflows). Synchronises with devices other than the CPU.
+/// Returns the Euclidean norm over all gradients, summed in double precision. It is NaN or infinite if and only if an element
+/// is, or the square of a double overflows. Synchronizes with devices other than the CPU.
 pub fn grad_norm(grads: &[Tensor]) -> f64 {
     let square = |grad: &Tensor| match (values::<f32>(grad), values::<f64>(grad)) {
         (Some(values), _) => sum_of_squares(values),
@@ -64,12 +64,12 @@ pub fn grad_norm(grads: &[Tensor]) -> f64 {
     grads.iter().map(square).sum::<f64>().sqrt()
 }
 
-/// Scales all gradients by `max_norm / (norm + 1e-6)` where their common norm is larger than `max_norm`
-/// (`torch.nn.utils.clip_grad_norm_`). Returns the norm before; gradients of a non-finite norm are left as they are,
-/// for the caller to refuse.
+/// Multiplies all gradients by `max_norm / (norm + 1e-6)` if their norm is larger than `max_norm`, as
+/// `torch.nn.utils.clip_grad_norm_`. Returns the norm before; if it is not finite, the gradients are not changed, and the caller
+/// decides what to do.
 ///
 /// # Errors
-/// When libtorch refuses.
+/// Fails if libtorch cannot change a gradient in place.
 pub fn clip_grad_norm(grads: &mut [Tensor], max_norm: f64) -> Result<f64> {
     let norm = grad_norm(grads);
     let scale = max_norm / (norm + 1e-6);
@@ -81,10 +81,10 @@ pub fn clip_grad_norm(grads: &mut [Tensor], max_norm: f64) -> Result<f64> {
     Ok(norm)
 }
 
-/// Clamps every element to `-limit..=limit` (`torch.nn.utils.clip_grad_value_`); NaN stays NaN.
+/// Clamps every element to `-limit..=limit`, as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
 ///
 /// # Errors
-/// When libtorch refuses.
+/// Fails if libtorch cannot change a gradient in place.
 pub fn clip_grad_value(grads: &mut [Tensor], limit: f64) -> Result<()> {
     for grad in grads {
         let _ = grad.f_clamp_(-limit, limit)?;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_norm_spans_all_gradients() {
+    fn grad_norm_is_over_all_gradients_and_clipped_to_limit() {
         let expected = (33.0 * 9.0 + 16.0f64).sqrt();
         assert!((grad_norm(&grads()) - expected).abs() < 1e-12);
         let mut clipped = grads();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_found_wherever_it_is_and_survives_clipping() {
+    fn all_finite_nonfinite_element_is_found_and_clipping_keeps_it() {
         assert!(all_finite(&grads()));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for at in [0, 4095, 4096, 150_000, 199_999] {

@@ -1,4 +1,4 @@
-//! Which optimiser, and its coefficients.
+//! The configuration of an optimizer.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::rmsprop::RmsProp;
 use super::sgd::Sgd;
 use crate::error::{Error, Result};
 
-/// The optimisers.
+/// The optimizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
@@ -27,7 +27,7 @@ pub enum OptimizerName {
     RmsProp,
 }
 
-/// Where SGD's momentum has its learning rate.
+/// The forms of SGD's momentum, which place the learning rate differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
@@ -38,39 +38,39 @@ pub enum SgdForm {
     Keras,
 }
 
-/// An optimiser and its coefficients; the defaults are PyTorch's.
+/// An optimizer and its coefficients; the defaults are those of PyTorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Optimiser.
+    /// Optimizer.
     #[cfg_attr(feature = "cli", arg(long = "optimizer", value_enum, default_value_t = Self::default().optimizer))]
     pub optimizer: OptimizerName,
     /// Learning rate.
     #[cfg_attr(feature = "cli", arg(long = "lr", default_value_t = Self::default().lr))]
     pub lr: f64,
-    /// Weight decay: added to the gradient (sgd, adam, rmsprop) or decoupled (adamw) [default: 0, of adamw 0.01].
+    /// Weight decay: added to the gradient (sgd, adam, rmsprop) or decoupled (adamw) [default: 0; for adamw 0.01].
     #[cfg_attr(feature = "cli", arg(long = "weight_decay"))]
     pub weight_decay: Option<f64>,
-    /// Momentum of sgd and rmsprop.
+    /// Momentum, for sgd and rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "momentum", default_value_t = Self::default().momentum))]
     pub momentum: f64,
     /// Nesterov momentum, for sgd.
     #[cfg_attr(feature = "cli", arg(long = "nesterov", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = Self::default().nesterov))]
     pub nesterov: bool,
-    /// Where sgd's momentum has its learning rate; they differ as soon as a schedule changes it.
+    /// Form of the momentum of sgd; the forms differ if a schedule changes the learning rate.
     #[cfg_attr(feature = "cli", arg(long = "sgd_form", value_enum, default_value_t = Self::default().sgd_form))]
     pub sgd_form: SgdForm,
-    /// Decay of adam's first moment.
+    /// Decay rate of the mean of gradients, for adam and adamw.
     #[cfg_attr(feature = "cli", arg(long = "beta1", default_value_t = Self::default().beta1))]
     pub beta1: f64,
-    /// Decay of adam's second moment.
+    /// Decay rate of the mean of squared gradients, for adam and adamw.
     #[cfg_attr(feature = "cli", arg(long = "beta2", default_value_t = Self::default().beta2))]
     pub beta2: f64,
-    /// Decay of rmsprop's squared gradients.
+    /// Decay rate of the mean of squared gradients, for rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "alpha", default_value_t = Self::default().alpha))]
     pub alpha: f64,
-    /// Added to the denominator of adam and rmsprop.
+    /// Constant added to the denominator, for adam, adamw and rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "eps", default_value = "1e-8"))]
     pub eps: f64,
 }
@@ -93,10 +93,10 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Refuses what cannot be optimised with.
+    /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails at the first value that is not allowed; the message has its name.
     pub fn validate(&self) -> Result<()> {
         let positive = |name, value: f64| {
             let ok = value.is_finite() && value > 0.0;
@@ -122,10 +122,12 @@ impl OptimizerConfig {
         Ok(())
     }
 
+    /// Returns the weight decay, or the default of the optimizer.
     fn weight_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(if self.optimizer == OptimizerName::AdamW { 0.01 } else { 0.0 })
     }
 
+    /// Returns the update rule of the configuration.
     pub(super) fn rule(&self) -> Result<Box<dyn UpdateRule>> {
         self.validate()?;
         let weight_decay = self.weight_decay();

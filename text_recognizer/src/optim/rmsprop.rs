@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::simd::simd;
 use crate::tensor::{Real, disjoint};
 
-/// Hinton, "Neural networks for machine learning", lecture 6e; the formulas are those of `torch.optim.RMSprop`.
+/// RMSprop (Hinton, "Neural networks for machine learning", lecture 6e), with the formulas of `torch.optim.RMSprop`.
 #[derive(Debug)]
 pub(super) struct RmsProp {
     pub alpha: f64,
@@ -29,7 +29,7 @@ simd! {
     }
 }
 
-/// Runs the kernel if all four tensors hold `T`s in host memory.
+/// Runs the kernel, and returns true, if the tensors are contiguous, of `T`, on the CPU and do not overlap.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], rule: &RmsProp, lr: f64) -> bool {
     let [square, buffer] = state else { return false };
     let slices = disjoint::<T, 3>([p, square, buffer], g);

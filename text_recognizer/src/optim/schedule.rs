@@ -1,7 +1,7 @@
 //! The learning rate as a function of the step.
 //!
-//! All but the plateau are pure: what the rate is at step 1000 does not depend on how the run came there. The
-//! plateau's state is two numbers and a count, which are saved with the run.
+//! All schedules except `plateau` are pure functions: the rate at step 1000 does not depend on earlier steps. The state of
+//! `plateau` is two numbers and a count, which are saved with a run.
 
 use std::f64::consts::PI;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The shapes of a schedule.
+/// The forms of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleName {
-    /// The same rate throughout.
+    /// A constant rate.
     Constant,
-    /// Times 10 every `lr_epochs_per_decade` epochs; changes once an epoch.
+    /// Multiply by 10 every `lr_epochs_per_decade` epochs; changes every epoch.
     Exponential,
-    /// Times `lr_gamma` every `lr_step_epochs` epochs; changes once an epoch.
+    /// Multiply by `lr_gamma` every `lr_step_epochs` epochs.
     Step,
-    /// From `lr` to `lr_min` along half a cosine over the whole run; changes every step.
+    /// Decrease from `lr` to `lr_min` along half a cosine over the whole run; changes every step.
     Cosine,
-    /// Up to `one_cycle_max_lr` and down to almost nothing; changes every step.
+    /// Increase to `one_cycle_max_lr`, then decrease to nearly 0; changes every step.
     OneCycle,
-    /// Times `lr_gamma` when val_loss has not improved for `lr_patience` validations.
+    /// Multiply by `lr_gamma` when val_loss has not improved for `lr_patience` validations.
     Plateau,
 }
 
@@ -33,17 +33,17 @@ pub enum ScheduleName {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// Learning-rate schedule; where --one_cycle_max_lr is given, one_cycle unless told otherwise.
+    /// Learning-rate schedule; with --one_cycle_max_lr the default is one_cycle.
     #[cfg_attr(feature = "cli", arg(long = "lr_schedule", value_enum, default_value_t = Self::default().lr_schedule))]
     #[cfg_attr(
         feature = "cli",
         arg(default_value_if("one_cycle_max_lr", clap::builder::ArgPredicate::IsPresent, "one_cycle"))
     )]
     pub lr_schedule: ScheduleName,
-    /// Steps over which the rate first rises linearly to its scheduled value.
+    /// Steps of warmup, in which the rate increases linearly to its scheduled value.
     #[cfg_attr(feature = "cli", arg(long = "lr_warmup_steps", default_value_t = Self::default().lr_warmup_steps))]
     pub lr_warmup_steps: u64,
-    /// Epochs in which an exponential schedule grows tenfold (negative: shrinks).
+    /// Epochs in which an exponential schedule increases tenfold (negative: decreases).
     #[cfg_attr(feature = "cli", arg(long = "lr_epochs_per_decade", default_value_t = Self::default().lr_epochs_per_decade, allow_negative_numbers = true))]
     pub lr_epochs_per_decade: f64,
     /// Epochs between two changes of a step schedule.
@@ -52,10 +52,10 @@ pub struct ScheduleConfig {
     /// Factor of a step or plateau schedule.
     #[cfg_attr(feature = "cli", arg(long = "lr_gamma", default_value_t = Self::default().lr_gamma))]
     pub lr_gamma: f64,
-    /// Validations without improvement that a plateau schedule waits for.
+    /// Validations without improvement before a plateau schedule changes the rate.
     #[cfg_attr(feature = "cli", arg(long = "lr_patience", default_value_t = Self::default().lr_patience))]
     pub lr_patience: u64,
-    /// Where a cosine schedule ends, and what a plateau schedule never goes below.
+    /// Final rate of a cosine schedule, and lowest rate of a plateau schedule.
     #[cfg_attr(feature = "cli", arg(long = "lr_min", default_value_t = Self::default().lr_min))]
     pub lr_min: f64,
     /// Highest rate of a one-cycle schedule [default: --lr].
@@ -83,10 +83,10 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// Refuses constants that no schedule can be made of.
+    /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails at the first value that is not allowed; the message has its name.
     pub fn validate(&self) -> Result<()> {
         if self.lr_epochs_per_decade == 0.0 || !self.lr_epochs_per_decade.is_finite() {
             return Err(Error::invalid(
@@ -119,18 +119,18 @@ impl ScheduleConfig {
     }
 }
 
-/// What a plateau schedule remembers.
+/// The state of a plateau schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// The lowest loss so far; none before the first validation.
+    /// The lowest loss so far; `None` before the first validation.
     pub best: Option<f64>,
-    /// Validations since then.
+    /// The number of validations since then.
     pub waited: u64,
-    /// Product of the factors applied so far.
+    /// The product of the factors so far.
     pub scale: f64,
 }
 
-/// A schedule with the length of its run.
+/// A schedule for a run of a known length.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     config: ScheduleConfig,
@@ -140,17 +140,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of a run of `total_steps` optimiser steps with base rate `lr`.
+    /// Creates the schedule of a run of `total_steps` optimizer steps with base rate `lr`.
     ///
     /// # Errors
-    /// When a constant is impossible.
+    /// Fails if a value of the configuration is not allowed.
     pub fn new(config: &ScheduleConfig, lr: f64, total_steps: u64) -> Result<Self> {
         config.validate()?;
         let plateau = Plateau { best: None, waited: 0, scale: 1.0 };
         Ok(Self { config: config.clone(), lr, total_steps: total_steps.max(1), plateau })
     }
 
-    /// The learning rate of optimiser step `step` (from 0) in epoch `epoch` (from 0).
+    /// Returns the learning rate of optimizer step `step` (from 0) in epoch `epoch` (from 0).
     pub fn lr(&self, step: u64, epoch: u64) -> f64 {
         let c = &self.config;
         let scheduled = match c.lr_schedule {
@@ -177,8 +177,8 @@ impl Schedule {
         }
     }
 
-    /// Tells a plateau schedule the result of a validation, as `torch.optim.lr_scheduler.ReduceLROnPlateau` (relative
-    /// threshold 1e-4) takes it.
+    /// Updates a plateau schedule with the loss of a validation, as `torch.optim.lr_scheduler.ReduceLROnPlateau` with a relative
+    /// threshold of 1e-4.
     pub fn observe(&mut self, val_loss: f64) {
         let plateau = &mut self.plateau;
         if plateau.best.is_none_or(|best| val_loss < best * (1.0 - 1e-4)) {
@@ -192,7 +192,7 @@ impl Schedule {
         }
     }
 
-    /// What must be saved to continue.
+    /// Returns the state, which must be saved to continue a run.
     pub fn state(&self) -> &Plateau {
         &self.plateau
     }
@@ -203,8 +203,9 @@ impl Schedule {
     }
 }
 
-/// Smith and Topin, "Super-convergence", 2018, as `torch.optim.lr_scheduler.OneCycleLR` has it by default: cosine from
-/// `max_lr / 25` up over 30 % of the steps, then down to `max_lr / 250000`, where it stays.
+/// Returns the rate of a one-cycle schedule (Smith and Topin, "Super-convergence", 2018) with the defaults of
+/// `torch.optim.lr_scheduler.OneCycleLR`: along a cosine from `max_lr / 25` up to `max_lr` over 30 % of the steps, then down to
+/// `max_lr / 250000`, which is also the rate of later steps.
 fn one_cycle(max_lr: f64, total_steps: u64, step: u64) -> f64 {
     let (initial, last) = (max_lr / 25.0, max_lr / 25.0 / 1e4);
     let up = 0.3 * total_steps as f64 - 1.0;
@@ -239,20 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn exponential_is_the_sweep_of_the_note() {
+    fn exponential_twenty_epochs_per_decade_matches_formula() {
         let got = rates(named(ScheduleName::Exponential), 1e-8, 100, 1);
         let expected: Vec<f64> = (0..100).map(|epoch| 1e-8 * 10f64.powf(f64::from(epoch) / 20.0)).collect();
         close(&got, &expected);
     }
 
     #[test]
-    fn step_changes_between_epochs() {
+    fn step_changes_every_step_epochs() {
         let config = ScheduleConfig { lr_step_epochs: 2, lr_gamma: 0.5, ..named(ScheduleName::Step) };
         close(&rates(config, 1.0, 6, 1), &[1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
     }
 
     #[test]
-    fn cosine_and_warm_up() {
+    fn cosine_and_warmup_match_formulas() {
         close(&rates(named(ScheduleName::Cosine), 1.0, 2, 1), &[1.0, 0.5]);
         let config = ScheduleConfig { lr_warmup_steps: 4, ..ScheduleConfig::default() };
         close(&rates(config, 1.0, 6, 1), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
@@ -260,7 +261,7 @@ mod tests {
 
     /// `torch.optim.lr_scheduler.OneCycleLR(SGD([p], lr=1), max_lr=0.1, total_steps=10)`, `get_last_lr()` by step.
     #[test]
-    fn one_cycle_is_that_of_pytorch() {
+    fn one_cycle_matches_pytorch() {
         let config = ScheduleConfig { one_cycle_max_lr: Some(0.1), ..named(ScheduleName::OneCycle) };
         let expected = [
             0.004,
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn plateau_waits_then_cuts_and_can_be_resumed() {
+    fn plateau_waits_then_decreases_and_resumes_from_state() {
         let config = ScheduleConfig { lr_patience: 1, lr_gamma: 0.5, ..named(ScheduleName::Plateau) };
         let mut schedule = Schedule::new(&config, 1.0, 10).unwrap();
         let mut seen = Vec::new();
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_constants_are_refused_by_name() {
+    fn new_value_not_allowed_fails_with_its_name() {
         let cases = [
             (ScheduleConfig { lr_step_epochs: 0, ..ScheduleConfig::default() }, "lr_step_epochs"),
             (
@@ -314,7 +315,7 @@ mod tests {
         ];
         for (config, name) in cases {
             let error = Schedule::new(&config, 1.0, 10).unwrap_err().to_string();
-            assert!(error.contains(name), "{error} does not name {name}");
+            assert!(error.contains(name), "{error} lacks {name}");
         }
     }
 }

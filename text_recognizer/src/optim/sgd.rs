@@ -1,4 +1,4 @@
-//! Stochastic gradient descent with momentum, in PyTorch's and in Keras' form.
+//! Stochastic gradient descent with momentum, in the forms of PyTorch and Keras.
 
 use tch::Tensor;
 
@@ -7,18 +7,20 @@ use crate::error::Result;
 use crate::simd::simd;
 use crate::tensor::{Real, disjoint};
 
-/// PyTorch (`torch.optim.SGD`): `v = momentum v + g; w -= lr v`. Keras (`keras.optimizers.SGD`): `v = momentum v - lr
-/// g; w += v`. They are the same while `lr` is constant, and differ as soon as a schedule changes it.
+/// Stochastic gradient descent.
+///
+/// PyTorch (`torch.optim.SGD`): `v = momentum v + g; w -= lr v`. Keras (`keras.optimizers.SGD`): `v = momentum v - lr g; w += v`.
+/// They are the same for a constant `lr`, and differ if a schedule changes it.
 #[derive(Debug)]
 pub(super) struct Sgd {
     pub momentum: f64,
     pub nesterov: bool,
     pub weight_decay: f64,
-    /// Whether the learning rate is inside of the velocity.
+    /// Whether the velocity contains the learning rate.
     pub keras: bool,
 }
 
-/// Both forms as one: `v = momentum v + inside g; w += outside (nesterov ? inside g + momentum v : v)`.
+/// The coefficients of both forms in one formula: `v = momentum v + inside g; w += outside (nesterov ? inside g + momentum v : v)`.
 struct Coefficients {
     momentum: f64,
     inside: f64,
@@ -54,7 +56,7 @@ simd! {
     }
 }
 
-/// Runs the kernel if all tensors hold `T`s in host memory.
+/// Runs the kernel, and returns true, if the tensors are contiguous, of `T`, on the CPU and do not overlap.
 fn on_cpu<T: Real>(p: &mut Tensor, g: &Tensor, state: &mut [Tensor], c: &Coefficients) -> bool {
     match state {
         [] => disjoint::<T, 1>([p], g).map(|([p], g)| plain(p, g, c)),

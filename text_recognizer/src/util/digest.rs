@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// The SHA-256 of a file's bytes, as 64 lower-case hexadecimal digits.
+/// Returns the SHA-256 of the bytes of a file, as 64 lower-case hexadecimal digits.
 ///
 /// ```
 /// use text_recognizer::util::compute_sha256;
@@ -21,15 +21,16 @@ use crate::error::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Fails if the file cannot be read.
 pub fn compute_sha256(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let mut hasher = Hasher(Sha256::new());
-    let mut file = File::open(path).map_err(Error::io("opening", path))?;
-    std::io::copy(&mut file, &mut hasher).map_err(Error::io("reading", path))?;
+    let mut file = File::open(path).map_err(Error::io("cannot open", path))?;
+    std::io::copy(&mut file, &mut hasher).map_err(Error::io("cannot read", path))?;
     Ok(hex(hasher.0))
 }
 
+/// A writer that hashes.
 struct Hasher(Sha256);
 
 impl Write for Hasher {
@@ -43,7 +44,7 @@ impl Write for Hasher {
     }
 }
 
-/// The digest as hexadecimal digits.
+/// Returns the digest as hexadecimal digits.
 pub(crate) fn hex(hasher: Sha256) -> String {
     format!("{:x}", hasher.finalize())
 }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_the_published_ones() {
+    fn compute_sha256_matches_published_digest() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("abc");
         std::fs::write(&path, "abc").unwrap();

@@ -1,4 +1,4 @@
-//! Files over HTTP: resumed where a connection broke, from one mirror after the other, in place only when whole.
+//! Downloads over HTTP, which resume after a broken connection, try several mirrors, and appear under their name when whole.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,29 +11,29 @@ use ureq::{Agent, Body, http::Response};
 use crate::error::{Error, Result};
 use crate::util::compute_sha256;
 
-/// How often one address is asked for a file whose connection breaks; each time goes on where the last one ended.
+/// The number of attempts per URL if the connection breaks; each continues after the last one.
 const ATTEMPTS: usize = 3;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How far a download has come.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The name that the file will have on disk.
+    /// The name of the file on disk.
     pub file: &'a str,
-    /// Where it comes from.
+    /// The URL.
     pub url: &'a str,
-    /// Bytes on disk, those of earlier attempts included.
+    /// The number of bytes on disk, including those of earlier attempts.
     pub received: u64,
-    /// Bytes in all, where the server says.
+    /// The number of bytes of the file, if the server sends it.
     pub total: Option<u64>,
 }
 
-/// Downloads `url` to `path`, which appears there only when whole.
+/// Downloads `url` to `path`; the file appears there only when it is whole.
 ///
-/// What arrives is kept in `path` with `.part` appended, and a later call goes on from there. Where `sha256` (of the
-/// file's bytes, in hexadecimal) is given, a file that is already at `path` and has it is not fetched again, and
-/// nothing that lacks it gets there. `progress` is called after each 64 KiB.
+/// The bytes are kept in `path` with `.part` appended, and a later call continues from there. If `sha256` (of the bytes of the
+/// file, in hexadecimal) is given, a file at `path` with this digest is not downloaded again, and a download with another
+/// digest is not renamed to `path`. `progress` is called after each 64 KiB.
 ///
 /// ```
 /// use text_recognizer::util::download_url;
@@ -56,7 +56,7 @@ pub struct Progress<'a> {
 /// ```
 ///
 /// # Errors
-/// When the server does not deliver, the digest differs, or the disk refuses.
+/// Fails if the server does not send the file, if the digest differs, or if the file cannot be written.
 pub fn download_url(
     url: &str,
     path: impl AsRef<Path>,
@@ -79,37 +79,37 @@ pub fn download_url(
     fetch.run(progress)
 }
 
-/// One file to be fetched.
+/// The download of one file.
 pub(crate) struct Fetch<'a> {
-    /// Where it is to be had, tried in this order.
+    /// The URLs, tried in this order.
     pub urls: &'a [String],
-    /// Where it goes.
+    /// The path of the file.
     pub path: &'a Path,
-    /// More than this is not taken from any server.
+    /// The most bytes that are accepted.
     pub max_bytes: u64,
-    /// Whether the file at a path is the right one.
+    /// Fails if the file at a path is not the expected one.
     pub verify: &'a dyn Fn(&Path) -> Result<()>,
 }
 
-/// Why an attempt failed, by what helps.
+/// The cause of a failed attempt, by its remedy.
 enum Failure {
-    /// Nothing: it is the disk's.
+    /// An error of the disk, which no other attempt can solve.
     Disk(Error),
-    /// Asking the same address again.
+    /// An error that a new attempt at the same URL may solve.
     Retry(String),
-    /// Only another address.
+    /// An error that only another URL may solve.
     Refused(String),
 }
 
 impl Fetch<'_> {
-    /// Fetches the file, unless no address delivers it.
+    /// Downloads the file from the first URL that has it.
     pub fn run(&self, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         self.run_with(&agent(IDLE_TIMEOUT), progress)
     }
 
     fn run_with(&self, agent: &Agent, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io("creating", folder))?;
+            fs::create_dir_all(folder).map_err(Error::io("cannot create", folder))?;
         }
         let mut failures = vec![];
         for url in self.urls {
@@ -155,9 +155,9 @@ impl Fetch<'_> {
             206 if range_start(&response) == Some(have) => have,
             206 => {
                 self.discard()?;
-                return Err(Failure::Retry("the server sent another range than the one asked for".into()));
+                return Err(Failure::Retry("the server sent another range than the requested one".into()));
             }
-            // Nothing lies beyond the part: it is whole, or not of this file.
+            // There are no bytes after those of the part: it is whole, or not of this file.
             416 if have > 0 => return self.accept(have),
             _ => return Err(Failure::Refused(format!("HTTP status {}", response.status()))),
         };
@@ -165,7 +165,7 @@ impl Fetch<'_> {
         self.accept(start)
     }
 
-    /// Writes the body to the part from byte `start` on.
+    /// Writes the body of a response to the part, from byte `start` on.
     fn receive(
         &self,
         response: Response<Body>,
@@ -177,7 +177,7 @@ impl Fetch<'_> {
         let total = body.content_length().map(|length| start + length);
         self.within_bounds(total.unwrap_or(0))?;
         let part = self.part();
-        let disk = |error| Failure::Disk(Error::io("writing", &part)(error));
+        let disk = |error| Failure::Disk(Error::io("cannot write", &part)(error));
         let mut file = open_at(&part, start).map_err(disk)?;
         let (name, mut received) = (self.name(), start);
         let mut body = body.into_reader();
@@ -187,7 +187,7 @@ impl Fetch<'_> {
                 .read(&mut buffer)
                 .map_err(|e| Failure::Retry(format!("the connection broke after {received} bytes: {e}")))?;
             if n == 0 {
-                // Only now: what lies beyond may be an older, longer part, or what another process wrote ahead.
+                // Not before the end: bytes beyond may be of an older part, or of another process that is ahead.
                 return file.set_len(received).and_then(|()| file.sync_all()).map_err(disk);
             }
             received += n as u64;
@@ -197,33 +197,34 @@ impl Fetch<'_> {
         }
     }
 
+    /// Checks that a number of bytes is accepted; if not, deletes the part.
     fn within_bounds(&self, bytes: u64) -> Result<(), Failure> {
         if bytes <= self.max_bytes {
             return Ok(());
         }
         self.discard()?;
         Err(Failure::Refused(format!(
-            "sends {bytes} bytes or more, of a file that has at most {}",
+            "the server sends {bytes} bytes or more, expected at most {}",
             self.max_bytes
         )))
     }
 
-    /// Checks the part and puts it in place; `resumed_at` is how much of it an earlier attempt left.
+    /// Verifies the part and renames it; `resumed_at` is the number of bytes from earlier attempts.
     fn accept(&self, resumed_at: u64) -> Result<(), Failure> {
         let part = self.part();
         match (self.verify)(&part) {
             Ok(()) => match fs::rename(&part, self.path) {
                 Err(error) if part.exists() || !self.path.exists() => {
-                    Err(Failure::Disk(Error::io("renaming to", self.path)(error)))
+                    Err(Failure::Disk(Error::io("cannot rename the download to", self.path)(error)))
                 }
                 _ => Ok(()),
             },
-            // Another process that fetched the same file was first to check it and put it in place.
+            // Another process downloaded the same file, and has verified and renamed it.
             Err(_) if !part.exists() && self.path.exists() => Ok(()),
             Err(error) => {
                 self.discard()?;
                 let why = reason(error);
-                // The fault may lie in what was there before, perhaps from a mirror that compressed it otherwise.
+                // The earlier bytes may be the cause, for example of a mirror that compressed the file differently.
                 Err(match resumed_at {
                     0 => Failure::Refused(why),
                     n => Failure::Retry(format!("resumed at byte {n}: {why}")),
@@ -232,10 +233,11 @@ impl Fetch<'_> {
         }
     }
 
+    /// Deletes the part.
     fn discard(&self) -> Result<(), Failure> {
         let part = self.part();
         match fs::remove_file(&part) {
-            Err(error) if part.exists() => Err(Failure::Disk(Error::io("deleting", &part)(error))),
+            Err(error) if part.exists() => Err(Failure::Disk(Error::io("cannot delete", &part)(error))),
             _ => Ok(()),
         }
     }
@@ -244,6 +246,7 @@ impl Fetch<'_> {
         self.path.file_name().unwrap_or_default().to_string_lossy()
     }
 
+    /// Returns the path of the unfinished download.
     fn part(&self) -> PathBuf {
         let mut name = OsString::from(self.path);
         name.push(".part");
@@ -251,36 +254,37 @@ impl Fetch<'_> {
     }
 }
 
-/// What is wrong with a part, without the part's path, which is gone by the time it is read.
+/// Returns the message of an error without the path of the part, which is deleted when the message is read.
 fn reason(error: Error) -> String {
     match error {
         Error::Malformed { what, .. } => what,
         Error::Checksum { expected, got, .. } => {
-            format!("sent a file whose SHA-256 is {got}, expected {expected}")
+            format!("SHA-256 is {got}, expected {expected}")
         }
         other => other.to_string(),
     }
 }
 
-/// Writes at a position instead of appending, so that two processes that fetch the same file write the same bytes to
-/// the same places.
+/// Opens a part for writing at byte `start`, not for appending, so that two processes that download the same file write the same
+/// bytes to the same positions.
 fn open_at(part: &Path, start: u64) -> std::io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(part)?;
     file.seek(SeekFrom::Start(start))?;
     Ok(file)
 }
 
-/// The first byte's position in an answer's `Content-Range: bytes START-END/TOTAL`.
+/// Returns START of a response's header `Content-Range: bytes START-END/TOTAL`.
 fn range_start(response: &Response<Body>) -> Option<u64> {
     let range = response.headers().get("content-range")?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
+/// Creates an HTTP client.
 fn agent(idle_timeout: Duration) -> Agent {
     Agent::config_builder()
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_per_read(Some(idle_timeout))
-        // A part counts bytes of the file, so the server must not compress it on the way.
+        // The size of a part counts bytes of the file, so the server must not compress the response.
         .accept_encoding("identity")
         .http_status_as_error(false)
         .build()
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_falls_silent_is_given_up() {
+    fn run_server_without_answer_fails_with_timeout() {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // Connections wait in the backlog and are never answered.
@@ -310,11 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_another_process_finished_is_taken() {
+    fn accept_file_that_another_process_finished_succeeds() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let part = dir.path().join("f.part");
-        let finish = |part: &Path| fs::rename(part, &path).map_err(Error::io("renaming", part));
+        let finish = |part: &Path| fs::rename(part, &path).map_err(Error::io("cannot rename", part));
         for outcome in [true, false] {
             fs::write(&part, "x").unwrap();
             let verify = |part: &Path| {
@@ -328,14 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn run_folder_that_cannot_be_created_fails_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let path = file.join("below").join("f");
         let error = fetch(&[], &path, &|_| Ok(())).run(&mut |_| {}).unwrap_err();
         assert!(
-            error.to_string().starts_with(&format!("creating {}", file.join("below").display())),
+            error.to_string().starts_with(&format!("cannot create {}", file.join("below").display())),
             "{error}"
         );
     }

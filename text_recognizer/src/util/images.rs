@@ -51,7 +51,7 @@ pub fn decode_image(bytes: &[u8], grayscale: bool) -> Result<Tensor> {
 
 /// Reads and decodes a PNG or JPEG file.
 pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
-    let bytes = std::fs::read(path).map_err(Error::io("reading", path))?;
+    let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
     decode_picture(&bytes, path)
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
 pub(crate) fn decode_picture(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     let unusable = |e: ImageError| Error::malformed(path, format!("expected a PNG or JPEG picture: {e}"));
     let reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io("reading", path))?;
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io("cannot read", path))?;
     let decoder = reader.into_decoder().map_err(unusable)?;
     let (width, height) = decoder.dimensions();
     if width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_pictures_are_channels_first() {
+    fn decode_image_color_is_channels_first() {
         // One row of two pixels.
         let picture = png(RgbImage::from_raw(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap());
         let t = decode_image(&picture, false).unwrap();
@@ -124,17 +124,17 @@ mod tests {
     }
 
     #[test]
-    fn grey_is_what_pillow_computes() {
-        // Image.fromarray(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 99]]])).convert("L"): with
-        // Pillow, [[76, 150, 29, 132]].
-        let colours = [255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 99];
-        let grey = decode_image(&png(RgbImage::from_raw(2, 2, colours.to_vec()).unwrap()), true).unwrap();
-        assert_eq!(grey.size(), [2, 2]);
-        assert_eq!(bytes(&grey), [76, 150, 29, 132]);
+    fn decode_image_gray_matches_pillow() {
+        // Pillow's Image.fromarray(np.uint8([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 200, 99]]])).convert("L") gives
+        // [[76, 150, 29, 132]].
+        let colors = [255, 0, 0, 0, 255, 0, 0, 0, 255, 10, 200, 99];
+        let gray = decode_image(&png(RgbImage::from_raw(2, 2, colors.to_vec()).unwrap()), true).unwrap();
+        assert_eq!(gray.size(), [2, 2]);
+        assert_eq!(bytes(&gray), [76, 150, 29, 132]);
         let transparent = RgbaImage::from_raw(1, 1, vec![255, 0, 0, 7]).unwrap();
         assert_eq!(bytes(&decode_image(&png(transparent), true).unwrap()), [76]);
-        let already_grey = GrayAlphaImage::from_raw(2, 1, vec![9, 0, 250, 255]).unwrap();
-        assert_eq!(bytes(&decode_image(&png(already_grey), true).unwrap()), [9, 250]);
+        let already_gray = GrayAlphaImage::from_raw(2, 1, vec![9, 0, 250, 255]).unwrap();
+        assert_eq!(bytes(&decode_image(&png(already_gray), true).unwrap()), [9, 250]);
     }
 
     /// The first bytes of a PNG with that bit depth and color type: its header is whole, its pixels are absent.
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_and_what_is_no_picture_is_refused_by_name() {
+    fn read_image_other_file_fails_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.png");
         let picture = png(RgbImage::from_raw(1, 1, vec![7, 8, 9]).unwrap());
@@ -186,6 +186,6 @@ mod tests {
         assert!(read_image(&path, false).unwrap_err().to_string().contains("a.png: expected a PNG or JPEG"));
         assert!(decode_image(b"hello", true).unwrap_err().to_string().contains("PNG or JPEG"));
         let missing = read_image(dir.path().join("b.png"), false).unwrap_err().to_string();
-        assert!(missing.starts_with("reading ") && missing.contains("b.png"), "{missing}");
+        assert!(missing.starts_with("cannot read ") && missing.contains("b.png"), "{missing}");
     }
 }

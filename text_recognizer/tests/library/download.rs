@@ -1,10 +1,10 @@
-//! Downloads from real servers on the loopback interface, well-behaved and not.
+//! Downloads from servers on the loopback interface, correct and faulty ones.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use crate::server::{Answer, Misbehaving, WellBehaved};
+use crate::server::{Answer, Correct, Faulty};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use text_recognizer::data::{RawDataset, RawFile, download_raw_dataset};
@@ -12,7 +12,7 @@ use text_recognizer::util::{Progress, download_url};
 
 const NAME: &str = "digits.gz";
 
-/// Content that gzip cannot shorten much, so that it arrives in several pieces.
+/// Returns content that gzip cannot compress much, so that it arrives in several pieces.
 fn content() -> Vec<u8> {
     let mut state = 1u32;
     let mut next = || {
@@ -35,7 +35,7 @@ fn published() -> Vec<u8> {
 fn dataset(mirrors: &[&str]) -> RawDataset {
     RawDataset {
         name: "digits".into(),
-        licence: "none".into(),
+        license: "none".into(),
         mirrors: mirrors.iter().map(ToString::to_string).collect(),
         files: vec![RawFile {
             name: NAME.into(),
@@ -49,7 +49,7 @@ fn download(mirrors: &[&str], folder: &Path) -> Result<(), String> {
     download_raw_dataset(&dataset(mirrors), folder, &mut |_| {}).map_err(|e| e.to_string())
 }
 
-/// The files of a folder, which tells what a failure leaves behind.
+/// Returns the names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -60,8 +60,8 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_file_arrives_whole_with_progress_and_is_not_fetched_twice() {
-    let server = WellBehaved::serve(NAME, published());
+fn download_missing_file_reports_progress_and_is_not_repeated() {
+    let server = Correct::serve(NAME, published());
     let dir = folder();
     let mut steps = vec![];
     let data = dir.path().join("new/folder");
@@ -85,7 +85,7 @@ fn a_file_arrives_whole_with_progress_and_is_not_fetched_twice() {
 }
 
 #[test]
-fn a_file_that_is_there_is_checked_and_never_replaced() {
+fn download_existing_file_is_verified_and_never_replaced() {
     let dir = folder();
     let path = dir.path().join(NAME);
     fs::write(&path, gz(&content(), 1)).unwrap();
@@ -99,10 +99,10 @@ fn a_file_that_is_there_is_checked_and_never_replaced() {
     other[7] ^= 1;
     for (bytes, expected) in [
         (gz(&other, 6), "SHA-256 is "),
-        (gz(&content()[1..], 6), "has 299999 bytes of content, expected 300000"),
-        (gz(&[&content()[..], &[0; 9]].concat(), 6), "has more than 300000 bytes of content"),
-        (published()[..1000].to_vec(), "gunzip failed after "),
-        (vec![], "has 0 bytes of content"),
+        (gz(&content()[1..], 6), "the content has 299999 bytes, expected 300000"),
+        (gz(&[&content()[..], &[0; 9]].concat(), 6), "the content has more than 300000 bytes"),
+        (published()[..1000].to_vec(), "cannot gunzip after "),
+        (vec![], "the content has 0 bytes"),
     ] {
         fs::write(&path, &bytes).unwrap();
         let error = download(&[], dir.path()).unwrap_err();
@@ -113,8 +113,8 @@ fn a_file_that_is_there_is_checked_and_never_replaced() {
 }
 
 #[test]
-fn a_part_is_continued_and_not_fetched_again() {
-    let server = WellBehaved::serve(NAME, published());
+fn download_part_is_continued() {
+    let server = Correct::serve(NAME, published());
     let dir = folder();
     fs::write(dir.path().join("digits.gz.part"), &published()[..1000]).unwrap();
     download(&[&server.url()], dir.path()).unwrap();
@@ -123,11 +123,11 @@ fn a_part_is_continued_and_not_fetched_again() {
 }
 
 #[test]
-fn a_whole_part_is_taken_and_an_overlong_or_foreign_one_is_fetched_anew() {
+fn download_whole_part_is_kept_and_other_part_is_replaced() {
     let foreign = vec![7; 5000];
     let overlong = [published(), vec![7; 5000]].concat();
     for (part, requests) in [(published(), 1), (overlong, 2), (foreign, 2)] {
-        let server = WellBehaved::serve(NAME, published());
+        let server = Correct::serve(NAME, published());
         let dir = folder();
         fs::write(dir.path().join("digits.gz.part"), part).unwrap();
         download(&[&server.url()], dir.path()).unwrap();
@@ -138,10 +138,10 @@ fn a_whole_part_is_taken_and_an_overlong_or_foreign_one_is_fetched_anew() {
 }
 
 #[test]
-fn a_server_that_ignores_ranges_sends_the_whole_again() {
-    // The part is longer than the file, so that a tail of it would show.
+fn download_server_without_ranges_replaces_part() {
+    // The second part is longer than the file, so that a remaining end of it would be found.
     for part in [published()[..1000].to_vec(), vec![7; 400_000]] {
-        let server = Misbehaving::serve(|_| Answer::whole(&published()));
+        let server = Faulty::serve(|_| Answer::whole(&published()));
         let dir = folder();
         fs::write(dir.path().join("digits.gz.part"), part).unwrap();
         download(&[&server.url()], dir.path()).unwrap();
@@ -150,12 +150,12 @@ fn a_server_that_ignores_ranges_sends_the_whole_again() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_taken_up_where_it_ended() {
-    // Each answer promises what is left, and stops after 120,000 bytes.
-    let server = Misbehaving::serve(|request| {
+fn download_broken_connection_continues_after_last_byte() {
+    // Each answer announces all remaining bytes, and stops after 120,000.
+    let server = Faulty::serve(|request| {
         let rest = &published()[request.range_start..];
         Answer::range(request.range_start, published().len())
-            .promises(rest.len())
+            .announces(rest.len())
             .sends(&rest[..rest.len().min(120_000)])
     });
     let dir = folder();
@@ -165,12 +165,12 @@ fn a_connection_that_is_cut_is_taken_up_where_it_ended() {
 }
 
 #[test]
-fn a_mirror_that_keeps_cutting_off_gives_way_to_the_next_which_goes_on() {
-    let first = Misbehaving::serve(|request| {
+fn download_mirror_that_breaks_off_is_continued_by_next_mirror() {
+    let first = Faulty::serve(|request| {
         let rest = &published()[request.range_start..];
-        Answer::range(request.range_start, published().len()).promises(rest.len()).sends(&rest[..1000])
+        Answer::range(request.range_start, published().len()).announces(rest.len()).sends(&rest[..1000])
     });
-    let second = WellBehaved::serve(NAME, published());
+    let second = Correct::serve(NAME, published());
     let dir = folder();
     download(&[&first.url(), &second.url()], dir.path()).unwrap();
     assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), published());
@@ -179,12 +179,12 @@ fn a_mirror_that_keeps_cutting_off_gives_way_to_the_next_which_goes_on() {
 }
 
 #[test]
-fn a_mirror_that_compressed_the_file_otherwise_serves_after_another_one_broke_off() {
-    let first = Misbehaving::serve(|request| {
+fn download_next_mirror_with_other_compression_starts_anew() {
+    let first = Faulty::serve(|request| {
         let rest = &gz(&content(), 0)[request.range_start..];
-        Answer::range(request.range_start, 300_000).promises(rest.len()).sends(&rest[..1000])
+        Answer::range(request.range_start, 300_000).announces(rest.len()).sends(&rest[..1000])
     });
-    let second = WellBehaved::serve(NAME, published());
+    let second = Correct::serve(NAME, published());
     let dir = folder();
     download(&[&first.url(), &second.url()], dir.path()).unwrap();
     assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), published());
@@ -192,24 +192,24 @@ fn a_mirror_that_compressed_the_file_otherwise_serves_after_another_one_broke_of
 }
 
 #[test]
-fn every_failure_is_listed_and_leaves_nothing_wrong_behind() {
-    let wrong = Misbehaving::serve(|_| Answer::whole(b"<html>Sign in to the hotel's network</html>"));
-    let short = Misbehaving::serve(|_| Answer::whole(&published()[..200_000]));
-    let endless = Misbehaving::serve(|_| Answer::whole(&vec![7; 400_000]));
-    let unannounced = Misbehaving::serve(|_| Answer::without_length(&vec![7; 400_000]));
-    let elsewhere = Misbehaving::serve(|_| Answer::range(77, 1000).promises(3).sends(b"abc"));
-    let silent = Misbehaving::serve(|_| Answer::nothing());
-    let missing = WellBehaved::serve("something else", vec![]);
+fn download_each_failure_is_listed_and_leaves_no_file() {
+    let wrong = Faulty::serve(|_| Answer::whole(b"<html>Sign in to the hotel's network</html>"));
+    let short = Faulty::serve(|_| Answer::whole(&published()[..200_000]));
+    let endless = Faulty::serve(|_| Answer::whole(&vec![7; 400_000]));
+    let unannounced = Faulty::serve(|_| Answer::without_length(&vec![7; 400_000]));
+    let elsewhere = Faulty::serve(|_| Answer::range(77, 1000).announces(3).sends(b"abc"));
+    let silent = Faulty::serve(|_| Answer::nothing());
+    let missing = Correct::serve("something else", vec![]);
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };
     let table = [
-        (wrong.url(), "has 43 bytes of content, expected 300000", 1),
-        (short.url(), "gunzip failed after ", 1),
-        (endless.url(), "sends 400000 bytes or more, of a file that has at most 304396", 1),
-        (unannounced.url(), "bytes or more, of a file that has at most 304396", 1),
-        (elsewhere.url(), "another range than the one asked for", 3),
+        (wrong.url(), "the content has 43 bytes, expected 300000", 1),
+        (short.url(), "cannot gunzip after ", 1),
+        (endless.url(), "sends 400000 bytes or more, expected at most 304396", 1),
+        (unannounced.url(), "bytes or more, expected at most 304396", 1),
+        (elsewhere.url(), "another range than the requested one", 3),
         (silent.url(), "", 3),
         (missing.url(), "HTTP status 404 Not Found", 1),
         (closed, "", 1),
@@ -219,15 +219,15 @@ fn every_failure_is_listed_and_leaves_nothing_wrong_behind() {
         let dir = folder();
         let error = download(&[url], dir.path()).unwrap_err();
         let lines: Vec<_> = error.lines().collect();
-        assert_eq!(lines[0], "downloading digits.gz failed:");
-        assert_eq!(lines.len(), 2 + attempts, "one line an attempt: {error}");
+        assert_eq!(lines[0], "cannot download digits.gz:");
+        assert_eq!(lines.len(), 2 + attempts, "one line per attempt: {error}");
         assert!(lines[1].starts_with(&format!("  {url}{NAME}: ")) && lines[1].contains(expected), "{error}");
-        assert!(error.contains(&format!("Put the file at {}", dir.path().join(NAME).display())), "{error}");
-        assert!(!error.contains("delete it"), "it is deleted: {error}");
+        assert!(error.ends_with(&format!("copy the file to {}", dir.path().join(NAME).display())), "{error}");
+        assert!(!error.contains("delete it"), "the download is already deleted: {error}");
         assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
     }
-    // All of them together do not keep a good one from being found.
-    let good = WellBehaved::serve(NAME, published()).url();
+    // A good mirror after all of these is still used.
+    let good = Correct::serve(NAME, published()).url();
     let mirrors: Vec<&str> = table.iter().map(|(url, ..)| &**url).chain([&*good]).collect();
     let dir = folder();
     download(&mirrors, dir.path()).unwrap();
@@ -235,10 +235,10 @@ fn every_failure_is_listed_and_leaves_nothing_wrong_behind() {
 }
 
 #[test]
-fn another_range_than_the_one_asked_for_is_not_written() {
-    let server = Misbehaving::serve(|request| match request.range_start {
+fn download_other_range_than_requested_is_not_written() {
+    let server = Faulty::serve(|request| match request.range_start {
         0 => Answer::whole(&published()),
-        _ => Answer::range(5, 1000).promises(3).sends(b"abc"),
+        _ => Answer::range(5, 1000).announces(3).sends(b"abc"),
     });
     let dir = folder();
     fs::write(dir.path().join("digits.gz.part"), &published()[..1000]).unwrap();
@@ -248,16 +248,16 @@ fn another_range_than_the_one_asked_for_is_not_written() {
 }
 
 #[test]
-fn content_that_a_server_uncompressed_on_the_way_is_taken() {
-    let server = Misbehaving::serve(|_| Answer::whole(&content()));
+fn download_content_that_server_uncompressed_is_accepted() {
+    let server = Faulty::serve(|_| Answer::whole(&content()));
     let dir = folder();
     download(&[&server.url()], dir.path()).unwrap();
     download(&[], dir.path()).unwrap();
 }
 
 #[test]
-fn a_single_address_is_downloaded_with_and_without_a_digest() {
-    let server = WellBehaved::serve("a.txt", b"abc".to_vec());
+fn download_url_with_and_without_digest_writes_file() {
+    let server = Correct::serve("a.txt", b"abc".to_vec());
     let url = format!("{}a.txt", server.url());
     let dir = folder();
     let path = dir.path().join("b.txt");
@@ -269,17 +269,14 @@ fn a_single_address_is_downloaded_with_and_without_a_digest() {
 
     let digest = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
     fetch(Some(digest)).unwrap();
-    assert_eq!(server.requests().len(), 2, "what is there and right is not fetched");
+    assert_eq!(server.requests().len(), 2, "a file with the digest is not downloaded again");
     fs::write(&path, "stale").unwrap();
     fetch(Some(digest)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"abc");
 
     fs::write(&path, "mine").unwrap();
     let error = fetch(Some("00")).unwrap_err();
-    assert!(
-        error.contains("sent a file whose SHA-256 is ba7816bf") && error.contains("expected 00"),
-        "{error}"
-    );
+    assert!(error.contains("SHA-256 is ba7816bf") && error.contains("expected 00"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     assert_eq!(names(dir.path()), ["b.txt"]);
 }

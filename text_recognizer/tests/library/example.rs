@@ -4,6 +4,7 @@ use std::path::Path;
 
 use text_recognizer::prelude::*;
 
+#[allow(dead_code, reason = "the function main is for the example's own binary")]
 #[path = "../../examples/train_mlp.rs"]
 mod train_mlp;
 

@@ -1,4 +1,4 @@
-//! The real MNIST, which lies in the repository, and what happens where it is damaged.
+//! The MNIST of the repository, whole and damaged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn counts(y: &Tensor) -> Vec<i64> {
 }
 
 #[test]
-fn the_real_data_is_read_split_and_normalised() {
+fn setup_real_data_is_split_and_normalized() {
     let module = mnist(&repository());
     module.prepare_data().unwrap();
     let DataSplits { train, val, test } = module.setup().unwrap();
@@ -37,11 +37,11 @@ fn the_real_data_is_read_split_and_normalised() {
     let ((train_x, train_y), (val_x, val_y), (test_x, test_y)) = (all(&*train), all(&*val), all(&*test));
     assert_eq!((test_x.size(), test_x.kind()), (vec![10_000, 1, 28, 28], Kind::Float));
     assert_eq!((test_y.size(), test_y.kind()), (vec![10_000], Kind::Int64));
-    // Counts of each digit, from zcat FILE | tail -c +9 | od -An -v -w1 -tu1 | sort -n | uniq -c
+    // The count of each digit, from zcat FILE | tail -c +9 | od -An -v -w1 -tu1 | sort -n | uniq -c
     assert_eq!(counts(&test_y), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
     let both: Vec<i64> = counts(&train_y).iter().zip(counts(&val_y)).map(|(a, b)| a + b).collect();
     assert_eq!(both, [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
-    // A split by chance: each digit's share of the validation part is within five standard deviations.
+    // A random split: the share of each digit in the validation split is within five stds.
     for (count, all) in counts(&val_y).iter().zip(both) {
         let p = all as f64 / 60_000.0;
         assert!(
@@ -53,24 +53,24 @@ fn the_real_data_is_read_split_and_normalised() {
     let (std, mean) = x.std_mean(false);
     let [mean, std] = [mean, std].map(|t| f64::try_from(t).unwrap());
     assert!(mean.abs() < 5e-4 && (std - 1.0).abs() < 5e-4, "mean {mean}, std {std}");
-    // The first test image is a seven, a fact that every MNIST tutorial shows.
+    // The first test image is a seven, as in every MNIST tutorial.
     assert_eq!(test_y.int64_value(&[0]), 7);
     let black = (0.0 - 0.1307) / 0.3081;
     assert!((test_x.double_value(&[0, 0, 0, 0]) - black).abs() < 1e-6);
 }
 
 #[test]
-fn the_split_is_the_same_each_time_and_its_parts_share_no_image() {
+fn setup_twice_gives_same_split_with_each_image_once() {
     let splits = || mnist(&repository()).setup().unwrap();
     let (first, second) = (splits(), splits());
     assert_eq!(all(&*first.val).0, all(&*second.val).0);
-    // The training file begins with the labels 5 0 4 1 9, and both parts keep its order.
+    // The training file begins with the labels 5 0 4 1 9.
     let file = fs::read(repository().join("raw/mnist/train-labels-idx1-ubyte.gz")).unwrap();
     let labels = text_recognizer::data::parse_idx(&file, "labels").unwrap();
     assert_eq!(Vec::<u8>::try_from(labels.narrow(0, 0, 5)).unwrap(), [5, 0, 4, 1, 9]);
     let file = fs::read(repository().join("raw/mnist/train-images-idx3-ubyte.gz")).unwrap();
     let images = text_recognizer::data::parse_idx(&file, "images").unwrap().view([-1, 784]);
-    // Each image hashed to one number: the parts together have the file's, each as often.
+    // Each image is hashed to one number: the two splits together have the numbers of the file, each as often.
     let weights = Tensor::arange(784, (Kind::Double, tch::Device::Cpu)).sqrt();
     let hash = |x: Tensor| Vec::<f64>::try_from(x.to_kind(Kind::Double).matmul(&weights)).unwrap();
     let hashes = |dataset: &dyn Dataset| -> Vec<f64> {
@@ -87,7 +87,7 @@ fn the_split_is_the_same_each_time_and_its_parts_share_no_image() {
 }
 
 #[test]
-fn the_description_is_that_of_the_data() {
+fn load_and_print_info_describes_data() {
     let module = mnist(&repository());
     let config = module.config();
     assert_eq!((config.input_dims, config.output_dims), (vec![1, 28, 28], vec![10]));
@@ -99,7 +99,7 @@ fn the_description_is_that_of_the_data() {
     assert_eq!((fashion.mapping.len(), &*fashion.mapping[9]), (10, "Ankle boot"));
 }
 
-/// A copy of the repository's files in a folder of their own, directly in it.
+/// Returns a folder with a copy of the repository's files, directly in it.
 fn copy() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in MnistDataset::Mnist.raw().unwrap().files {
@@ -109,7 +109,7 @@ fn copy() -> tempfile::TempDir {
 }
 
 #[test]
-fn damaged_files_are_refused_by_name() {
+fn setup_damaged_file_fails_with_its_name() {
     let dir = copy();
     let name = "t10k-labels-idx1-ubyte.gz";
     let path = dir.path().join(name);
@@ -118,9 +118,9 @@ fn damaged_files_are_refused_by_name() {
 
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..2000]).unwrap();
-    assert!(refusal().contains(&format!("{name}: gunzip failed after")), "{}", refusal());
+    assert!(refusal().contains(&format!("{name}: cannot gunzip after")), "{}", refusal());
 
-    // Without .gz, as it comes from gunzip.
+    // Uncompressed, without .gz.
     fs::remove_file(&path).unwrap();
     let plain = dir.path().join("t10k-labels-idx1-ubyte");
     let mut labels = vec![0, 0, 8, 1, 0, 0, 0x27, 0x10];
@@ -133,25 +133,29 @@ fn damaged_files_are_refused_by_name() {
     let expected = "expected ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2";
     assert!(refusal().contains("SHA-256 is ") && refusal().contains(expected), "{}", refusal());
     fs::write(&plain, &labels[..9_000]).unwrap();
-    assert!(refusal().contains("more values than the 8992"), "{}", refusal());
+    assert!(refusal().contains("expected at most 8992 values"), "{}", refusal());
 
     fs::remove_file(&plain).unwrap();
-    assert!(refusal().contains("mnist is not on disk: call prepare_data first"), "{}", refusal());
+    assert!(
+        refusal().contains("cannot find mnist: it is not on disk; try prepare_data first"),
+        "{}",
+        refusal()
+    );
 }
 
 #[test]
-fn without_a_flag_the_workspace_is_found_from_the_current_folder_upward() {
+fn setup_without_flag_finds_workspace_above_current_folder() {
     let module = Mnist::new(MnistDataset::Mnist, MnistConfig::default()).unwrap();
     assert_eq!(module.setup().unwrap().train.len(), 55_000);
 }
 
 #[test]
-fn the_environment_variable_names_the_folder() {
-    // The test above, run from a folder that lies in no workspace, by a user who has no data.
+fn setup_environment_variable_gives_folder() {
+    // Runs the test above from a folder outside of the workspace, for a user without data.
     let elsewhere = tempfile::tempdir().unwrap();
     let run = |data: &Path| {
         let mut test = Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", "mnist::without_a_flag_the_workspace_is_found_from_the_current_folder_upward"])
+        test.args(["--exact", "mnist::setup_without_flag_finds_workspace_above_current_folder"])
             .current_dir(elsewhere.path())
             .env("TEXT_RECOGNIZER_DATA", data)
             .env("HOME", elsewhere.path())
@@ -163,16 +167,16 @@ fn the_environment_variable_names_the_folder() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_created_is_refused_before_anything_is_fetched() {
+fn prepare_data_folder_that_cannot_be_created_fails_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = mnist(&file).prepare_data().unwrap_err().to_string();
-    assert!(error.starts_with(&format!("creating {}", file.join("raw/mnist").display())), "{error}");
+    assert!(error.starts_with(&format!("cannot create {}", file.join("raw/mnist").display())), "{error}");
 }
 
 #[test]
-fn modules_and_parts_can_move_between_threads() {
+fn mnist_and_dataset_are_send() {
     fn sendable<T: Send>() {}
     sendable::<Mnist>();
     sendable::<BaseDataset>();

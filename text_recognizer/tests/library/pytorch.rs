@@ -27,7 +27,7 @@ fn difference(got: &Tensor, expected: &Value) -> f64 {
         .double_value(&[])
 }
 
-/// PyTorch's defaults with the golden's flags over them, by the door that the command line takes.
+/// Returns the defaults with the values of the golden file, through JSON.
 fn config(case: &Value) -> OptimizerConfig {
     let mut json = serde_json::to_value(OptimizerConfig::default()).unwrap();
     json["optimizer"] = case["optimizer"].clone();
@@ -37,9 +37,9 @@ fn config(case: &Value) -> OptimizerConfig {
     serde_json::from_value(json).unwrap()
 }
 
-/// Each optimiser over five steps of a changing learning rate; interrupted, saved and restored before each.
+/// Each optimizer takes five steps with a changing learning rate; it is saved and restored before each step.
 #[test]
-fn optimizers_are_those_of_pytorch_in_single_and_double_precision() {
+fn step_each_optimizer_matches_pytorch_in_both_precisions() {
     let golden = &golden()["optimizers"];
     for (name, case) in golden["cases"].as_object().unwrap() {
         for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::Double, 1e-6)] {
@@ -64,9 +64,9 @@ fn optimizers_are_those_of_pytorch_in_single_and_double_precision() {
     }
 }
 
-/// A gradient whose values do not lie side by side takes the way of other devices: through operations of libtorch.
+/// A gradient that is not contiguous is not supported by the kernels, so operations of libtorch compute the step.
 #[test]
-fn the_kernels_and_the_tensor_operations_agree() {
+fn step_each_optimizer_without_kernel_matches_pytorch() {
     let golden = &golden()["optimizers"];
     for (name, case) in golden["cases"].as_object().unwrap() {
         let config = config(case);
@@ -86,7 +86,7 @@ fn the_kernels_and_the_tensor_operations_agree() {
 }
 
 #[test]
-fn the_mlp_starts_from_pytorchs_weights_to_the_bit_and_has_its_gradients() {
+fn mlp_initial_weights_match_pytorch_to_the_bit_and_gradients_match() {
     let golden = &golden()["mlp"];
     let data = DataSpec { input_dims: vec![1, 3, 4], output_dims: vec![3], mapping: vec![], image: None };
     let config = MlpConfig { fc1: 7, fc2: 5, dropout: 0.0 };

@@ -1,4 +1,4 @@
-//! HTTP servers on the loopback interface. They live as long as the test process.
+//! HTTP servers on the loopback interface, which run until the test process ends.
 
 use std::io::{BufRead, BufReader, Cursor, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,13 +7,13 @@ use std::thread;
 
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
-/// Serves one file, honours ranges, and answers 404 for anything else.
-pub struct WellBehaved {
+/// A server of one file, which supports ranges and answers 404 for any other path.
+pub struct Correct {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl WellBehaved {
+impl Correct {
     pub fn serve(name: &str, bytes: Vec<u8>) -> Self {
         let server = Server::http("127.0.0.1:0").unwrap();
         let address = server.server_addr().to_ip().unwrap();
@@ -34,7 +34,7 @@ impl WellBehaved {
         format!("http://{}/", self.address)
     }
 
-    /// The `Range` headers so far, `bytes=none` for a request without.
+    /// Returns the `Range` headers so far, `bytes=none` for a request without one.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -66,18 +66,18 @@ fn file(bytes: &[u8], range: &str) -> Response<Bytes> {
         .with_chunked_threshold(usize::MAX)
 }
 
-/// What a misbehaving server is asked.
-pub struct Asked {
-    /// The first byte of the range, 0 for a request without.
+/// A request to a faulty server.
+pub struct Received {
+    /// The first byte of the range, 0 for a request without one.
     pub range_start: usize,
 }
 
-/// What it sends before it hangs up.
+/// The bytes that a faulty server sends before it closes the connection.
 pub struct Answer(Vec<u8>);
 
 impl Answer {
     pub fn whole(bytes: &[u8]) -> Self {
-        Self(b"HTTP/1.1 200 OK\r\n".to_vec()).promises(bytes.len()).sends(bytes)
+        Self(b"HTTP/1.1 200 OK\r\n".to_vec()).announces(bytes.len()).sends(bytes)
     }
 
     pub fn without_length(bytes: &[u8]) -> Self {
@@ -99,7 +99,7 @@ impl Answer {
         Self(vec![])
     }
 
-    pub fn promises(mut self, length: usize) -> Self {
+    pub fn announces(mut self, length: usize) -> Self {
         self.0.extend(format!("Content-Length: {length}\r\n").bytes());
         self
     }
@@ -111,14 +111,14 @@ impl Answer {
     }
 }
 
-/// Answers each request as a function says, and hangs up.
-pub struct Misbehaving {
+/// A faulty server, which answers each request with the result of a function and closes the connection.
+pub struct Faulty {
     address: SocketAddr,
     range_starts: Arc<Mutex<Vec<usize>>>,
 }
 
-impl Misbehaving {
-    pub fn serve(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
+impl Faulty {
+    pub fn serve(answer: impl Fn(&Received) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let range_starts = Arc::new(Mutex::new(vec![]));
@@ -128,8 +128,8 @@ impl Misbehaving {
                 let mut stream = stream.unwrap();
                 let range_start = range_start(&stream);
                 seen.lock().unwrap().push(range_start);
-                // A client that has heard enough hangs up first.
-                let _ = stream.write_all(&answer(&Asked { range_start }).0);
+                // A client may close the connection first.
+                let _ = stream.write_all(&answer(&Received { range_start }).0);
             }
         });
         Self { address, range_starts }
@@ -139,7 +139,7 @@ impl Misbehaving {
         format!("http://{}/", self.address)
     }
 
-    /// The first bytes that were asked for so far.
+    /// Returns the first bytes of the requested ranges so far.
     pub fn range_starts(&self) -> Vec<usize> {
         self.range_starts.lock().unwrap().clone()
     }

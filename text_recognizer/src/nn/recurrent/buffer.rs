@@ -1,24 +1,25 @@
-//! Memory that outlives one step of training: fresh from the system it costs a page fault every 4 KiB, which for the
-//! states of a small layer is more than computing them.
+//! Memory that is used again in the next training step. Fresh memory of the system has a page fault every 4 KiB, which for a
+//! small layer takes longer than the computation.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 use super::kernel::Float;
 
-/// How many buffers a thread keeps, and of how many elements at most.
+/// The most buffers that a thread keeps.
 const KEPT: usize = 16;
+/// The most elements of a buffer that a thread keeps.
 const KEPT_SIZE: usize = 1 << 22;
 
 /// The buffers that a thread keeps.
 pub(super) type Pool<T> = RefCell<Vec<Vec<T>>>;
 
-/// A slice on the heap that goes back to its thread's pool.
+/// A slice on the heap, which returns to the pool of its thread when it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer<T: Float>(Vec<T>);
 
 impl<T: Float> Buffer<T> {
-    /// `size` elements of any value.
+    /// Creates a buffer of `size` elements with unspecified values.
     pub fn new(size: usize) -> Self {
         if size == 0 {
             return Self(Vec::new());
@@ -33,7 +34,7 @@ impl<T: Float> Buffer<T> {
         Self(buffer)
     }
 
-    /// `size` zeros.
+    /// Creates a buffer of `size` zeros.
     pub fn zeros(size: usize) -> Self {
         let mut buffer = Self::new(size);
         buffer.fill(T::of(0.0));
@@ -47,7 +48,7 @@ impl<T: Float> Drop for Buffer<T> {
         if buffer.capacity() == 0 || buffer.capacity() > KEPT_SIZE {
             return;
         }
-        // While a thread ends, its pool may be gone already: then the memory is just freed.
+        // At the end of a thread its pool may be dropped before its buffers: then the memory is freed.
         let _ = T::pool().try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < KEPT {

@@ -1,4 +1,4 @@
-//! The cells: what one step does to each unit, and its derivative.
+//! The cells: the computation of one time step for each unit, and its derivative.
 
 use super::kernel::{Float, fma, sigmoid, tanh};
 use crate::simd::simd;
@@ -16,8 +16,8 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// For each gate, in the order of its columns in the weights, the block that `x W` adds to and the one that `h U`
-    /// adds to. They differ where the two parts are not just summed.
+    /// Returns for each gate, in the order of its columns in the weights, the block to which `x W` is added and the block to
+    /// which `h U` is added. They differ if a cell needs the two products separately.
     pub(super) fn gates(self) -> &'static [(usize, usize)] {
         match self {
             Self::Rnn => &[(0, 0)],
@@ -26,7 +26,8 @@ impl Cell {
         }
     }
 
-    /// How many blocks of `[batch, width]` one step keeps for the way back: those of the gates, and for LSTM tanh(c).
+    /// Returns the number of blocks of `[batch, width]` that one time step keeps for the backward pass: those of the gates, and
+    /// for LSTM tanh(c).
     pub(super) fn blocks(self) -> usize {
         match self {
             Self::Rnn => 1,
@@ -35,13 +36,13 @@ impl Cell {
         }
     }
 
-    /// Rows of the bias: GRU has one for the inputs and one for the recurrent part.
+    /// Returns the rows of the bias: GRU has one for `x W` and one for `h U`.
     pub(super) fn biases(self) -> usize {
         if self == Self::Gru { 2 } else { 1 }
     }
 
-    /// One step from the sums of the gates in `blocks`, which become what [`Cell::backward`] needs. `state` and `next`
-    /// are `[h, c]`, before and after.
+    /// Computes one time step from the sums of the gates in `blocks`, and replaces them by the values that [`Cell::backward`]
+    /// needs. `state` and `next` are `[h, c]` before and after the step.
     pub(super) fn forward<T: Float>(self, blocks: &mut [T], state: [&[T]; 2], next: [&mut [T]; 2]) {
         let size = state[0].len();
         match self {
@@ -58,8 +59,8 @@ impl Cell {
         }
     }
 
-    /// The derivative of [`Cell::forward`]: `blocks` become the gradients of the sums; `grads` are those of `[h, c]`
-    /// after the step, and become those before it, as far as they do not pass through the sums.
+    /// Computes the derivative of [`Cell::forward`]: replaces `blocks` by the gradients of the sums. `grads` are the gradients of
+    /// `[h, c]` after the step; they are replaced by those before it, without the contribution of the sums.
     pub(super) fn backward<T: Float>(self, blocks: &mut [T], state: [&[T]; 2], grads: [&mut [T]; 2]) {
         let size = state[0].len();
         let [dh, dc] = grads;
@@ -77,7 +78,7 @@ impl Cell {
     }
 }
 
-/// The `N` blocks of `size` that `blocks` consists of.
+/// Splits `blocks` into `N` blocks of `size` elements.
 fn split<T, const N: usize>(mut blocks: &mut [T], size: usize) -> [&mut [T]; N] {
     std::array::from_fn(|_| {
         let (first, rest) = std::mem::take(&mut blocks).split_at_mut(size);
@@ -147,7 +148,7 @@ simd! {
 }
 
 simd! {
-    /// `x` becomes h̃; `recurrent` stays what it is, h U + b₁ of the third gate.
+    /// Replaces `x` by h̃; `recurrent` is h U + b₁ of the third gate and is not changed.
     pub(super) fn gru<T: Float; I>(z: &mut [T], r: &mut [T], x: &mut [T], recurrent: &[T], h: &[T], next: &mut [T]) {
         let n = h.len();
         let (z, r, x) = (&mut z[..n], &mut r[..n], &mut x[..n]);

@@ -1,4 +1,4 @@
-//! The arithmetic of the recurrent layers, compiled for the vector instructions at hand.
+//! The arithmetic of the recurrent layers, compiled for several sets of vector instructions.
 
 use std::thread::LocalKey;
 
@@ -6,7 +6,7 @@ use super::buffer::Pool;
 use crate::simd::{Isa, simd};
 use crate::tensor::Real;
 
-/// Columns of every matrix here are padded to a multiple of this.
+/// The columns of every matrix are padded to a multiple of this number.
 pub(super) const LANES: usize = 8;
 
 /// 1/1!, 1/2!, ... 1/13!
@@ -20,20 +20,21 @@ const INVERSE_FACTORIALS: [f64; 13] = {
     values
 };
 
-/// What the functions below need to know of a floating-point type.
+/// A floating-point type of the functions below.
 pub(super) trait Float: Real + PartialOrd + 'static {
-    /// Memory for reuse by this thread.
+    /// Returns the pool of buffers of this thread.
     fn pool() -> &'static LocalKey<Pool<Self>>;
-    /// Adding and subtracting this number, 1.5 times 2 to the bits of the significand, rounds to the nearest integer.
+    /// 1.5 times 2 to the number of bits of the significand: adding and subtracting it rounds to the nearest integer.
     const ROUND: f64;
-    /// ln 2 in two parts, the first with so few digits that its product with an exponent is exact.
+    /// ln 2 as a sum of two numbers, the first with so few digits that its product with an exponent is exact.
     const LN_2: [f64; 2];
-    /// The argument beyond which `exp` is held, before it overflows or loses digits.
+    /// The largest argument of `exp`; larger ones are clamped, since the result would overflow or lose digits.
     const LIMIT: f64;
-    /// Terms of the exponential's series that reach the type's precision for arguments within ln 2 / 2.
+    /// The number of terms of the series of exp that gives the precision of the type for arguments of at most ln 2 / 2.
     const TERMS: usize;
+    /// Returns `self * factor + term`, rounded once.
     fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// 2 to the power of `n`, from `ROUND + n`.
+    /// Returns 2 to the power of `n` for `self = ROUND + n`.
     fn exp2_of_rounded(self) -> Self;
 }
 
@@ -75,13 +76,14 @@ impl Float for f64 {
     }
 }
 
-/// `a * b + c`, rounded once where the processor can. Left to itself, `mul_add` calls a function where it cannot.
+/// Returns `a * b + c`, with a fused instruction if the set of instructions has one. (Without this choice, `mul_add` calls a
+/// slow function on processors that have none.)
 #[inline(always)]
 pub(super) fn fma<T: Float, I: Isa>(a: T, b: T, c: T) -> T {
     if I::FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1) with x = n ln 2 + r, and exp(r) - 1 by its series. Keeps NaN.
+/// Returns exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1) with x = n ln 2 + r, and exp(r) - 1 by its series. Keeps NaN.
 #[inline(always)]
 fn expm1<T: Float, I: Isa>(x: T) -> T {
     let limit = T::of(T::LIMIT);
@@ -99,28 +101,28 @@ fn expm1<T: Float, I: Isa>(x: T) -> T {
     fma::<T, I>(scale, series * r, scale - T::of(1.0))
 }
 
-/// The hyperbolic tangent, to a few units in the last place.
+/// Returns the hyperbolic tangent, to a few units in the last place.
 #[inline(always)]
 pub(super) fn tanh<T: Float, I: Isa>(x: T) -> T {
     let e = expm1::<T, I>(x + x);
     e / (e + T::of(2.0))
 }
 
-/// The logistic function 1 / (1 + exp(-x)), to a few units in the last place.
+/// Returns the logistic function 1 / (1 + exp(-x)), to a few units in the last place.
 #[inline(always)]
 pub(super) fn sigmoid<T: Float, I: Isa>(x: T) -> T {
     T::of(1.0) / (expm1::<T, I>(-x) + T::of(2.0))
 }
 
 simd! {
-    /// `c += a b` for `c: [m, n]`, `a: [m, k]` with the strides `a_strides`, `b: [k, n]`; `n` is a multiple of
-    /// [`LANES`].
+    /// Computes `c += a b` for `c: [m, n]`, `a: [m, k]` with the strides `a_strides`, `b: [k, n]`; `shape` is `[m, n, k]`, and
+    /// `n` is a multiple of [`LANES`]. Panics if a slice is too short for these sizes.
     pub(super) fn add_product<T: Float; I>(c: &mut [T], a: &[T], a_strides: [usize; 2], b: &[T], shape: [usize; 3]) {
         add_tiles::<T, I>(c, a, a_strides, b, shape);
     }
 }
 
-/// [`add_product`] for one set of instructions.
+/// Computes [`add_product`] for one set of instructions.
 #[inline(always)]
 pub(super) fn add_tiles<T: Float, I: Isa>(
     c: &mut [T],
@@ -132,7 +134,7 @@ pub(super) fn add_tiles<T: Float, I: Isa>(
     if m == 0 || n == 0 || k == 0 {
         return;
     }
-    // Checked, since a product that wraps around would let the tiles below leave their slices.
+    // Checked, since with a product that wraps around the tiles below would exceed their slices.
     let fits = |rows: usize, values: &[T]| rows.checked_mul(n).is_some_and(|needed| needed <= values.len());
     assert!(n.is_multiple_of(LANES) && fits(m, c) && fits(k, b));
     let last = (m - 1).checked_mul(a_strides[0]).zip((k - 1).checked_mul(a_strides[1]));
@@ -145,8 +147,10 @@ pub(super) fn add_tiles<T: Float, I: Isa>(
         let mut j = 0;
         while j < n {
             let columns = if j + tile[1] <= n { tile[1] } else { LANES };
-            // SAFETY: the tile starts at row i and column j and ends before row m and column n: each match arm has
-            // as many rows and columns as were counted here, and what is not a whole tile is 1 row or LANES columns.
+            // SAFETY: each match arm has exactly `rows` rows and `columns` columns. The tile starts at row i and column j, and
+            // i + rows <= m and j + columns <= n: `rows` is 1 or was checked, and `columns` was checked or is LANES, of which
+            // n is a multiple. The assertions above show that rows below m and columns below n of c, rows below k of b, and
+            // the elements of a at the strides of rows below m and columns below k are inside of the slices.
             unsafe {
                 let (a, b, c) = (a.add(i * a_strides[0]), b.add(j), c.add(i * n + j));
                 match [rows, columns] {
@@ -167,7 +171,11 @@ pub(super) fn add_tiles<T: Float, I: Isa>(
     }
 }
 
-/// As [`add_product`] for the R rows and C columns that start at the pointers.
+/// Computes [`add_product`] for the R rows and C columns that start at the pointers.
+///
+/// # Safety
+/// `c` must be valid for writes of C elements at `i * n` for each `i < R`, `a` for reads at `i * a_strides[0] + p * a_strides[1]`
+/// for each `p < k`, and `b` for reads of C elements at `p * n`. No reference to the elements of `c` may be in use.
 #[inline(always)]
 unsafe fn add_tile<T: Float, I: Isa, const R: usize, const C: usize>(
     c: *mut T,
@@ -179,7 +187,7 @@ unsafe fn add_tile<T: Float, I: Isa, const R: usize, const C: usize>(
 ) {
     let mut sums = [[T::of(0.0); C]; R];
     for p in 0..k {
-        // SAFETY: row p < k of b has C values from here on; the R values of a are in its rows.
+        // SAFETY: by the caller's promise, row p < k of b has C elements here, and a has the R elements of column p.
         unsafe {
             let b = &*b.add(p * n).cast::<[T; C]>();
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -191,7 +199,7 @@ unsafe fn add_tile<T: Float, I: Isa, const R: usize, const C: usize>(
         }
     }
     for (i, sums) in sums.iter().enumerate() {
-        // SAFETY: row i < R of c has C values from here on.
+        // SAFETY: by the caller's promise, row i < R of c has C elements here, which nothing else refers to.
         let c = unsafe { &mut *c.add(i * n).cast::<[T; C]>() };
         for (c, &sum) in c.iter_mut().zip(sums) {
             *c = *c + sum;

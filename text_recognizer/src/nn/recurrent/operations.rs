@@ -1,11 +1,11 @@
-//! The recurrent layers in libtorch's operations, for every device and kind that it has.
+//! The recurrent layers with operations of libtorch, for every device and kind.
 
 use tch::Tensor;
 
 use super::{Cell, Direction, Output};
 use crate::error::Result;
 
-/// Computes one direction of a layer step by step, with gradients by autograd.
+/// Computes one direction of a layer time step by time step, with gradients by autograd.
 pub(super) fn forward(cell: Cell, weights: &Direction, x: &Tensor, output: Output) -> Result<Tensor> {
     let (batch, steps) = (x.size()[0], x.size()[1]);
     let mut h = Tensor::f_zeros([batch, weights.recurrent.size()[0]], (x.kind(), x.device()))?;

@@ -1,9 +1,9 @@
-//! The way of a batch through time and back, on the CPU.
+//! The forward and the backward pass of a batch through time, on the CPU.
 //!
-//! Steps are counted in the order of computation, so that a reversed layer differs only in which time a step reads.
-//! Every matrix is padded with columns of zeros to `width`, a multiple of the vector length; a padded unit has weights
-//! and bias 0, so it stays 0, in every cell, and gets no gradient. One step holds each block (see [`Cell::blocks`]) for
-//! the whole batch, `[batch, width]`: what happens to one unit is a loop over contiguous memory.
+//! Steps are counted in the order of computation, so that a reversed layer differs only in the time that a step reads. Every
+//! matrix is padded with columns of zeros to `width`, a multiple of the vector length; a padded unit has weights and bias 0, so
+//! it stays 0 in every cell and gets no gradient. One step has each block (see [`Cell::blocks`]) for the whole batch,
+//! `[batch, width]`, so that the computation for the units is a loop over contiguous memory.
 
 use super::buffer::Buffer;
 use super::cell::Cell;
@@ -18,9 +18,9 @@ pub(super) struct Shape {
     pub steps: usize,
     pub inputs: usize,
     pub units: usize,
-    /// Whether time runs backward.
+    /// Whether the layer reads the last time step first.
     pub reverse: bool,
-    /// Whether the output is that of all steps, `[batch, steps, units]`, or of the last computed, `[batch, units]`.
+    /// Whether the output has all steps, `[batch, steps, units]`, or only the last computed step, `[batch, units]`.
     pub sequence: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Weights<'a, T> {
     pub bias: &'a [T],
 }
 
-/// Gradients in the shapes of [`Weights`], and that of the input if it was asked for.
+/// Gradients in the shapes of [`Weights`], and the gradient of the input if it is needed.
 #[derive(Debug)]
 pub(super) struct Gradients<T: Float> {
     pub kernel: Buffer<T>,
@@ -42,14 +42,14 @@ pub(super) struct Gradients<T: Float> {
     pub input: Option<Buffer<T>>,
 }
 
-/// What the way forward leaves for the way back.
+/// The values of the forward pass that the backward pass needs.
 #[derive(Debug)]
 pub(super) struct Tape<T: Float> {
     /// `[steps, blocks, batch, width]`
     blocks: Buffer<T>,
-    /// `[steps + 1, batch, width]`, the first of them zero.
+    /// `[steps + 1, batch, width]`; the first step is zero.
     hidden: Buffer<T>,
-    /// As `hidden`; empty but for LSTM.
+    /// The same shape as `hidden` for LSTM, otherwise empty.
     memory: Buffer<T>,
 }
 
@@ -62,22 +62,23 @@ impl Shape {
         self.cell.gates().len()
     }
 
-    /// The elements of one block.
+    /// Returns the number of elements of one block.
     fn block(&self) -> usize {
         self.batch * self.width()
     }
 
-    /// The elements of the memory cells of one step.
+    /// Returns the number of elements of the memory cells of one step.
     fn memory(&self) -> usize {
         if self.cell == Cell::Lstm { self.block() } else { 0 }
     }
 
+    /// Returns the time that a step reads.
     fn time(&self, step: usize) -> usize {
         if self.reverse { self.steps - 1 - step } else { step }
     }
 
-    /// Where the output of a step begins for the first of the batch, and how far apart those of the batch are; `None`
-    /// where a step has no output.
+    /// Returns the position of a step's output for the first sequence of the batch, and the distance to the next sequence;
+    /// `None` for a step without output.
     fn output(&self, step: usize) -> Option<(usize, usize)> {
         if self.sequence {
             Some((self.time(step) * self.units, self.steps * self.units))
@@ -91,7 +92,7 @@ fn padded(columns: usize) -> usize {
     columns.next_multiple_of(LANES)
 }
 
-/// The part of `values` that belongs to `index`, where every index has `size` elements.
+/// Returns the elements of `index`, if every index has `size` elements.
 fn part<T>(values: &[T], index: usize, size: usize) -> &[T] {
     &values[index * size..(index + 1) * size]
 }
@@ -100,7 +101,7 @@ fn part_mut<T>(values: &mut [T], index: usize, size: usize) -> &mut [T] {
     &mut values[index * size..(index + 1) * size]
 }
 
-/// `[rows, gates * units]` as one `[rows, padded(units)]` a gate.
+/// Converts `[rows, gates * units]` to one `[rows, padded(units)]` per gate.
 fn by_gate<T: Float>(weights: &[T], rows: usize, gates: usize, units: usize) -> Buffer<T> {
     let width = padded(units);
     let mut out = Buffer::zeros(gates * rows * width);
@@ -113,7 +114,7 @@ fn by_gate<T: Float>(weights: &[T], rows: usize, gates: usize, units: usize) -> 
     out
 }
 
-/// The inverse of [`by_gate`].
+/// Computes the inverse of [`by_gate`].
 fn from_gates<T: Float>(gates: &[T], rows: usize, count: usize, units: usize) -> Buffer<T> {
     let width = padded(units);
     let mut out = Buffer::new(rows * count * units);
@@ -124,7 +125,7 @@ fn from_gates<T: Float>(gates: &[T], rows: usize, count: usize, units: usize) ->
     out
 }
 
-/// `[rows, gates * units]` as one transposed `[units, padded(rows)]` a gate.
+/// Converts `[rows, gates * units]` to one transposed `[units, padded(rows)]` per gate.
 fn transposed_by_gate<T: Float>(weights: &[T], rows: usize, gates: usize, units: usize) -> Buffer<T> {
     let width = padded(rows);
     let mut out = Buffer::zeros(gates * units * width);
@@ -147,7 +148,7 @@ simd! {
     }
 }
 
-/// Computes `x: [batch, steps, inputs]` to `output` (see [`Shape::sequence`]) from zero state.
+/// Computes `output` (see [`Shape::sequence`]) of `x: [batch, steps, inputs]`, starting from zero state.
 pub(super) fn forward<T: Float>(shape: &Shape, x: &[T], weights: &Weights<T>, output: &mut [T]) -> Tape<T> {
     let Shape { cell, batch, inputs, units, .. } = *shape;
     let (width, gates, block, memory) = (shape.width(), shape.gates(), shape.block(), shape.memory());
@@ -201,7 +202,7 @@ pub(super) fn forward<T: Float>(shape: &Shape, x: &[T], weights: &Weights<T>, ou
     tape
 }
 
-/// What each block starts from: `[blocks, width]`.
+/// Returns the initial value of each block, `[blocks, width]`: the bias.
 fn block_bias<T: Float>(shape: &Shape, bias: &[T]) -> Buffer<T> {
     let width = shape.width();
     let mut blocks = Buffer::zeros(shape.cell.blocks() * width);
@@ -215,7 +216,7 @@ fn block_bias<T: Float>(shape: &Shape, bias: &[T]) -> Buffer<T> {
     blocks
 }
 
-/// The gradients from that of the output. The input's is computed if `want_input`.
+/// Computes the gradients from the gradient of the output; that of the input only if `want_input`.
 pub(super) fn backward<T: Float>(
     shape: &Shape,
     x: &[T],
@@ -268,11 +269,11 @@ pub(super) fn backward<T: Float>(
     }
 }
 
-/// The gradient of the input as it is gathered.
+/// The gradient of the input, which is computed step by step.
 struct InputGrad<T: Float> {
-    /// One `[units, padded(inputs)]` a gate.
+    /// One `[units, padded(inputs)]` per gate.
     kernel: Buffer<T>,
-    /// Of one step: `[batch, padded(inputs)]`.
+    /// The gradient of one step: `[batch, padded(inputs)]`.
     rows: Buffer<T>,
     /// `[batch, steps, inputs]`
     grad: Buffer<T>,

@@ -1,4 +1,4 @@
-//! The kernels against libtorch's operations and against finite differences.
+//! Comparison of the kernels with libtorch's operations and with finite differences.
 
 use super::kernel::Float;
 use super::*;
@@ -14,7 +14,7 @@ simd! {
     }
 }
 
-/// The largest relative errors of tanh and sigmoid over a grid that is dense around 0 and reaches beyond saturation.
+/// Returns the largest relative errors of tanh and sigmoid over a grid that is dense around 0 and extends beyond saturation.
 fn errors<T: Float>(of: fn(f64) -> T) -> [f64; 2] {
     let grid = (1..=40_000).map(|i| (f64::from(i) / 40_000.0).powi(6) * 60.0);
     let x: Vec<T> = grid.flat_map(|x| [of(x), of(-x)]).collect();
@@ -28,7 +28,7 @@ fn errors<T: Float>(of: fn(f64) -> T) -> [f64; 2] {
 }
 
 #[test]
-fn tanh_and_sigmoid_are_accurate_to_the_last_places() {
+fn tanh_and_sigmoid_are_accurate_to_last_places() {
     for (error, bound) in errors(|x| x as f32).into_iter().zip([2.5e-7; 2]) {
         assert!(error < bound, "{error:e}");
     }
@@ -47,7 +47,7 @@ fn tanh_and_sigmoid_saturate_and_keep_nan() {
     assert!(tanh[5].is_nan() && sigmoid[5].is_nan());
 }
 
-/// The sums `c += aᵀ b` of one implementation: `c`, `a`, its strides, `b` and `[m, n, k]`.
+/// An implementation of `c += aᵀ b`: its arguments are `c`, `a`, the strides of `a`, `b` and `[m, n, k]`.
 type Product<T> = fn(&mut [T], &[T], [usize; 2], &[T], [usize; 3]);
 
 fn check_product<T: Float + Element>(product: Product<T>, label: &str) {
@@ -64,9 +64,9 @@ fn check_product<T: Float + Element>(product: Product<T>, label: &str) {
     }
 }
 
-/// Each set of instructions has its own tiles; without them, the same arithmetic runs one number at a time.
+/// Each set of instructions has its own tiles. The functions run without these instructions too, only slower.
 #[test]
-fn a_product_is_right_for_every_tile() {
+fn product_each_tile_is_correct() {
     check_product::<f32>(kernel::add_product, "best");
     check_product::<f64>(kernel::add_product, "best");
     check_product::<f32>(kernel::add_tiles::<f32, simd::Baseline>, "baseline");
@@ -105,7 +105,7 @@ fn product_sizes_that_wrap_around_panic() {
 }
 
 #[test]
-fn functions_are_as_accurate_without_fused_products() {
+fn tanh_and_sigmoid_without_fma_are_accurate() {
     for at in -200..=200 {
         let x = f64::from(at) / 20.0;
         let (tanh, sigmoid) =
@@ -116,7 +116,7 @@ fn functions_are_as_accurate_without_fused_products() {
 }
 
 #[test]
-fn buffers_are_used_again_by_their_thread() {
+fn buffer_dropped_is_used_again_by_thread() {
     let first = super::buffer::Buffer::<f32>::new(12_345);
     let address = first.as_ptr();
     drop(first);
@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// A layer with random weights, biases too, and an input.
+/// Returns a layer with random weights and biases, and an input.
 fn layer(case: &Case, kind: Kind) -> (Parameters, Recurrent, Tensor) {
     let [batch, steps, inputs, units] = case.sizes;
     let mut parameters = Parameters::new(Placement { device: Device::Cpu, kind, seed: 1 });
@@ -167,7 +167,7 @@ fn by_operations(layer: &Recurrent, x: &Tensor, output: Output) -> Tensor {
 }
 
 #[test]
-fn kernels_and_operations_agree_in_outputs_and_gradients() {
+fn kernels_and_operations_have_same_outputs_and_gradients() {
     for (kind, tolerance) in [(Kind::Double, 1e-13), (Kind::Float, 2e-5)] {
         for case in cases() {
             let (parameters, layer, x) = layer(&case, kind);
@@ -230,9 +230,9 @@ fn layer_empty_batch_has_empty_output_and_zero_gradients() {
     }
 }
 
-/// Central differences of the kernel's own output, so that a mistake in both implementations would show.
+/// Central differences of the output of the kernel, which would show a mistake that both implementations have.
 #[test]
-fn gradients_are_those_of_finite_differences() {
+fn gradients_match_finite_differences() {
     for case in cases().into_iter().filter(|case| case.sizes == [5, 4, 3, 7]) {
         let (parameters, layer, x) = layer(&case, Kind::Double);
         let mut leaves: Vec<Tensor> = parameters.tensors().iter().map(Tensor::shallow_clone).collect();
@@ -265,7 +265,7 @@ fn gradients_are_those_of_finite_differences() {
 }
 
 #[test]
-fn the_input_gets_a_gradient_only_if_it_wants_one() {
+fn gradients_without_gradient_of_input_are_the_same() {
     let case = Case { cell: Cell::Lstm, bidirectional: false, output: Output::Last, sizes: [5, 4, 3, 7] };
     let (parameters, layer, x) = layer(&case, Kind::Float);
     let grads = |x: &Tensor| {
@@ -277,7 +277,7 @@ fn the_input_gets_a_gradient_only_if_it_wants_one() {
 }
 
 #[test]
-fn weights_start_as_in_keras() {
+fn new_initial_weights_are_those_of_keras() {
     let mut parameters = Parameters::new(Placement::cpu(0));
     Recurrent::new(&mut parameters, "lstm", Cell::Lstm, 3, 32, true).unwrap();
     Recurrent::new(&mut parameters, "gru", Cell::Gru, 3, 32, false).unwrap();
@@ -308,7 +308,7 @@ fn weights_start_as_in_keras() {
 }
 
 #[test]
-fn a_wrong_shape_is_refused_and_an_empty_batch_is_not() {
+fn forward_wrong_shape_fails_and_empty_batch_does_not() {
     let mut parameters = Parameters::new(Placement::cpu(0));
     let layer = Recurrent::new(&mut parameters, "gru.0", Cell::Gru, 3, 4, false).unwrap();
     let run = |size: &[i64]| {
