@@ -1,4 +1,4 @@
-//! Trains an MLP on MNIST with the library alone, saves it and recognizes a picture with it:
+//! Trains an MLP on MNIST with the library alone, saves it and recognizes a image with it:
 //! `cargo run -p text_recognizer --example train_mlp`.
 
 use std::path::Path;
@@ -63,7 +63,7 @@ pub fn train(epochs: u64, batches: usize, path: &Path) -> text_recognizer::Resul
         model_config: json!(config),
         data: mnist.config(),
         dtype: DType::Float32,
-        task: "classification".into(),
+        task: Recognizer::TASK.into(),
         extras: json!({}),
     };
     checkpoint::save(path, &parameters.snapshot(), &description, &json!({ "val_acc": val_acc }))?;

@@ -1,7 +1,7 @@
 //! Checkpoints of trained models: safetensors files that PyTorch can load, that are written atomically, and whose content is
 //! verified by a digest.
 //!
-//! A checkpoint holds the weights under the names of a PyTorch `state_dict`, and in its metadata a [`Description`]: all that
+//! A checkpoint has the weights under the names of a PyTorch `state_dict`, and in its metadata a [`Description`]: all that
 //! inference needs. Any other metadata is a note that no reader needs.
 
 use std::path::Path;
@@ -44,7 +44,7 @@ impl DType {
     }
 }
 
-/// All that inference needs beside the weights.
+/// The description of a trained model: all that inference needs, except the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Description {
     /// The model's name, as in `--model`.
@@ -85,7 +85,7 @@ pub fn save(
     write(path.as_ref(), weights, &metadata(description, note)?)
 }
 
-/// Returns the metadata of a checkpoint: a description, and a note beside it.
+/// Returns the metadata of a checkpoint, which consists of a description and the fields of a note.
 ///
 /// # Errors
 /// Fails if the description cannot be written as JSON.

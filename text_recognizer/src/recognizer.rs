@@ -1,4 +1,4 @@
-//! Inference: from a checkpoint and a picture to a class.
+//! Inference: from a checkpoint and a image to a class.
 
 use std::path::Path;
 
@@ -13,14 +13,12 @@ use crate::data::{DataSpec, ImageSpec};
 use crate::error::{Error, Result};
 use crate::models::{self, Model};
 use crate::nn::{ForwardContext, Placement};
-use crate::util::{decode_picture, into_gray, read_picture};
+use crate::util::{decode_dynamic, into_gray, read_dynamic};
 
-/// The task of the checkpoints that a [`Recognizer`] loads.
-const TASK: &str = "classification";
-/// Pictures in memory at a time: a batch is as fast as a larger one, and a folder of any size needs no more memory.
+/// The number of images in memory at a time, which bounds the memory for a folder of any size.
 const BATCH: usize = 256;
 
-/// The classes that a [`Recognizer`] finds in one picture.
+/// The prediction of a [`Recognizer`] for one image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The most probable class.
@@ -31,9 +29,9 @@ pub struct Prediction {
     pub top: Vec<(String, f64)>,
 }
 
-/// A trained classifier of pictures, with the preprocessing of its training data.
+/// A trained classifier of images, with the preprocessing of its training data.
 ///
-/// A picture is converted to gray and resized to the size of the training images (bicubic with antialiasing, as in Pillow;
+/// A image is converted to gray and resized to the size of the training images (bicubic with antialiasing, as in Pillow;
 /// the aspect ratio is not kept), then normalized with their mean and std. Nothing is inverted: MNIST's digits are white on
 /// black.
 ///
@@ -44,8 +42,8 @@ pub struct Prediction {
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
-/// # let (path, picture) = (folder.path().join("best.safetensors"), folder.path().join("digit.png"));
-/// # image::GrayImage::new(40, 30).save(&picture)?;
+/// # let (path, image) = (folder.path().join("best.safetensors"), folder.path().join("digit.png"));
+/// # image::GrayImage::new(40, 30).save(&image)?;
 /// let data = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?.config();
 /// let config = MlpConfig { fc1: 8, fc2: 4, ..MlpConfig::default() };
 /// let model = Mlp::new(&config, &data, Placement::cpu(42))?;
@@ -54,12 +52,12 @@ pub struct Prediction {
 ///     model_config: serde_json::to_value(&config)?,
 ///     data,
 ///     dtype: DType::Float32,
-///     task: "classification".into(),
+///     task: Recognizer::TASK.into(),
 ///     extras: json!({}),
 /// };
 /// checkpoint::save(&path, &model.parameters().snapshot(), &description, &json!({}))?;
 ///
-/// let prediction = Recognizer::load(&path)?.predict_path(&picture)?;
+/// let prediction = Recognizer::load(&path)?.predict_path(&image)?;
 /// assert!("0123456789".contains(&prediction.class) && prediction.top.len() == 5);
 /// # Ok(())
 /// # }
@@ -76,7 +74,10 @@ pub struct Recognizer {
 }
 
 impl Recognizer {
-    /// Loads a checkpoint of a classifier of pictures, onto the CPU.
+    /// The task in the description of a checkpoint that a recognizer loads.
+    pub const TASK: &str = "classification";
+
+    /// Loads a checkpoint of a classifier of images, onto the CPU.
     ///
     /// # Errors
     /// Fails if [`checkpoint::load`] does, if the checkpoint is of another task or of a model that [`models::build`] does not
@@ -85,8 +86,12 @@ impl Recognizer {
         let path = path.as_ref();
         let checkpoint = checkpoint::load(path)?;
         let description = checkpoint.description;
-        if description.task != TASK {
-            return Err(Error::invalid(format!("the task of {}", path.display()), description.task, TASK));
+        if description.task != Self::TASK {
+            return Err(Error::invalid(
+                format!("the task of {}", path.display()),
+                description.task,
+                Self::TASK,
+            ));
         }
         let weights = &checkpoint.weights;
         Self::build(
@@ -173,7 +178,7 @@ impl Recognizer {
         Self::new(model, data)
     }
 
-    /// Sets the length of [`Prediction::top`], which is 5 by default; no more than the number of classes, at least 1.
+    /// Sets the length of [`Prediction::top`], by default 5. It is at least 1, and at most the number of classes.
     pub fn top_k(mut self, top_k: usize) -> Self {
         self.top_k = top_k.max(1);
         self
@@ -189,7 +194,7 @@ impl Recognizer {
     /// # Errors
     /// Fails if the file cannot be read or decoded (see [`crate::util::decode_image`]); the message names `path`.
     pub fn predict_path(&self, path: impl AsRef<Path>) -> Result<Prediction> {
-        self.predict_one(self.prepare(read_picture(path.as_ref())?)?)
+        self.predict_one(self.prepare(read_dynamic(path.as_ref())?)?)
     }
 
     /// Reads PNG and JPEG files and predicts their classes, in the order of `paths` and in batches.
@@ -199,21 +204,21 @@ impl Recognizer {
     pub fn predict_paths(&self, paths: &[impl AsRef<Path>]) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::with_capacity(paths.len());
         for paths in paths.chunks(BATCH) {
-            let images = paths.iter().map(|path| self.prepare(read_picture(path.as_ref())?));
+            let images = paths.iter().map(|path| self.prepare(read_dynamic(path.as_ref())?));
             predictions.extend(self.predict_batch(&images.collect::<Result<Vec<_>>>()?)?);
         }
         Ok(predictions)
     }
 
-    /// Predicts the class of a picture from the bytes of its PNG or JPEG file.
+    /// Predicts the class of a image from the bytes of its PNG or JPEG file.
     ///
     /// # Errors
-    /// Fails if the picture cannot be decoded.
+    /// Fails if the image cannot be decoded.
     pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
-        self.predict_one(self.prepare(decode_picture(bytes, Path::new("picture"))?)?)
+        self.predict_one(self.prepare(decode_dynamic(bytes, Path::new("image"))?)?)
     }
 
-    /// Predicts the class of a decoded picture of any size: `[height, width]` or `[3, height, width]` of kind uint8, as
+    /// Predicts the class of a decoded image of any size: `[height, width]` or `[3, height, width]` of kind uint8, as
     /// [`crate::util::read_image`] returns it.
     ///
     /// # Errors
@@ -222,7 +227,7 @@ impl Recognizer {
         self.predict_one(self.prepare(from_tensor(image)?)?)
     }
 
-    /// Converts a picture to the gray bytes of the model's size, `[height, width]`.
+    /// Converts a image to the gray bytes of the model's size, `[height, width]`.
     fn prepare(&self, image: DynamicImage) -> Result<Tensor> {
         let [width, height] = self.size;
         let gray = into_gray(image);
@@ -264,14 +269,14 @@ impl Recognizer {
     }
 }
 
-/// Converts a tensor of [`crate::util::read_image`] to a picture.
+/// Converts a tensor of [`crate::util::read_image`] to a image.
 fn from_tensor(image: &Tensor) -> Result<DynamicImage> {
     if image.kind() != Kind::Uint8 {
-        return Err(Error::invalid("the kind of the picture", format!("{:?}", image.kind()), "Uint8"));
+        return Err(Error::invalid("the kind of the image", format!("{:?}", image.kind()), "Uint8"));
     }
     let size = image.size();
     let wrong =
-        || Error::shape("the picture", "[height, width] or [3, height, width], at least 1 pixel", &size);
+        || Error::shape("the image", "[height, width] or [3, height, width], at least 1 pixel", &size);
     let (pixels, height, width) = match size[..] {
         [height, width] => (image.shallow_clone(), height, width),
         [3, height, width] => (image.f_permute([1, 2, 0])?, height, width),
@@ -282,10 +287,10 @@ fn from_tensor(image: &Tensor) -> Result<DynamicImage> {
         return Err(wrong());
     }
     let bytes = Vec::try_from(pixels.f_contiguous()?.f_view(-1)?)?;
-    let picture = if size.len() == 2 {
+    let image = if size.len() == 2 {
         GrayImage::from_raw(width, height, bytes).map(DynamicImage::from)
     } else {
         RgbImage::from_raw(width, height, bytes).map(DynamicImage::from)
     };
-    picture.ok_or_else(wrong)
+    image.ok_or_else(wrong)
 }

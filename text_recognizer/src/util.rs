@@ -11,8 +11,8 @@ pub use digest::compute_sha256;
 pub(crate) use digest::hex;
 pub(crate) use download::Fetch;
 pub use download::{Progress, download_url};
+pub(crate) use images::{decode_dynamic, into_gray, read_dynamic};
 pub use images::{decode_image, read_image};
-pub(crate) use images::{decode_picture, into_gray, read_picture};
 
 use crate::error::{Error, Result};
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::util::files::replace;
 use crate::util::hex;
 
-/// The version of the format that [`write`] writes. It increases when older programs can no longer read a new file.
+/// The version of the format that [`write()`] writes. It increases when older programs can no longer read a new file.
 pub const FORMAT_VERSION: u32 = 2;
 
 /// The content of a checkpoint file.
@@ -115,15 +115,15 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
     })
 }
 
-/// Reads a file of [`write`] and verifies its digest.
+/// Reads a file of [`write()`] and verifies its digest.
 ///
 /// # Errors
-/// Fails if the file is missing, cut off, damaged, not one of [`write`], or of a later format.
+/// Fails if the file is missing, cut off, damaged, not one of [`write()`], or of a later format.
 pub fn read(path: &Path) -> Result<Contents> {
     parse(&load_bytes(path)?).map_err(|what| unusable(path, &what))
 }
 
-/// Parses the bytes of a file of [`write`], as [`read`] does.
+/// Parses the bytes of a file of [`write()`], as [`read`] does.
 ///
 /// # Errors
 /// Fails as [`read`] does, with a message that has no path.

@@ -101,7 +101,7 @@ pub trait DataModule {
     /// Fails if the data is absent and cannot be downloaded.
     fn prepare_data(&self) -> Result<()>;
 
-    /// Reads, checks and splits the data.
+    /// Reads, verifies and splits the data.
     ///
     /// # Errors
     /// Fails if a file is missing, damaged or malformed.

@@ -21,7 +21,7 @@ pub enum Shuffle {
         seed: u64,
         /// The number of rows in the buffer, at least one.
         size: usize,
-        /// Whether each epoch has an order of its own (`reshuffle_each_iteration` of tf.data), or all have that of the first.
+        /// Whether each epoch has its own order (`reshuffle_each_iteration` of tf.data), or all have the order of the first.
         reshuffle: bool,
     },
 }

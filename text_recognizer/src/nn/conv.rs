@@ -40,8 +40,8 @@ impl CausalConv {
     ///
     /// # Errors
     /// Fails if the last dimension of `x` is not `features`.
-    // A product of the patches with the kernel is faster than libtorch's convolution for these small sizes.
     pub fn forward(&self, x: &Tensor, context: &ForwardContext) -> Result<Tensor> {
+        // A product of the patches with the kernel is faster than libtorch's convolution for these small sizes.
         let size = self.kernel.size(); // [kernel_size, features, filters]
         let padded = x.f_constant_pad_nd([0, 0, size[0] - 1, 0])?;
         let patches = padded.f_unfold(1, size[0], 1)?.f_transpose(2, 3)?; // [batch, steps, kernel_size, features]

@@ -1,4 +1,4 @@
-//! Pictures as tensors.
+//! Images as tensors.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,9 +9,9 @@ use tch::Tensor;
 
 use crate::error::{Error, Result};
 
-/// The longest side of a picture that is decoded, in pixels.
+/// The longest side of a image that is decoded, in pixels.
 const MAX_SIDE: u32 = 32_768;
-/// The most pixels of a picture that is decoded; as RGB they take 384 MiB.
+/// The most pixels of a image that is decoded; as RGB they take 384 MiB.
 const MAX_PIXELS: u64 = 1 << 27;
 
 /// Reads a PNG or JPEG file as bytes: `[3, height, width]`, or `[height, width]` if `grayscale`.
@@ -30,42 +30,42 @@ const MAX_PIXELS: u64 = 1 << 27;
 /// ```
 ///
 /// # Errors
-/// Fails if the file cannot be read, is not a whole PNG or JPEG picture, or is larger than the limits.
+/// Fails if the file cannot be read, is not a whole PNG or JPEG image, or is larger than the limits.
 pub fn read_image(path: impl AsRef<Path>, grayscale: bool) -> Result<Tensor> {
-    let image = read_picture(path.as_ref())?;
+    let image = read_dynamic(path.as_ref())?;
     if grayscale { gray_tensor(&into_gray(image)) } else { rgb_tensor(image) }
 }
 
-/// Decodes a PNG or JPEG picture: `[3, height, width]`, or `[height, width]` if `grayscale`, of kind uint8.
+/// Decodes a PNG or JPEG image: `[3, height, width]`, or `[height, width]` if `grayscale`, of kind uint8.
 ///
 /// Transparency is dropped. Gray is ITU-R 601-2 luma in 16-bit fixed point, as in Pillow's `convert("L")`, so that
-/// networks trained on pictures that Pillow read see the same numbers.
+/// networks trained on images that Pillow read see the same numbers.
 ///
 /// # Errors
-/// Fails if `bytes` is not a whole PNG or JPEG picture, or if the picture has a side of more than 32,768 pixels, more than
+/// Fails if `bytes` is not a whole PNG or JPEG image, or if the image has a side of more than 32,768 pixels, more than
 /// 2^27 pixels, or needs more than 512 MiB to decode. The size is checked before any memory is allocated.
 pub fn decode_image(bytes: &[u8], grayscale: bool) -> Result<Tensor> {
-    let image = decode_picture(bytes, Path::new("picture"))?;
+    let image = decode_dynamic(bytes, Path::new("image"))?;
     if grayscale { gray_tensor(&into_gray(image)) } else { rgb_tensor(image) }
 }
 
 /// Reads and decodes a PNG or JPEG file.
-pub(crate) fn read_picture(path: &Path) -> Result<DynamicImage> {
+pub(crate) fn read_dynamic(path: &Path) -> Result<DynamicImage> {
     let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
-    decode_picture(&bytes, path)
+    decode_dynamic(&bytes, path)
 }
 
-/// Decodes a PNG or JPEG picture; errors name `path`.
-pub(crate) fn decode_picture(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
-    let unusable = |e: ImageError| Error::malformed(path, format!("expected a PNG or JPEG picture: {e}"));
+/// Decodes a PNG or JPEG image; errors name `path`.
+pub(crate) fn decode_dynamic(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
+    let unusable = |e: ImageError| Error::malformed(path, format!("expected a PNG or JPEG image: {e}"));
     let reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Error::io("cannot read", path))?;
     let decoder = reader.into_decoder().map_err(unusable)?;
     let (width, height) = decoder.dimensions();
     if width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         let what = format!(
-            "the picture has {width} x {height} pixels, expected sides of at most {MAX_SIDE} and at most {MAX_PIXELS} \
-             pixels; try a smaller picture"
+            "the image has {width} x {height} pixels, expected sides of at most {MAX_SIDE} and at most {MAX_PIXELS} \
+             pixels; try a smaller image"
         );
         return Err(Error::malformed(path, what));
     }
@@ -85,7 +85,7 @@ fn gray_tensor(image: &GrayImage) -> Result<Tensor> {
     Ok(Tensor::f_from_slice(image.as_raw())?.f_view([image.height(), image.width()].map(i64::from))?)
 }
 
-/// Converts a picture to gray as Pillow's `convert("L")` does.
+/// Converts a image to gray as Pillow's `convert("L")` does.
 pub(crate) fn into_gray(image: DynamicImage) -> GrayImage {
     if !image.color().has_color() {
         return image.into_luma8();
@@ -117,8 +117,8 @@ mod tests {
     #[test]
     fn decode_image_color_is_channels_first() {
         // One row of two pixels.
-        let picture = png(RgbImage::from_raw(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap());
-        let t = decode_image(&picture, false).unwrap();
+        let image = png(RgbImage::from_raw(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap());
+        let t = decode_image(&image, false).unwrap();
         assert_eq!((t.size(), t.kind()), (vec![3, 1, 2], Kind::Uint8));
         assert_eq!(bytes(&t), [1, 4, 2, 5, 3, 6]);
     }
@@ -153,17 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn decode_image_picture_above_limits_fails_before_decoding() {
+    fn decode_image_above_limits_fails_before_decoding() {
         const GRAY8: [u8; 2] = [8, 0];
         const RGBA16: [u8; 2] = [16, 6];
         let error =
             |width, height| decode_image(&png_header(width, height, GRAY8), true).unwrap_err().to_string();
         for (width, height) in [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (16_384, 8_193)] {
             let expected =
-                format!("the picture has {width} x {height} pixels, expected sides of at most 32768");
+                format!("the image has {width} x {height} pixels, expected sides of at most 32768");
             assert!(error(width, height).contains(&expected), "{}", error(width, height));
         }
-        assert!(error(1, 1).contains("expected a PNG or JPEG picture"), "{}", error(1, 1));
+        assert!(error(1, 1).contains("expected a PNG or JPEG image"), "{}", error(1, 1));
         for (width, height, color) in [(u32::MAX >> 1, 1, GRAY8), (8_192, 8_193, RGBA16)] {
             let error = decode_image(&png_header(width, height, color), true).unwrap_err().to_string();
             assert!(error.contains("Memory limit exceeded"), "{error}");
@@ -178,11 +178,11 @@ mod tests {
     fn read_image_other_file_fails_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.png");
-        let picture = png(RgbImage::from_raw(1, 1, vec![7, 8, 9]).unwrap());
-        std::fs::write(&path, &picture).unwrap();
+        let image = png(RgbImage::from_raw(1, 1, vec![7, 8, 9]).unwrap());
+        std::fs::write(&path, &image).unwrap();
         assert_eq!(bytes(&read_image(&path, false).unwrap()), [7, 8, 9]);
 
-        std::fs::write(&path, &picture[..picture.len() / 2]).unwrap();
+        std::fs::write(&path, &image[..image.len() / 2]).unwrap();
         assert!(read_image(&path, false).unwrap_err().to_string().contains("a.png: expected a PNG or JPEG"));
         assert!(decode_image(b"hello", true).unwrap_err().to_string().contains("PNG or JPEG"));
         let missing = read_image(dir.path().join("b.png"), false).unwrap_err().to_string();

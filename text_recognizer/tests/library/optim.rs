@@ -20,7 +20,7 @@ fn configs() -> Vec<OptimizerConfig> {
     ]
 }
 
-/// Trains the parameters `values` for three steps and returns where they end.
+/// Takes three steps from the parameters `values` and returns the final values.
 fn train(
     config: &OptimizerConfig,
     values: &Tensor,

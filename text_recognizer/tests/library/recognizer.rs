@@ -1,4 +1,4 @@
-//! From a checkpoint and a picture to a class.
+//! From a checkpoint and a image to a class.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn format1(run: &str) -> PathBuf {
     runs.join(run).join("checkpoints/best.safetensors")
 }
 
-/// The first `n` test images of MNIST, as pictures.
+/// The first `n` test images of MNIST, as images.
 fn digits(n: i64) -> Vec<GrayImage> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/raw/mnist/t10k-images-idx3-ubyte.gz");
     let images = parse_idx(&std::fs::read(path).unwrap(), "images").unwrap();
@@ -99,38 +99,38 @@ fn recognizer_format1_checkpoint_predicts_as_data_set_does() {
 #[test]
 fn recognizer_saved_checkpoint_predicts_as_model_does() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, picture) = (folder.path().join("x.safetensors"), folder.path().join("x.png"));
+    let (path, image) = (folder.path().join("x.safetensors"), folder.path().join("x.png"));
     let model = mlp();
     let note = json!({"epoch": 3});
     checkpoint::save(&path, &model.parameters().snapshot(), &description(), &note).unwrap();
     assert_eq!(checkpoint::load(&path).unwrap().metadata["epoch"], 3);
-    RgbImage::from_fn(60, 40, |x, y| image::Rgb([x as u8 * 4, y as u8 * 6, 200])).save(&picture).unwrap();
+    RgbImage::from_fn(60, 40, |x, y| image::Rgb([x as u8 * 4, y as u8 * 6, 200])).save(&image).unwrap();
 
     let loaded = Recognizer::load(&path).unwrap();
-    let expected = Recognizer::new(model, data()).unwrap().predict_path(&picture).unwrap();
+    let expected = Recognizer::new(model, data()).unwrap().predict_path(&image).unwrap();
     assert_eq!(expected.top.len(), 3, "there are fewer classes than the default of top_k");
     assert!((expected.top.iter().map(|(_, probability)| probability).sum::<f64>() - 1.0).abs() < 1e-12);
-    let bytes = std::fs::read(&picture).unwrap();
-    assert_eq!(loaded.predict_path(&picture).unwrap(), expected);
+    let bytes = std::fs::read(&image).unwrap();
+    assert_eq!(loaded.predict_path(&image).unwrap(), expected);
     assert_eq!(loaded.predict_bytes(&bytes).unwrap(), expected);
     for grayscale in [false, true] {
-        assert_eq!(loaded.predict(&read_image(&picture, grayscale).unwrap()).unwrap(), expected);
+        assert_eq!(loaded.predict(&read_image(&image, grayscale).unwrap()).unwrap(), expected);
     }
     assert_eq!(loaded.predict_paths(&[] as &[&Path]).unwrap(), []);
-    assert_eq!(loaded.top_k(0).predict_path(&picture).unwrap().top, expected.top[..1]);
+    assert_eq!(loaded.top_k(0).predict_path(&image).unwrap().top, expected.top[..1]);
 }
 
-/// Resizing a picture of one gray value gives that value, so the input is known without the filter.
+/// Resizing a image of one gray value gives that value, so the input is known without the filter.
 #[test]
-fn recognizer_uniform_picture_is_resized_and_normalized() {
+fn recognizer_uniform_image_is_resized_and_normalized() {
     let model = mlp();
     let x = Tensor::full([1, 1, 4, 6], (51.0 / 255.0 - 0.25) / 0.5, tch::kind::FLOAT_CPU);
     let logits = model.forward(&x, &mut ForwardContext::eval()).unwrap();
     let expected = logits.softmax(-1, Kind::Double).max().double_value(&[]);
     let recognizer = Recognizer::new(model, data()).unwrap();
     for (height, width) in [(4, 6), (40, 60), (1, 1), (3, 50)] {
-        let picture = Tensor::full([height, width], 51, (Kind::Uint8, tch::Device::Cpu));
-        let got = recognizer.predict(&picture).unwrap().probability;
+        let image = Tensor::full([height, width], 51, (Kind::Uint8, tch::Device::Cpu));
+        let got = recognizer.predict(&image).unwrap().probability;
         assert!((got - expected).abs() < 1e-6, "{height} x {width}: {got} is not {expected}");
     }
 }
@@ -139,15 +139,15 @@ fn recognizer_uniform_picture_is_resized_and_normalized() {
 fn recognizer_plain_state_dict_predicts_as_checkpoint_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state_dict.safetensors");
-    let picture = Tensor::randint(256, [9, 9], tch::kind::INT64_CPU).to_kind(Kind::Uint8);
+    let image = Tensor::randint(256, [9, 9], tch::kind::INT64_CPU).to_kind(Kind::Uint8);
     for kind in [Kind::Float, Kind::Double, Kind::Half] {
         let model = mlp();
         let weights = model.parameters().snapshot();
         let weights: Vec<_> = weights.iter().map(|(name, tensor)| (name, tensor.to_kind(kind))).collect();
         Tensor::write_safetensors(&weights, &path).unwrap();
-        let expected = Recognizer::new(model, data()).unwrap().predict(&picture).unwrap();
+        let expected = Recognizer::new(model, data()).unwrap().predict(&image).unwrap();
         let loaded = Recognizer::from_state_dict(&path, "mlp", &config(), data()).unwrap();
-        let got = loaded.predict(&picture).unwrap();
+        let got = loaded.predict(&image).unwrap();
         assert!((got.probability - expected.probability).abs() < 1e-3, "{kind:?}: {got:?} {expected:?}");
         assert!(Recognizer::load(&path).unwrap_err().to_string().contains("state_dict.safetensors"));
     }
@@ -205,17 +205,17 @@ fn recognizer_unusable_data_fails() {
         );
     }
     let unnamed = DataSpec { mapping: vec![], ..data() };
-    let picture = Tensor::zeros([4, 6], (Kind::Uint8, tch::Device::Cpu));
-    let class = Recognizer::new(mlp(), unnamed).unwrap().predict(&picture).unwrap().class;
+    let image = Tensor::zeros([4, 6], (Kind::Uint8, tch::Device::Cpu));
+    let class = Recognizer::new(mlp(), unnamed).unwrap().predict(&image).unwrap().class;
     assert!(["0", "1", "2"].contains(&&*class), "{class}");
 }
 
 #[test]
-fn recognizer_unreadable_picture_fails_with_its_path() {
+fn recognizer_unreadable_image_fails_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (folder.path().join("good.png"), folder.path().join("bad.png"));
     DynamicImage::new_luma8(3, 3).save(&good).unwrap();
-    std::fs::write(&bad, "no picture").unwrap();
+    std::fs::write(&bad, "no image").unwrap();
     let recognizer = Recognizer::new(mlp(), data()).unwrap();
     for path in [&bad, &folder.path().join("missing.png")] {
         let error = recognizer.predict_paths(&[&good, path]).unwrap_err().to_string();
@@ -227,6 +227,6 @@ fn recognizer_unreadable_picture_fails_with_its_path() {
         Tensor::zeros([0, 6], (Kind::Uint8, tch::Device::Cpu)),
     ] {
         let error = recognizer.predict(&wrong).unwrap_err().to_string();
-        assert!(error.contains("the picture"), "{error}");
+        assert!(error.contains("the image"), "{error}");
     }
 }
