@@ -1,4 +1,4 @@
-//! Trains an MLP on MNIST with the library alone, saves it and recognizes a image with it:
+//! Trains an MLP on MNIST with the library alone, saves it and recognizes an image with it:
 //! `cargo run -p text_recognizer --example train_mlp`.
 
 use std::path::Path;

@@ -8,7 +8,7 @@
 //! - [`lit_models`]: a network with its loss, its metrics and the settings of its optimizer, ready for a training loop;
 //! - [`optim`]: optimizers whose state can be saved, learning-rate schedules, and gradient clipping;
 //! - [`checkpoint`]: trained models in files;
-//! - [`Recognizer`]: from a checkpoint and a image to a class;
+//! - [`Recognizer`]: from a checkpoint and an image to a class;
 //! - [`rng`]: random numbers as pure functions of a seed and a step;
 //! - [`util`]: images, digests, downloads;
 //! - [`error`]: the errors.

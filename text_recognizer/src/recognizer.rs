@@ -1,4 +1,4 @@
-//! Inference: from a checkpoint and a image to a class.
+//! Inference: from a checkpoint and an image to a class.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub struct Prediction {
 
 /// A trained classifier of images, with the preprocessing of its training data.
 ///
-/// A image is converted to gray and resized to the size of the training images (bicubic with antialiasing, as in Pillow;
+/// An image is converted to gray and resized to the size of the training images (bicubic with antialiasing, as in Pillow;
 /// the aspect ratio is not kept), then normalized with their mean and std. Nothing is inverted: MNIST's digits are white on
 /// black.
 ///
@@ -210,7 +210,7 @@ impl Recognizer {
         Ok(predictions)
     }
 
-    /// Predicts the class of a image from the bytes of its PNG or JPEG file.
+    /// Predicts the class of an image from the bytes of its PNG or JPEG file.
     ///
     /// # Errors
     /// Fails if the image cannot be decoded.
@@ -227,7 +227,7 @@ impl Recognizer {
         self.predict_one(self.prepare(from_tensor(image)?)?)
     }
 
-    /// Converts a image to the gray bytes of the model's size, `[height, width]`.
+    /// Converts an image to the gray bytes of the model's size, `[height, width]`.
     fn prepare(&self, image: DynamicImage) -> Result<Tensor> {
         let [width, height] = self.size;
         let gray = into_gray(image);
@@ -269,7 +269,7 @@ impl Recognizer {
     }
 }
 
-/// Converts a tensor of [`crate::util::read_image`] to a image.
+/// Converts a tensor of [`crate::util::read_image`] to an image.
 fn from_tensor(image: &Tensor) -> Result<DynamicImage> {
     if image.kind() != Kind::Uint8 {
         return Err(Error::invalid("the kind of the image", format!("{:?}", image.kind()), "Uint8"));

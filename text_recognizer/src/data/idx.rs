@@ -92,7 +92,8 @@ fn header(content: &mut Content) -> Result<Vec<i64>> {
     match (product(0), product(1)) {
         (Some(values), Some(_)) if values <= can_follow => Ok(shape.into_iter().map(i64::from).collect()),
         _ => Err(content.malformed(format_args!(
-            "the dimensions, from byte 4 on, are {shape:?}, expected at most {can_follow} values, which is all that fits in the file"
+            "the dimensions, from byte 4 on, are {shape:?}, expected at most {can_follow} values, which is the size of \
+             the file"
         ))),
     }
 }

@@ -12,7 +12,7 @@ use crate::data::sampler::Shard;
 use crate::data::{Batch, Dataset, Shuffle};
 use crate::error::{Error, Result};
 
-/// Serves a data set in batches.
+/// A loader, which serves a data set in batches.
 #[derive(Debug)]
 pub struct DataLoader {
     dataset: Rc<dyn Dataset>,

@@ -28,7 +28,8 @@ use crate::error::{Error, Result};
 /// let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
 /// let lit = BaseLitModel::new(Box::new(model), config)?.with_loss(LogCosh);
 ///
-/// let batch = Batch { x: Tensor::rand([3, 4], kind::FLOAT_CPU), y: Tensor::zeros([3, 2], kind::FLOAT_CPU), rows: vec![0, 1, 2] };
+/// let (x, y) = (Tensor::rand([3, 4], kind::FLOAT_CPU), Tensor::zeros([3, 2], kind::FLOAT_CPU));
+/// let batch = Batch { x, y, rows: vec![0, 1, 2] };
 /// let output = lit.step(&batch, &mut ForwardContext::eval())?;
 /// assert!(output.loss.double_value(&[]) > 0.0);
 /// # Ok::<(), text_recognizer::Error>(())

@@ -20,7 +20,8 @@ pub(super) struct Sgd {
     pub keras: bool,
 }
 
-/// The coefficients of both forms in one formula: `v = momentum v + inside g; w += outside (nesterov ? inside g + momentum v : v)`.
+/// The coefficients of both forms in one formula:
+/// `v = momentum v + inside g; w += outside (nesterov ? inside g + momentum v : v)`.
 struct Coefficients {
     momentum: f64,
     inside: f64,

@@ -27,8 +27,8 @@ impl Mt19937 {
         (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
     }
 
-    /// Returns a normal double with mean 0 and std 1, as `RandomState.randn`, by Marsaglia's polar method. It computes two values;
-    /// the second is returned first.
+    /// Returns a normal double with mean 0 and std 1, as `RandomState.randn`, by Marsaglia's polar method. It computes two
+    /// values; the second is returned first.
     pub fn randn(&mut self) -> f64 {
         if let Some(value) = self.cached.take() {
             return value;

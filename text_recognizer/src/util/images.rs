@@ -1,6 +1,7 @@
 //! Images as tensors.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::error::{LimitError, LimitErrorKind};
@@ -9,9 +10,11 @@ use tch::Tensor;
 
 use crate::error::{Error, Result};
 
-/// The longest side of a image that is decoded, in pixels.
+/// The longest side of an image that is decoded, in pixels.
 const MAX_SIDE: u32 = 32_768;
-/// The most pixels of a image that is decoded; as RGB they take 384 MiB.
+/// The most bytes of a file that is read: as many as a decoded image may have.
+const MAX_BYTES: u64 = 512 << 20;
+/// The most pixels of an image that is decoded; as RGB they take 384 MiB.
 const MAX_PIXELS: u64 = 1 << 27;
 
 /// Reads a PNG or JPEG file as bytes: `[3, height, width]`, or `[height, width]` if `grayscale`.
@@ -51,7 +54,17 @@ pub fn decode_image(bytes: &[u8], grayscale: bool) -> Result<Tensor> {
 
 /// Reads and decodes a PNG or JPEG file.
 pub(crate) fn read_dynamic(path: &Path) -> Result<DynamicImage> {
-    let bytes = std::fs::read(path).map_err(Error::io("cannot read", path))?;
+    let failed = || Error::io("cannot read", path);
+    let file = File::open(path).map_err(failed())?;
+    let mut bytes = Vec::new();
+    if file.metadata().map_err(failed())?.len() <= MAX_BYTES {
+        // A device has a length of 0 and may never end.
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed())?;
+    }
+    if bytes.is_empty() || bytes.len() as u64 > MAX_BYTES {
+        let what = format!("expected an image of 1 to {MAX_BYTES} bytes; try a smaller image");
+        return Err(Error::malformed(path, what));
+    }
     decode_dynamic(&bytes, path)
 }
 
@@ -85,7 +98,7 @@ fn gray_tensor(image: &GrayImage) -> Result<Tensor> {
     Ok(Tensor::f_from_slice(image.as_raw())?.f_view([image.height(), image.width()].map(i64::from))?)
 }
 
-/// Converts a image to gray as Pillow's `convert("L")` does.
+/// Converts an image to gray as Pillow's `convert("L")` does.
 pub(crate) fn into_gray(image: DynamicImage) -> GrayImage {
     if !image.color().has_color() {
         return image.into_luma8();
@@ -183,9 +196,12 @@ mod tests {
         assert_eq!(bytes(&read_image(&path, false).unwrap()), [7, 8, 9]);
 
         std::fs::write(&path, &image[..image.len() / 2]).unwrap();
-        assert!(read_image(&path, false).unwrap_err().to_string().contains("a.png: expected a PNG or JPEG"));
+        let error = |path: &Path| read_image(path, false).unwrap_err().to_string();
+        assert!(error(&path).contains("a.png: expected a PNG or JPEG"));
+        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert!(error(&path).contains("a.png: expected an image of 1 to 536870912 bytes"));
         assert!(decode_image(b"hello", true).unwrap_err().to_string().contains("PNG or JPEG"));
-        let missing = read_image(dir.path().join("b.png"), false).unwrap_err().to_string();
+        let missing = error(&dir.path().join("b.png"));
         assert!(missing.starts_with("cannot read ") && missing.contains("b.png"), "{missing}");
     }
 }

@@ -1,4 +1,4 @@
-//! From a checkpoint and a image to a class.
+//! From a checkpoint and an image to a class.
 
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,7 @@ fn recognizer_saved_checkpoint_predicts_as_model_does() {
     assert_eq!(loaded.top_k(0).predict_path(&image).unwrap().top, expected.top[..1]);
 }
 
-/// Resizing a image of one gray value gives that value, so the input is known without the filter.
+/// Resizing an image of one gray value gives that value, so the input is known without the filter.
 #[test]
 fn recognizer_uniform_image_is_resized_and_normalized() {
     let model = mlp();
