@@ -60,7 +60,7 @@ pub trait Model: Debug {
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor>;
 }
 
-/// Builds a model from its configuration as JSON.
+/// A function that builds a model from its configuration as JSON.
 type Build = fn(&Value, &DataSpec, Placement) -> Result<Box<dyn Model>>;
 
 /// The models that can be built by name, one line each.

@@ -95,7 +95,7 @@ pub trait Transform: Debug + Send + Sync {
     fn apply(&self, x: Tensor, kind: Kind) -> Result<Tensor>;
 }
 
-/// Converts bytes to floats in 0..1.
+/// The transform from bytes to floats in 0..=1: `x / 255`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToFloat;
 
@@ -106,7 +106,7 @@ impl Transform for ToFloat {
     }
 }
 
-/// Computes `(x - mean) / std`.
+/// The transform `(x - mean) / std`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalize {
     /// The mean, which is subtracted.

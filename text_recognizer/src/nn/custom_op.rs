@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::error::Result;
 
-/// Computes the gradients of an operation's inputs, in their order, from the gradient of its output.
+/// A function that computes the gradients of an operation's inputs, in their order, from the gradient of its output.
 pub type BackwardFn = Box<dyn FnOnce(&Tensor) -> Result<Vec<Tensor>>>;
 
 /// An operation outside of autograd: its output is a leaf of autograd's graph, and `backward` computes the gradients of its
