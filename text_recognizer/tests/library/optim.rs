@@ -75,9 +75,10 @@ fn step_gradient_that_overlaps_parameter_matches_copy() {
             let whole = Tensor::arange(38, tch::kind::FLOAT_CPU);
             let mut parameters = Parameters::new(Placement::cpu(0));
             // The parameter shares the memory of the tensor that it is made from.
-            let p = parameters.add("p", whole.narrow(0, 0, 37)).unwrap();
-            let gradient = whole.narrow(0, 1, 37);
-            assert_eq!(gradient.data_ptr() as usize, p.data_ptr() as usize + 4);
+            let p = parameters.add("p", whole.narrow(0, 1, 37)).unwrap();
+            // Element i of the gradient is element i - 1 of the parameter, which a loop over both has changed already.
+            let gradient = whole.narrow(0, 0, 37);
+            assert_eq!(gradient.data_ptr() as usize + 4, p.data_ptr() as usize);
             let mut optimizer = Optimizer::new(&config, &parameters).unwrap();
             for _ in 0..3 {
                 let gradient = if copy { gradient.copy() } else { gradient.shallow_clone() };
