@@ -175,7 +175,7 @@ fn damaged_runs() {
                 let bytes = safetensors::serialize([("fc1.weight", tensor)], &None).unwrap();
                 fs::write(last(run), bytes).unwrap();
             },
-            &["last.safetensors", "this library did not write it"],
+            &["last.safetensors", "not a checkpoint of this library"],
         ),
         (
             "no checkpoint",
@@ -227,7 +227,7 @@ fn a_checkpoint_of_another_model() {
         &[
             "--load_checkpoint",
             best,
-            "fc1.weight is [32, 784], this model's is [24, 784]",
+            "fc1.weight is [32, 784], expected [24, 784]",
             "fc1.bias is [32]",
         ],
     );
@@ -341,7 +341,7 @@ fn files_that_cannot_grow() {
     limited.args(["-c", "trap '' XFSZ; ulimit -f 50; exec \"$0\" \"$@\""]).arg(small.get_program());
     limited.args(small.get_args()).current_dir(small.get_current_dir().unwrap());
     let output = limited.output().unwrap();
-    assert_refused("limited files", &output, 1, &["writing", "best.safetensors", "File too large"]);
+    assert_refused("limited files", &output, 1, &["cannot write", "best.safetensors", "File too large"]);
     assert_eq!(files(&lab.logs().join("mlp-mnist/version_0/checkpoints")), [""; 0], "nothing half-written");
 }
 
