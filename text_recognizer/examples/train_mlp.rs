@@ -27,12 +27,12 @@ pub fn train(epochs: u64, batches: usize, path: &Path) -> text_recognizer::Resul
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
     mnist.prepare_data()?;
     let splits = mnist.setup()?;
-    print!("{}", DataInfo::new(mnist.config(), &splits)?);
+    print!("{}", DataInfo::new(mnist.spec(), &splits)?);
     let train = DataLoader::new(splits.train, 128, Shuffle::Full { seed: SEED })?.limit(batches);
     let val = DataLoader::new(splits.val, 1000, Shuffle::No)?.limit(batches);
 
     let config = MlpConfig::default();
-    let model = Mlp::new(&config, &mnist.config(), Placement::cpu(SEED))?;
+    let model = Mlp::new(&config, &mnist.spec(), Placement::cpu(SEED))?;
     let lit = BaseLitModel::new(Box::new(model), LitConfig::default())?;
     let parameters = lit.parameters();
     let mut optimizer = Optimizer::new(&lit.config().optimizer, parameters)?;
@@ -61,7 +61,7 @@ pub fn train(epochs: u64, batches: usize, path: &Path) -> text_recognizer::Resul
     let description = Description {
         model: "mlp".into(),
         model_config: json!(config),
-        data: mnist.config(),
+        data: mnist.spec(),
         dtype: DType::Float32,
         task: Recognizer::TASK.into(),
         extras: json!({}),

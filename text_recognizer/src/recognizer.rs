@@ -44,7 +44,7 @@ pub struct Prediction {
 /// # let folder = tempfile::tempdir()?;
 /// # let (path, image) = (folder.path().join("best.safetensors"), folder.path().join("digit.png"));
 /// # image::GrayImage::new(40, 30).save(&image)?;
-/// let data = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?.config();
+/// let data = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?.spec();
 /// let config = MlpConfig { fc1: 8, fc2: 4, ..MlpConfig::default() };
 /// let model = Mlp::new(&config, &data, Placement::cpu(42))?;
 /// let description = Description {
@@ -113,7 +113,7 @@ impl Recognizer {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("mlp.safetensors");
-    /// let data = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?.config();
+    /// let data = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?.spec();
     /// # let config = MlpConfig { fc1: 8, fc2: 4, ..MlpConfig::default() };
     /// # let model = Mlp::new(&config, &data, Placement::cpu(42))?;
     /// # text_recognizer::tch::Tensor::write_safetensors(&model.parameters().snapshot(), &path)?;

@@ -41,7 +41,7 @@ fn main() -> text_recognizer::Result<()> {
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
     mnist.prepare_data()?;
     let train = DataLoader::new(mnist.setup()?.train, BATCH_SIZE, Shuffle::Full { seed: 0 })?;
-    let model = Mlp::new(&MlpConfig::default(), &mnist.config(), Placement::cpu(0))?;
+    let model = Mlp::new(&MlpConfig::default(), &mnist.spec(), Placement::cpu(0))?;
     let lit = BaseLitModel::new(Box::new(model), LitConfig::default())?;
     let parameters = lit.parameters().tensors();
     let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;

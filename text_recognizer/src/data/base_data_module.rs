@@ -68,7 +68,7 @@ pub struct DataSplits {
 /// struct Diagonal;
 ///
 /// impl DataModule for Diagonal {
-///     fn config(&self) -> DataSpec {
+///     fn spec(&self) -> DataSpec {
 ///         let mapping = ["below", "above"].map(String::from).to_vec();
 ///         DataSpec { input_dims: vec![2], output_dims: vec![2], mapping, image: None }
 ///     }
@@ -93,7 +93,7 @@ pub struct DataSplits {
 /// ```
 pub trait DataModule {
     /// Returns the dimensions, classes and preprocessing of the data.
-    fn config(&self) -> DataSpec;
+    fn spec(&self) -> DataSpec;
 
     /// Downloads the raw data if it is not on disk.
     ///

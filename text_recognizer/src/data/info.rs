@@ -61,7 +61,7 @@ pub struct TensorInfo {
 /// Fails as [`DataModule::prepare_data`] and [`DataModule::setup`] do, or if `out` cannot be written to.
 pub fn load_and_print_info(module: &dyn DataModule, out: &mut dyn Write) -> Result<DataInfo> {
     module.prepare_data()?;
-    let info = DataInfo::new(module.config(), &module.setup()?)?;
+    let info = DataInfo::new(module.spec(), &module.setup()?)?;
     write!(out, "{info}").map_err(Error::io("cannot write", "the description of the data"))?;
     Ok(info)
 }
@@ -136,7 +136,7 @@ mod tests {
     struct Two;
 
     impl DataModule for Two {
-        fn config(&self) -> DataSpec {
+        fn spec(&self) -> DataSpec {
             DataSpec {
                 input_dims: vec![2],
                 output_dims: vec![3],
@@ -182,7 +182,7 @@ mod tests {
             vec![],
         );
         let splits = DataSplits { train: Box::new(empty.unwrap()), ..Two.setup().unwrap() };
-        let info = DataInfo::new(Two.config(), &splits).unwrap();
+        let info = DataInfo::new(Two.spec(), &splits).unwrap();
         assert!(info.train == 0 && info.x.max.is_nan());
     }
 }

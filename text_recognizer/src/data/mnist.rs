@@ -148,7 +148,7 @@ impl Mnist {
 }
 
 impl DataModule for Mnist {
-    fn config(&self) -> DataSpec {
+    fn spec(&self) -> DataSpec {
         let classes = self.dataset.classes();
         DataSpec {
             input_dims: IMAGE_DIMS.to_vec(),

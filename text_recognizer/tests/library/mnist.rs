@@ -89,13 +89,13 @@ fn setup_twice_gives_same_split_with_each_image_once() {
 #[test]
 fn load_and_print_info_describes_data() {
     let module = mnist(&repository());
-    let config = module.config();
+    let config = module.spec();
     assert_eq!((config.input_dims, config.output_dims), (vec![1, 28, 28], vec![10]));
     let text = load_and_print_info(&module, &mut std::io::sink()).unwrap().to_string();
     let start = "Dims: [1, 28, 28] -> [10]\nClasses: 0 1 2 3 4 5 6 7 8 9\nTrain/val/test rows: 55000, 5000, 10000\n\
                  Batch x: [128, 1, 28, 28] Float, min -0.42, mean ";
     assert!(text.starts_with(start) && text.ends_with("max 9.00\n"), "{text}");
-    let fashion = Mnist::new(MnistDataset::FashionMnist, MnistConfig::default()).unwrap().config();
+    let fashion = Mnist::new(MnistDataset::FashionMnist, MnistConfig::default()).unwrap().spec();
     assert_eq!((fashion.mapping.len(), &*fashion.mapping[9]), (10, "Ankle boot"));
 }
 

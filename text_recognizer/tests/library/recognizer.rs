@@ -72,9 +72,9 @@ fn recognizer_format1_checkpoint_predicts_as_data_set_does() {
     let recognizer = Recognizer::load(format1("mlp-mnist")).unwrap().top_k(10);
     let weights = checkpoint::load(format1("mlp-mnist")).unwrap().weights;
     let module = Mnist::new(MnistDataset::Mnist, MnistConfig::default()).unwrap();
-    assert_eq!(recognizer.data(), &module.config());
+    assert_eq!(recognizer.data(), &module.spec());
     let mlp = MlpConfig { fc1: 4, fc2: 3, ..MlpConfig::default() };
-    let mlp = Mlp::new(&mlp, &module.config(), Placement::cpu(0)).unwrap();
+    let mlp = Mlp::new(&mlp, &module.spec(), Placement::cpu(0)).unwrap();
     mlp.parameters().load(&weights).unwrap();
     let (x, _) = module.setup().unwrap().test.unwrap().slice(0, 300).unwrap();
     let logits = tch::no_grad(|| mlp.forward(&x, &mut ForwardContext::eval())).unwrap();

@@ -180,7 +180,7 @@ impl Run<'_> {
     fn lit(&self, config: &RunConfig) -> Result<Rc<dyn LitModel>> {
         let trainer = &config.trainer;
         let placement = Placement { device: self.device, kind: trainer.device.kind(), seed: trainer.seed };
-        let model = self.network.build(&config.model_config, &self.data.module.config(), placement)?;
+        let model = self.network.build(&config.model_config, &self.data.module.spec(), placement)?;
         let lit = self.data.task.lit(model, &config.lit)?;
         if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.experiment.resume.is_none()) {
             let load = || lit.parameters().load(&checkpoint::read_weights(path)?);
@@ -241,7 +241,7 @@ fn description(config: &RunConfig, data: &Data) -> Result<Description> {
     Ok(Description {
         model: config.model.clone(),
         model_config: config.model_config.clone(),
-        data: data.module.config(),
+        data: data.module.spec(),
         dtype: DType::of(config.trainer.device.kind()),
         task: data.task.name().to_owned(),
         extras: data.task.extras(),

@@ -58,7 +58,7 @@ impl Forecasting {
         Box::new(NetworkForecaster {
             name: name.to_owned(),
             lit: Rc::clone(lit),
-            data: self.module.config(),
+            data: self.module.spec(),
             scaler: self.module.scaler().clone(),
             stride: self.module.windows().stride,
             batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
@@ -84,7 +84,7 @@ impl Task for Forecasting {
     }
 
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
-        let DataSpec { output_dims, .. } = self.module.config();
+        let DataSpec { output_dims, .. } = self.module.spec();
         let horizon = output_dims.first().copied().unwrap_or(1);
         Ok(Rc::new(LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?))
     }

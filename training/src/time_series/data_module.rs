@@ -198,7 +198,7 @@ impl SeriesDataModule {
 }
 
 impl DataModule for SeriesDataModule {
-    fn config(&self) -> DataSpec {
+    fn spec(&self) -> DataSpec {
         let columns = self.series.names.len() as i64;
         DataSpec {
             input_dims: vec![self.config.window_size as i64, columns],

@@ -224,12 +224,7 @@ fn a_checkpoint_of_another_model() {
         "another architecture",
         &lab.small(&["--load_checkpoint", best, "--fc1", "24"]).output().unwrap(),
         1,
-        &[
-            "--load_checkpoint",
-            best,
-            "fc1.weight is [32, 784], expected [24, 784]",
-            "fc1.bias is [32]",
-        ],
+        &["--load_checkpoint", best, "fc1.weight is [32, 784], expected [24, 784]", "fc1.bias is [32]"],
     );
     assert_refused(
         "weights alone",

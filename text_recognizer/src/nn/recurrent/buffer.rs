@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::thread::LocalKey;
 
-use super::kernel::Float;
+use crate::tensor::Real;
 
 /// The most buffers that a thread keeps.
 const KEPT: usize = 16;
@@ -14,11 +15,31 @@ const KEPT_SIZE: usize = 1 << 22;
 /// The buffers that a thread keeps.
 pub(super) type Pool<T> = RefCell<Vec<Vec<T>>>;
 
+/// An element of a buffer.
+pub(super) trait Pooled: Real + 'static {
+    /// Returns the pool of buffers of this thread.
+    fn pool() -> &'static LocalKey<Pool<Self>>;
+}
+
+impl Pooled for f32 {
+    fn pool() -> &'static LocalKey<Pool<Self>> {
+        thread_local!(static POOL: Pool<f32> = Pool::default());
+        &POOL
+    }
+}
+
+impl Pooled for f64 {
+    fn pool() -> &'static LocalKey<Pool<Self>> {
+        thread_local!(static POOL: Pool<f64> = Pool::default());
+        &POOL
+    }
+}
+
 /// A slice on the heap, which returns to the pool of its thread when it is dropped.
 #[derive(Debug)]
-pub(super) struct Buffer<T: Float>(Vec<T>);
+pub(super) struct Buffer<T: Pooled>(Vec<T>);
 
-impl<T: Float> Buffer<T> {
+impl<T: Pooled> Buffer<T> {
     /// Creates a buffer of `size` elements with unspecified values.
     pub fn new(size: usize) -> Self {
         if size == 0 {
@@ -42,7 +63,7 @@ impl<T: Float> Buffer<T> {
     }
 }
 
-impl<T: Float> Drop for Buffer<T> {
+impl<T: Pooled> Drop for Buffer<T> {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
         if buffer.capacity() == 0 || buffer.capacity() > KEPT_SIZE {
@@ -58,14 +79,14 @@ impl<T: Float> Drop for Buffer<T> {
     }
 }
 
-impl<T: Float> Deref for Buffer<T> {
+impl<T: Pooled> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         &self.0
     }
 }
 
-impl<T: Float> DerefMut for Buffer<T> {
+impl<T: Pooled> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
     }

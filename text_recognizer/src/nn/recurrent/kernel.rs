@@ -1,10 +1,7 @@
 //! The arithmetic of the recurrent layers, compiled for several sets of vector instructions.
 
-use std::thread::LocalKey;
-
-use super::buffer::Pool;
+use super::buffer::Pooled;
 use crate::simd::{Isa, simd};
-use crate::tensor::Real;
 
 /// The columns of every matrix are padded to a multiple of this number.
 pub(super) const LANES: usize = 8;
@@ -21,9 +18,7 @@ const INVERSE_FACTORIALS: [f64; 13] = {
 };
 
 /// A floating-point type of the functions below.
-pub(super) trait Float: Real + PartialOrd + 'static {
-    /// Returns the pool of buffers of this thread.
-    fn pool() -> &'static LocalKey<Pool<Self>>;
+pub(super) trait Float: Pooled + PartialOrd {
     /// 1.5 times 2 to the number of bits of the significand: adding and subtracting it rounds to the nearest integer.
     const ROUND: f64;
     /// ln 2 as a sum of two numbers, the first with so few digits that its product with an exponent is exact.
@@ -39,10 +34,6 @@ pub(super) trait Float: Real + PartialOrd + 'static {
 }
 
 impl Float for f32 {
-    fn pool() -> &'static LocalKey<Pool<Self>> {
-        thread_local!(static POOL: Pool<f32> = Pool::default());
-        &POOL
-    }
     const ROUND: f64 = 12_582_912.0;
     const LN_2: [f64; 2] = [0.693_359_375, -2.121_944_400_546_905_6e-4];
     const LIMIT: f64 = 87.0;
@@ -58,10 +49,6 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    fn pool() -> &'static LocalKey<Pool<Self>> {
-        thread_local!(static POOL: Pool<f64> = Pool::default());
-        &POOL
-    }
     const ROUND: f64 = 6_755_399_441_055_744.0;
     const LN_2: [f64; 2] = [6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10];
     const LIMIT: f64 = 708.0;
