@@ -76,7 +76,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
 pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
     let command = fit::with_flags(root(), model, data);
     let command = command
-        .subcommand(ForecastArgs::augment_args(Command::new("forecast")).about(forecast::ABOUT))
+        .subcommand(forecast::with_flags(Command::new("forecast")))
         .subcommand(Command::new("doctor").about(doctor::ABOUT))
         .subcommand(CompletionsArgs::augment_args(Command::new("completions")).about(completions::ABOUT));
     cli::with_kebab_case(command)

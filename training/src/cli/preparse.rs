@@ -48,7 +48,9 @@ pub fn choice(all: &Command, args: &[OsString]) -> Choice {
             bare.action(ArgAction::Append).num_args(0..=1).require_equals(true).default_missing_value("true")
         });
     }
-    let Ok(matches) = command.try_get_matches_from(args) else { return Choice::default() };
+    // clap itself adds this flag only later.
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::Count);
+    let Ok(matches) = command.arg(help).try_get_matches_from(args) else { return Choice::default() };
     let text = |id: &str| last(&matches, id).and_then(|value| value.into_string().ok());
     let path = |id: &str| last(&matches, id).map(PathBuf::from);
     Choice {
@@ -88,6 +90,7 @@ mod tests {
         for args in [
             &["--lr", "-1", "--model", "dnn", "--data", "csv"][..],
             &["--learning_rate=3", "--model=mlp", "--data=csv", "--model=dnn"],
+            &["--help", "-h", "--model", "dnn", "--data", "csv"],
             &["--nesterov", "--model", "dnn", "--quiet", "--data", "csv"],
             &["--model", "dnn", "--data", "csv", "--no_such_flag", "--model"],
         ] {

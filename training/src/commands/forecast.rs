@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::load_forecaster;
@@ -13,7 +13,7 @@ use crate::time_series::{
 };
 
 /// The line of the command in `--help`.
-pub const ABOUT: &str = "Forecast the steps after a file's last row, with a checkpoint or a baseline";
+const ABOUT: &str = "Forecast the steps after a file's last row, with a checkpoint or a baseline";
 
 /// The flags of `forecast`.
 #[derive(Debug, Clone, Args)]
@@ -34,6 +34,15 @@ pub struct ForecastArgs {
     series: CsvConfig,
     #[command(flatten)]
     baselines: BaselineConfig,
+}
+
+/// Adds the flags of `forecast`.
+pub fn with_flags(command: Command) -> Command {
+    // A checkpoint has these lengths already.
+    let of_baselines = BaselineConfig::FREE.iter();
+    of_baselines.fold(ForecastArgs::augment_args(command).about(ABOUT), |command, flag| {
+        command.mut_arg(flag, |arg| arg.conflicts_with("checkpoint"))
+    })
 }
 
 impl ForecastArgs {

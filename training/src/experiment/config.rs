@@ -33,7 +33,7 @@ pub struct RunConfig {
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
     /// Name of the run's folder in --log_dir, which holds version_0, version_1, ... [default: MODEL-DATA].
-    #[arg(long = "name", value_parser = parse_name)]
+    #[arg(long = "name", value_parser = parse_name, conflicts_with = "resume")]
     pub name: Option<String>,
     /// Folder of all runs.
     #[arg(long = "log_dir", value_name = "DIR", default_value = "logs")]
@@ -42,7 +42,7 @@ pub struct FolderConfig {
 
 impl FolderConfig {
     /// The flags that a resumed run may change.
-    pub const FREE: &[&str] = &["name", "log_dir"];
+    pub const FREE: &[&str] = &["log_dir"];
 }
 
 /// Accepts the name of one folder.

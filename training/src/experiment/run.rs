@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
@@ -78,6 +78,9 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
 /// A run of a rule: no training, the same results.
 fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Result<Outcome> {
     let config = &experiment.config;
+    if let Some(resume) = &experiment.resume {
+        bail!("cannot resume {}: {} is not trained; start a new run", resume.folder.display(), config.model);
+    }
     let trained = Trained::Forecaster(data.task.baseline(baseline)?);
     let folder = open_folder(experiment)?;
     let results = Record { epoch: 0, step: 0, values: Vec::new() };
