@@ -58,6 +58,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
     let base = fit::Base::find(&choice)?;
     let (model, data) = base.entries(&choice)?;
     let command = base.apply(command(model, data), model, data)?;
+    let resumed = base.resumed(&command, model, data)?;
     let matches =
         command.try_get_matches_from(&args).map_err(|error| base.explain(error, &args, model, data))?;
     Ok(match matches.subcommand() {
@@ -68,7 +69,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         Some(("completions", matches)) => {
             Invocation::Completions(CompletionsArgs::from_arg_matches(matches)?)
         }
-        _ => Invocation::Fit(Box::new(Fit::new(&matches, model, data, base)?)),
+        _ => Invocation::Fit(Box::new(Fit::new(&matches, model, data, resumed)?)),
     })
 }
 
@@ -217,9 +218,8 @@ mod tests {
     #[test]
     fn check_resume_allows_another_budget_and_nothing_else() {
         let base = parsed(&[]).unwrap();
-        let json = serde_json::to_value(&base).unwrap();
-        assert!(check_resume(&json, &parsed(&["--max_epochs", "50"]).unwrap()).is_ok());
-        let error = check_resume(&json, &parsed(&["--batch_size", "64", "--seed", "1"]).unwrap())
+        assert!(check_resume(&base, &parsed(&["--max_epochs", "50"]).unwrap()).is_ok());
+        let error = check_resume(&base, &parsed(&["--batch_size", "64", "--seed", "1"]).unwrap())
             .unwrap_err()
             .to_string();
         assert!(error.contains("--batch_size: 128 -> 64") && error.contains("--seed: 42 -> 1"), "{error}");

@@ -134,6 +134,24 @@ impl Base {
         }
     }
 
+    /// Returns the run that is resumed, with its configuration as the flags of this version give it: a flag that its file
+    /// does not have yet has its default.
+    ///
+    /// # Errors
+    /// Fails if the file has a value that its flag does not take.
+    pub fn resumed(
+        &self,
+        command: &Command,
+        model: &ModelEntry,
+        data: &DataEntry,
+    ) -> Result<Option<(Resume, RunConfig)>, CliError> {
+        let Some(resume) = &self.resume else { return Ok(None) };
+        let nothing = [OsString::from(command.get_name())];
+        let matches = command.clone().try_get_matches_from(&nothing);
+        let matches = matches.map_err(|error| self.explain(error, &nothing, model, data))?;
+        Ok(Some((resume.clone(), read(&matches, model, data)?)))
+    }
+
     /// Adds to an error of clap what clap does not know: the file of a value, or the model of a flag.
     pub fn explain(
         &self,
@@ -147,6 +165,20 @@ impl Base {
             _ => cli::of_another(error, model, data),
         }
     }
+}
+
+/// Reads the flags of a run.
+fn read(matches: &ArgMatches, model: &ModelEntry, data: &DataEntry) -> Result<RunConfig, CliError> {
+    Ok(RunConfig {
+        model: model.name.into(),
+        data: data.name.into(),
+        model_config: (model.flags.read)(matches)?,
+        data_config: (data.flags.read)(matches)?,
+        lit: LitConfig::from_arg_matches(matches)?,
+        trainer: TrainerConfig::from_arg_matches(matches)?,
+        lr_find: LrFindConfig::from_arg_matches(matches)?,
+        folder: FolderConfig::from_arg_matches(matches)?,
+    })
 }
 
 /// A run to start or to continue.
@@ -166,22 +198,13 @@ impl Fit {
         matches: &ArgMatches,
         model: &ModelEntry,
         data: &DataEntry,
-        base: Base,
+        resumed: Option<(Resume, RunConfig)>,
     ) -> Result<Self, CliError> {
-        let config = RunConfig {
-            model: model.name.into(),
-            data: data.name.into(),
-            model_config: (model.flags.read)(matches)?,
-            data_config: (data.flags.read)(matches)?,
-            lit: LitConfig::from_arg_matches(matches)?,
-            trainer: TrainerConfig::from_arg_matches(matches)?,
-            lr_find: LrFindConfig::from_arg_matches(matches)?,
-            folder: FolderConfig::from_arg_matches(matches)?,
-        };
-        let Base { resume, file } = base;
-        if let (Some(_), Some((_, base))) = (&resume, &file) {
-            check_resume(base, &config)?;
+        let config = read(matches, model, data)?;
+        if let Some((_, before)) = &resumed {
+            check_resume(before, &config)?;
         }
+        let resume = resumed.map(|(resume, _)| resume);
         config.validate()?;
         Ok(Self { args: FitArgs::from_arg_matches(matches)?, config, resume })
     }

@@ -86,12 +86,12 @@ pub fn free() -> impl Iterator<Item = &'static str> {
     TrainerConfig::free().chain(groups.into_iter().flatten().copied())
 }
 
-/// Checks that `config` continues the experiment of the run's configuration `base`.
+/// Checks that `config` continues the experiment of the run that had the configuration `before`.
 ///
 /// # Errors
 /// Lists the flags with other values, but for [`free`].
-pub fn check_resume(base: &Value, config: &RunConfig) -> Result<()> {
-    let (old, new) = (flatten(base), flatten(&serde_json::to_value(config)?));
+pub fn check_resume(before: &RunConfig, config: &RunConfig) -> Result<()> {
+    let (old, new) = (flatten(&serde_json::to_value(before)?), flatten(&serde_json::to_value(config)?));
     let old_value = |flag: &str| {
         old.iter().find(|(name, _)| name == flag).map_or(Value::Null, |(_, value)| value.clone())
     };
