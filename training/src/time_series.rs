@@ -1,4 +1,4 @@
-//! Time series: the data, the models, and forecasts.
+//! Time series: data, models and forecasts.
 
 mod baselines;
 mod csv;

@@ -1,4 +1,4 @@
-//! Forecasts without training, which a model must beat to be worth its while.
+//! Baselines: forecasts without training. A useful model has a smaller error than each of them.
 
 use crate::flags::default_flags;
 use clap::{Args, ValueEnum};
@@ -7,26 +7,26 @@ use text_recognizer::{Error, Result};
 
 use super::Series;
 
-/// A rule that forecasts a value from those before it.
+/// A rule that forecasts a value from earlier values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Baseline {
     /// The last value.
     Naive,
-    /// The mean of the last values.
+    /// The mean of the last values (--average).
     MovingAverage,
-    /// The value a season ago.
+    /// The value one season ago.
     SeasonalNaive,
-    /// A smoothed season ago, plus the mean of the latest differences to a season ago.
+    /// The mean of the values around one season ago, plus the mean of the latest seasonal differences.
     Differencing,
 }
 
 impl Baseline {
-    /// All of them.
+    /// All baselines.
     pub const ALL: [Self; 4] = [Self::Naive, Self::MovingAverage, Self::SeasonalNaive, Self::Differencing];
 
-    /// As in `--model NAME`.
+    /// Returns the name, as in `--model NAME`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
@@ -37,21 +37,20 @@ impl Baseline {
     }
 }
 
-/// The lengths that baselines look back; the defaults are the course's.
+/// The numbers of rows that baselines use. The defaults are those of the TensorFlow time-series course.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineConfig {
-    /// Rows of a season, for the baselines that know one [default: --period, or by the times of a file: 12 months, 4 quarters,
-    /// 52 weeks, 7 days, 24 hours].
+    /// Rows per season [default: --period, or by the interval of the timestamps: month 12, quarter 4, week 52, day 7, hour 24].
     #[arg(long = "season")]
     pub season: Option<usize>,
-    /// Values that the baseline moving_average is over.
+    /// Values that moving_average averages.
     #[arg(long = "average", default_value_t = 20)]
     pub average: usize,
-    /// Differences that the baseline differencing averages.
+    /// Seasonal differences that differencing averages.
     #[arg(long = "difference_average", default_value_t = 50)]
     pub difference_average: usize,
-    /// Values around a season ago that the baseline differencing averages; 1: the raw past.
+    /// Values around one season ago that differencing averages; 1 for no averaging.
     #[arg(long = "past_average", default_value_t = 10)]
     pub past_average: usize,
 }
@@ -66,24 +65,24 @@ impl BaselineConfig {
     /// The flags that a resumed run may change.
     pub const FREE: &[&str] = &["season", "average", "difference_average", "past_average"];
 
-    /// Returns the lengths for `series`: its own season where no other is given.
+    /// Returns the configuration with the season of `series`, if it has no season.
     pub fn of(self, series: &Series) -> Self {
         Self { season: self.season.or(series.season), ..self }
     }
 }
 
 impl Baseline {
-    /// Prepares forecasts from the values of `series`.
+    /// Prepares forecasts from the values of `series`, `[rows]`.
     ///
     /// # Errors
     /// Fails if a length is 0, or if the season is needed and unknown.
     pub fn from_past<'a>(self, config: &BaselineConfig, series: &'a [f64]) -> Result<Past<'a>> {
         let season = match (self, config.season) {
-            // A rule without a season has one of any length.
+            // These baselines have no season, so that any length is correct.
             (Self::Naive | Self::MovingAverage, None) => 1,
             (_, Some(season)) => season,
             (Self::SeasonalNaive | Self::Differencing, None) => {
-                let expected = "its number of rows: the times of the series do not tell it";
+                let expected = "a number of rows, which the timestamps do not determine; try --season ROWS";
                 return Err(Error::invalid("season", "unknown", expected));
             }
         };
@@ -110,10 +109,10 @@ impl Baseline {
         })
     }
 
-    /// Forecasts `series[from..to]`, each row `t` from the values before row `t - gap` alone: a `gap` of 0 is one step ahead.
+    /// Forecasts `series[from..to]`, each row `t` from the values before row `t - gap` only. A `gap` of 0 is one step ahead.
     ///
     /// # Errors
-    /// Fails as [`Baseline::from_past`] does, and if there are not enough values before `from`.
+    /// Fails like [`Baseline::from_past`], and if there are too few values before `from`.
     pub fn forecast(
         self,
         config: &BaselineConfig,
@@ -135,20 +134,20 @@ pub struct Past<'a> {
     past_average: usize,
     series: &'a [f64],
     values: Sums,
-    /// The differences to a season ago.
+    /// The sums of the differences to the values one season before.
     differences: Sums,
 }
 
 impl Past<'_> {
-    /// Forecasts the rows `from..to`, each row `t` from the values before row `t - gap` alone. The rows may lie after the end
-    /// of the series, by up to `gap`.
+    /// Forecasts the rows `from..to`, each row `t` from the values before row `t - gap` only. The rows may lie up to `gap + 1`
+    /// rows after the last row of the series.
     ///
     /// # Errors
-    /// Fails if there are not enough values before `from`.
+    /// Fails if there are too few values before `from`, or if `to` is too far after the end of the series.
     pub fn forecast(&self, from: usize, to: usize, gap: usize) -> Result<Vec<f64>> {
-        // The window around a season ago reaches past_average / 2 steps further back, and never beyond the present.
+        // The window around one season ago starts past_average / 2 rows earlier, and ends before the first unknown row.
         let back = self.past_average / 2;
-        // The latest whole number of seasons ago that is known.
+        // The smallest whole number of seasons back to a known value, in rows.
         let ago = self.season.saturating_mul(gap / self.season + 1);
         let ahead = (self.past_average - back).min(ago - gap);
         let needed = match self.baseline {
@@ -162,8 +161,8 @@ impl Past<'_> {
         };
         if from < needed || to.saturating_sub(gap).saturating_sub(1) > self.series.len() {
             return Err(Error::invalid(
-                format!("the series for {}", self.baseline.name()),
-                format!("{} values before it", from.min(self.series.len())),
+                format!("the number of values for {}", self.baseline.name()),
+                from.min(self.series.len()),
                 format!("at least {needed} values before the first forecast"),
             ));
         }
@@ -182,7 +181,7 @@ impl Past<'_> {
     }
 }
 
-/// Sums of all beginnings, so that any mean takes one subtraction.
+/// Cumulative sums, so that the mean of any range takes constant time.
 struct Sums(Vec<f64>);
 
 impl Sums {
@@ -195,6 +194,7 @@ impl Sums {
         Self(std::iter::once(0.0).chain(rest).collect())
     }
 
+    /// Returns the mean of the values `from..to`.
     fn mean(&self, from: usize, to: usize) -> f64 {
         (self.0[to] - self.0[from]) / (to - from) as f64
     }
@@ -205,9 +205,9 @@ mod tests {
     use super::*;
     use crate::time_series::{SyntheticConfig, synthetic};
 
-    /// What the course's own code gives on the same 461 points.
+    /// The expected MAEs are those of the course's own code on the same 461 rows.
     #[test]
-    fn the_baselines_reach_the_figures_of_the_course() {
+    fn mae_of_each_baseline_equals_that_of_the_course() {
         let series = synthetic(&SyntheticConfig::default()).unwrap().column(0).unwrap();
         let c = || BaselineConfig { season: Some(365), ..BaselineConfig::default() };
         let cases = [
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_forecast_looks_at_what_it_forecasts() {
+    fn forecast_with_gap_depends_on_no_later_value() {
         let config = BaselineConfig { season: Some(6), average: 3, difference_average: 4, past_average: 5 };
         let series: Vec<f64> = (0..40).map(|t| f64::from(t * t % 17)).collect();
         for gap in 0..9 {
@@ -240,7 +240,7 @@ mod tests {
                     assert_ne!(
                         first(&series),
                         first(&latest),
-                        "{baseline:?}, gap {gap}: the latest value counts"
+                        "{baseline:?}, gap {gap}: expected the latest value to have an effect"
                     );
                 }
             }
@@ -248,18 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn too_short_a_past_is_refused() {
+    fn forecast_with_short_past_or_unknown_season_is_an_error() {
         let series = vec![1.0; 100];
-        let refusal = |season| {
+        let errors = |season| {
             let config = BaselineConfig { season, ..BaselineConfig::default() };
             let both = [Baseline::SeasonalNaive, Baseline::Differencing];
             both.map(|baseline| baseline.forecast(&config, &series, 50, 100, 0).unwrap_err().to_string())
         };
-        for (season, part) in
-            [(Some(365), "50 values"), (Some(usize::MAX), "50 values"), (None, "season is unknown")]
+        for (season, expected) in
+            [(Some(365), " is 50: "), (Some(usize::MAX), " is 50: "), (None, "season is unknown")]
         {
-            for error in refusal(season) {
-                assert!(error.contains(part), "{season:?}: {error}");
+            for error in errors(season) {
+                assert!(error.contains(expected), "{season:?}: {error}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Series from CSV files.
+//! Reads series from CSV files.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,43 +9,45 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{Series, Timestamps};
+use crate::format::count;
 
-/// Which file, and what in it.
+/// The CSV file of a series, and the columns to read.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvConfig {
-    /// File to read.
+    /// CSV file to read.
     #[arg(long = "csv", value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Column of the times, by name or by number from 0 [default: rows are counted].
+    /// Column of the timestamps: a name, or a number from 0 [default: row numbers are the timestamps].
     #[arg(long = "time_column")]
     pub time_column: Option<String>,
-    /// Columns of the values, by name or by number from 0 [default: all but the time].
+    /// Columns of the values: names, or numbers from 0 [default: all except --time_column].
     #[arg(long = "value_columns", value_delimiter = ',')]
     pub value_columns: Vec<String>,
-    /// Whether the first row names the columns [default: yes, unless there is a number or a date in it].
+    /// Read the column names from the first row [default: true, unless it has a number or a date].
     #[arg(long = "header", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub header: Option<bool>,
 }
 
-/// Reads the series that `config` describes.
+/// Reads the columns of `config` from its file as a series, `[rows, columns]`.
 ///
 /// # Errors
-/// Says row (counted as an editor counts lines) and column of what cannot be used: a missing cell, something that is not a
-/// finite number, a time that is neither number nor date or is not later than the one above it, a row of another length.
+/// Fails if the file cannot be opened, or if a column of `config` is not in it. Also fails with the row and the column if a cell
+/// is empty or not a finite number, if a timestamp is neither a number nor a date or is not later than the one above it, or if a
+/// row has another number of cells than the first. Rows are counted from 1, like the lines in an editor.
 pub fn read(config: &CsvConfig) -> Result<Series> {
-    let path = config.csv.as_deref().context("--csv FILE is missing: it names the file to read")?;
-    let file = std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    parse(file, config, path).with_context(|| format!("reading {}", path.display()))
+    let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
+    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    parse(file, config, path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// As [`read`], from anything that can be read; `path` is only what the single value column is called by.
+/// Reads a series like [`read`], from any reader. `path` gives a single column its name if the file has no header.
 ///
 /// # Errors
-/// As [`read`].
+/// Fails like [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
     let mut rows = Rows::new(input);
-    let first = rows.next()?.context("the file is empty")?;
+    let first = rows.next()?.context("the file is empty, expected rows of numbers")?;
     let header = config.header.unwrap_or_else(|| names_columns(&first.cells));
     let names: Vec<String> = first
         .cells
@@ -67,8 +69,8 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
     while let Some(Row { line, cells }) = next {
         ensure!(
             cells.len() == names.len(),
-            "row {line}: found {} cells, expected {} as in the first row",
-            cells.len(),
+            "row {line}: found {}, expected {} as in the first row",
+            count(cells.len() as u64, "cell"),
             names.len()
         );
         for &column in &columns {
@@ -76,8 +78,8 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
         }
         labels.push(match time_column {
             Some(column) => {
-                later(&mut time, &cells[column]).map_err(|what| {
-                    anyhow!("row {line}, column {}: {:?} {what}", names[column], &cells[column])
+                push(&mut time, &cells[column]).map_err(|problem| {
+                    anyhow!("row {line}, column {}: {:?} {problem}", names[column], &cells[column])
                 })?;
                 cells[column].to_owned()
             }
@@ -85,7 +87,7 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
         });
         next = rows.next()?;
     }
-    ensure!(!labels.is_empty(), "there is no row of values");
+    ensure!(!labels.is_empty(), "found no row of values, expected at least one");
     let names = columns.iter().map(|&column| names[column].clone()).collect();
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
     let timestamps = time.unwrap_or_else(|| Timestamps::counted(labels.len()));
@@ -95,12 +97,12 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
 
 /// The cells of one row.
 struct Row {
-    /// The line that it begins on, from 1.
+    /// The line on which the row begins, from 1.
     line: u64,
     cells: csv::StringRecord,
 }
 
-/// Rows with their lines, and no blank ones.
+/// The rows that are not blank, with their line numbers.
 struct Rows<R> {
     reader: csv::Reader<R>,
     begun: bool,
@@ -108,7 +110,7 @@ struct Rows<R> {
 
 impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
     fn new(input: R) -> Self {
-        // Rows end in LF alone, so that lines can be counted: a CR before it is trimmed as other white space is.
+        // Only LF ends a row, which allows the reader to count lines. A CR before it is trimmed as white space.
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -123,12 +125,12 @@ impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
         let mut gap = None;
         loop {
             let before = self.reader.position().clone();
-            if !self.reader.read_record(&mut cells).context("a row cannot be split into cells")? {
+            if !self.reader.read_record(&mut cells).context("cannot split a row into cells")? {
                 return Ok(None);
             }
             let after = self.reader.position();
             let inside = cells.iter().flat_map(str::bytes).filter(|&byte| byte == b'\n').count() as u64;
-            // The crate passes over empty lines itself, but not over those of a CR, which are one byte longer.
+            // The csv crate skips empty lines, but not lines with only a CR, which are one byte longer.
             let passed = (after.line() - before.line()).saturating_sub(1 + inside);
             let line = before.line() + passed;
             let blank = after.byte() - before.byte() - passed <= 2 && cells.iter().eq([""]);
@@ -139,7 +141,7 @@ impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
                 continue;
             }
             if let (Some(gap), 1, true) = (gap, cells.len(), self.begun) {
-                bail!("row {gap} is blank: a file of one column needs a value in each row");
+                bail!("row {gap} is blank, expected a value in each row of a file with one column");
             }
             self.begun = true;
             return Ok(Some(Row { line, cells }));
@@ -147,13 +149,13 @@ impl<R: Read> Rows<io::Chain<R, &'static [u8]>> {
     }
 }
 
-/// Whether a first row names the columns: a number or a date in it says that it does not.
+/// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
 fn names_columns(cells: &csv::StringRecord) -> bool {
     let is_value = |cell: &str| cell.parse::<f64>().is_ok() || Timestamps::like(cell).is_some();
     cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }
 
-/// The column of the times, and those of the values.
+/// Returns the index of the time column and the indices of the value columns.
 fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usize>, Vec<usize>)> {
     let find = |flag: &str, wanted: &str| -> Result<usize> {
         let mut named =
@@ -161,10 +163,12 @@ fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usize>, Vec<us
         match (named.next(), named.next()) {
             (Some(column), None) => Ok(column),
             (Some(one), Some(other)) => {
-                bail!("--{flag}: columns {one} and {other} are both named {wanted}; give the number of one")
+                bail!(
+                    "--{flag}: columns {one} and {other} are both named {wanted}; try the number of one of them"
+                )
             }
             _ => wanted.parse().ok().filter(|&index| index < names.len()).with_context(|| {
-                format!("--{flag}: there is no column {wanted}; there are {}", names.join(", "))
+                format!("--{flag}: found no column {wanted}, expected one of {}", names.join(", "))
             }),
         }
     };
@@ -174,39 +178,51 @@ fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usize>, Vec<us
     } else {
         config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?
     };
-    ensure!(!columns.is_empty(), "there is no column of values");
+    ensure!(!columns.is_empty(), "found no column of values, expected at least one besides the time column");
     for (at, column) in columns.iter().enumerate() {
-        ensure!(Some(*column) != time, "--value_columns: column {} is the --time_column", names[*column]);
-        ensure!(!columns[..at].contains(column), "--value_columns: column {} is there twice", names[*column]);
+        ensure!(
+            Some(*column) != time,
+            "--value_columns: column {} is the --time_column, expected another",
+            names[*column]
+        );
+        ensure!(
+            !columns[..at].contains(column),
+            "--value_columns: column {} is listed twice, expected once",
+            names[*column]
+        );
     }
     Ok((time, columns))
 }
 
+/// Reads the value of a cell in single precision.
 fn number(cell: &str, line: u64, column: &str) -> Result<f32> {
-    ensure!(!cell.is_empty(), "row {line}, column {column}: the cell is empty; fill it or leave the row out");
+    ensure!(
+        !cell.is_empty(),
+        "row {line}, column {column}: the cell is empty, expected a number; fill it or remove the row"
+    );
     match cell.parse::<f32>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => {
             let hint = match (line, Timestamps::like(cell)) {
                 (_, Some(Timestamps::Dates { .. })) => {
-                    format!("; if it is the time, say --time_column {column}")
+                    format!("; if it is a timestamp, try --time_column {column}")
                 }
-                (1, _) => "; if the first row names the columns, say --header true".to_owned(),
+                (1, _) => "; if the first row has the column names, try --header true".to_owned(),
                 _ => String::new(),
             };
-            bail!("row {line}, column {column}: {cell:?} is not a finite number{hint}")
+            bail!("row {line}, column {column}: found {cell:?}, expected a finite number{hint}")
         }
     }
 }
 
-/// Notes the next moment. Gaps may differ: a window counts rows.
-fn later(time: &mut Option<Timestamps>, cell: &str) -> Result<(), String> {
+/// Appends the timestamp `cell`. The intervals may differ, because windows count rows.
+fn push(time: &mut Option<Timestamps>, cell: &str) -> Result<(), String> {
     match time {
         Some(time) => time.push(cell),
         None => {
             let first = Timestamps::like(cell).ok_or(
-                "is neither a number nor a date such as 2024-12-31, 2024-12-31 23:59:00 or 2024-12; write it so, or name \
-                 --value_columns without a --time_column, and rows are counted",
+                "is neither a number nor a date, expected for example 2024-12-31, 2024-12-31 23:59:00 or 2024-12; try one of \
+                 these forms, or only --value_columns without --time_column, so that row numbers are the timestamps",
             )?;
             time.insert(first).push(cell)
         }
@@ -226,17 +242,17 @@ mod tests {
         parse(text.as_bytes(), config, Path::new("sales.csv"))
     }
 
-    /// What it is, the text, the flags, and the names and values that are read.
+    /// A description, the text of the file, the flags, and the expected names and values.
     type Case = (&'static str, &'static str, CsvConfig, &'static [&'static str], &'static [f32]);
 
     #[test]
-    fn what_files_look_like() {
+    fn parse_of_each_form_of_file_reads_names_and_values() {
         let cases: [Case; 14] = [
-            ("a header", "v\n1\n2\n", config(None, &[]), &["v"], &[1.0, 2.0]),
-            ("none", "1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
+            ("header", "v\n1\n2\n", config(None, &[]), &["v"], &[1.0, 2.0]),
+            ("no header", "1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
             ("CRLF and no last newline", "v\r\n1\r\n2", config(None, &[]), &["v"], &[1.0, 2.0]),
-            ("a byte-order mark", "\u{feff}t,v\n1,5\n", config(Some("t"), &[]), &["v"], &[5.0]),
-            ("a byte-order mark and no header", "\u{feff}1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
+            ("byte-order mark", "\u{feff}t,v\n1,5\n", config(Some("t"), &[]), &["v"], &[5.0]),
+            ("byte-order mark and no header", "\u{feff}1\n2\n", config(None, &[]), &["sales"], &[1.0, 2.0]),
             (
                 "dates and no header",
                 "2020-01-01,5\n2020-01-02,6\n",
@@ -244,9 +260,9 @@ mod tests {
                 &["1"],
                 &[5.0, 6.0],
             ),
-            ("an unnamed index", ",v\n0,5\n1,6\n", config(Some("0"), &[]), &["v"], &[5.0, 6.0]),
+            ("unnamed first column", ",v\n0,5\n1,6\n", config(Some("0"), &[]), &["v"], &[5.0, 6.0]),
             ("blank lines at the end", "v\n1\n\n\n", config(None, &[]), &["v"], &[1.0]),
-            ("those of CRLF", "v\r\n1\r\n\r\n", config(None, &[]), &["v"], &[1.0]),
+            ("blank CRLF lines at the end", "v\r\n1\r\n\r\n", config(None, &[]), &["v"], &[1.0]),
             (
                 "blank lines between rows of two cells",
                 "t,v\n\n1,5\n\n2,6\n",
@@ -254,9 +270,9 @@ mod tests {
                 &["v"],
                 &[5.0, 6.0],
             ),
-            ("both line ends", "v\r\n1\n2\r\n3\n", config(None, &[]), &["v"], &[1.0, 2.0, 3.0]),
+            ("LF and CRLF", "v\r\n1\n2\r\n3\n", config(None, &[]), &["v"], &[1.0, 2.0, 3.0]),
             ("quotes", "\"a, b\",c\n\"1\",2\n", config(None, &["a, b"]), &["a, b"], &[1.0]),
-            ("by number", "t,v,w\n1,5,6\n", config(Some("0"), &["2"]), &["w"], &[6.0]),
+            ("columns by number", "t,v,w\n1,5,6\n", config(Some("0"), &["2"]), &["w"], &[6.0]),
             (
                 "several columns",
                 "d,v,w\n2020-01-01,5,6\n2020-01-03,7,8\n",
@@ -274,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said_with_row_and_column() {
+    fn parse_of_unusable_file_is_an_error_with_row_and_column() {
         let plain = config(None, &[]);
         let timed = config(Some("t"), &[]);
         let cases: &[(&str, &CsvConfig, &[&str])] = &[
@@ -285,7 +301,7 @@ mod tests {
             ("v\n1\nNaN\n", &plain, &["row 3", "NaN"]),
             ("v\n1\ninf\n", &plain, &["row 3", "inf"]),
             ("v\n1e99\n", &plain, &["row 2", "1e99"]),
-            ("t,v\n1,2\n1,3\n", &timed, &["row 3", "column t", "twice"]),
+            ("t,v\n1,2\n1,3\n", &timed, &["row 3", "column t", "same timestamp"]),
             ("t,v\n10,2\n9,3\n", &timed, &["row 3", "column t", "\"9\" is earlier", "sort"]),
             ("t,v\n,2\n", &timed, &["row 2", "column t", "\"\" is neither"]),
             ("t,v\ninf,2\n", &timed, &["row 2", "column t", "\"inf\" is neither"]),
@@ -295,14 +311,14 @@ mod tests {
             ("t,v\n2020-01-31,2\n", &plain, &["row 2", "column t", "--time_column t"]),
             ("id,2020\n1,2\n", &plain, &["row 1", "\"id\"", "--header true"]),
             ("t,v\n1,2\n2,3,4\n", &timed, &["row 3: found 3 cells, expected 2"]),
-            ("t,v\r\n1,2\r\n2\r\n", &timed, &["row 3: found 1 cells, expected 2"]),
+            ("t,v\r\n1,2\r\n2\r\n", &timed, &["row 3: found 1 cell, expected 2"]),
             ("v\n1\n\n3\n", &plain, &["row 3 is blank"]),
             ("v\r\n1\r\n\r\n3", &plain, &["row 3 is blank"]),
             ("v\n1\n\"\"\n", &plain, &["row 3", "empty"]),
             ("v\r\n1\r\nx\r\n", &plain, &["row 3", "\"x\""]),
             ("t,\"a\nb\"\n\n1,2\n2,x\n", &plain, &["row 5", "\"x\""]),
             ("t,v\n1,2\n", &config(Some("t"), &["t"]), &["column t is the --time_column"]),
-            ("t,v\n1,2\n", &config(None, &["v", "1"]), &["column v is there twice"]),
+            ("t,v\n1,2\n", &config(None, &["v", "1"]), &["column v is listed twice"]),
             ("v,v\n1,2\n", &config(None, &["v"]), &["columns 0 and 1 are both named v"]),
             ("t,v\n1,2\n", &config(Some("u"), &[]), &["--time_column", "no column u", "t, v"]),
             ("t,v\n1,2\n", &config(None, &["w"]), &["--value_columns", "no column w"]),
@@ -311,14 +327,13 @@ mod tests {
         for (text, config, expected) in cases {
             let error = format!("{:#}", parsed(text, config).unwrap_err());
             for part in *expected {
-                assert!(error.contains(part), "{text:?}: {error:?} does not say {part}");
+                assert!(error.contains(part), "{text:?}: no {part:?} in {error:?}");
             }
         }
     }
 
-    /// 20,000 damaged files: each is read or refused, none brings the program down.
     #[test]
-    fn damaged_files_never_panic() {
+    fn parse_of_damaged_file_returns_finite_values_or_an_error() {
         let seed = b"\xef\xbb\xbft,\"v,w\"\r\n1,2.5\r\n2,-3e4\r\n3,\"4\"\r\n".to_vec();
         let mut random = text_recognizer::rng::Stream::new(1);
         for _ in 0..20_000 {

@@ -1,4 +1,4 @@
-//! Series as data to train on.
+//! The data module of a series: splits, windows and scaling.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -12,17 +12,18 @@ use text_recognizer::{Error, Result};
 use super::windows::{Layout, WindowDataset};
 use super::{BaselineConfig, Scaler, Scaling, Series, Target};
 
-/// A moment of a series: a number of rows, or a share of all of them.
+/// A boundary between two splits of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SplitPoint {
-    /// After that many rows.
+    /// A number of rows before the boundary.
     Row(usize),
-    /// After that share of the rows, in 0..1.
+    /// A share of all rows before the boundary, between 0 and 1.
     Share(f64),
 }
 
 impl SplitPoint {
+    /// Returns the first row after the boundary, in a series of `rows` rows.
     fn of(self, rows: usize) -> usize {
         match self {
             Self::Row(row) => row,
@@ -40,26 +41,26 @@ impl FromStr for SplitPoint {
         }
         match text.parse::<f64>() {
             Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
-            _ => Err("expected a number of rows, as in 1000, or a share of them, as in 0.7".into()),
+            _ => Err("expected a number of rows such as 1000, or a share of all rows such as 0.7".into()),
         }
     }
 }
 
-/// The size of the shuffle buffer.
+/// The size of the shuffle buffer, in windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ShuffleBuffer {
-    /// As in `tf.data.Dataset.shuffle(N)`.
+    /// A buffer of this many windows, as in `tf.data.Dataset.shuffle(N)`.
     Size(usize),
-    /// All windows.
+    /// A full shuffle: the buffer holds all windows.
     Full(Full),
 }
 
-/// The word for it.
+/// The value `full` of `--shuffle_buffer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Full {
-    /// All windows.
+    /// The buffer holds all windows.
     Full,
 }
 
@@ -75,57 +76,57 @@ impl FromStr for ShuffleBuffer {
     }
 }
 
-/// How a series is cut into parts and windows; the defaults are the course's.
+/// The splits of a series and the windows over them. The defaults are those of the TensorFlow time-series course.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowConfig {
-    /// Where training ends and validation begins: a number of rows, or a share of them.
+    /// End of the training split and start of the validation split: a row, or a share of all rows.
     #[arg(long = "split_time", default_value = "1000")]
     pub split_time: SplitPoint,
-    /// Where validation ends and testing begins [default: nowhere].
+    /// End of the validation split and start of the test split [default: no test split].
     #[arg(long = "test_time")]
     pub test_time: Option<SplitPoint>,
-    /// Values that a forecast is made from.
+    /// Time steps in a window, the input of a forecast.
     #[arg(long = "window_size", default_value_t = 20)]
     pub window_size: usize,
-    /// Values that are forecast at once.
+    /// Time steps to forecast from one window.
     #[arg(long = "horizon", default_value_t = 1)]
     pub horizon: usize,
-    /// Steps from one training window to the next.
+    /// Rows from the start of one training window to the start of the next.
     #[arg(long = "shift", default_value_t = 1)]
     pub shift: usize,
-    /// Steps from one value of a window to the next.
+    /// Rows from one time step of a window to the next.
     #[arg(long = "stride", default_value_t = 1)]
     pub stride: usize,
-    /// Windows among which the next one is drawn, or full.
+    /// Windows in the shuffle buffer, or full for all windows.
     #[arg(long = "shuffle_buffer", default_value = "1000")]
     pub shuffle_buffer: ShuffleBuffer,
-    /// Whether each epoch has an order of its own; false: all have the first one's.
+    /// Shuffle in a new order in each epoch; false: use the order of the first epoch in all.
     #[arg(long = "reshuffle_each_iteration", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
     pub reshuffle_each_iteration: bool,
-    /// Scaling, fitted on the training part and undone in every metric and forecast.
+    /// Scale the values, fitted on the training split; metrics and forecasts are unscaled.
     #[arg(long = "scaling", value_enum, default_value_t = Scaling::None)]
     pub scaling: Scaling,
 }
 
-/// A series, its parts and its scaling.
+/// A series with its splits, windows and scaling.
 #[derive(Debug)]
 pub struct SeriesDataModule {
     series: Series,
     config: WindowConfig,
     baselines: BaselineConfig,
     scaler: Scaler,
-    /// Where validation begins and ends.
+    /// The rows of the validation split.
     validation: Range<usize>,
     target: Target,
 }
 
 impl SeriesDataModule {
-    /// Cuts `series` into parts; `baselines` are told its season where they name none. With `sequence`, the target of a
-    /// training window is the next value at each of its steps.
+    /// Splits `series`, `[rows, columns]`, and fits the scaling on the training split. The season of `baselines` is the season of
+    /// `series` if they have none. `target` selects the targets of the training windows.
     ///
     /// # Errors
-    /// When a part is shorter than a window needs: the message has the numbers.
+    /// Fails if the training or the validation split is empty, or if `split_time` or `test_time` is outside of the series.
     pub fn new(
         series: Series,
         config: WindowConfig,
@@ -134,19 +135,19 @@ impl SeriesDataModule {
     ) -> Result<Self> {
         let rows = series.len();
         let split = config.split_time.of(rows);
-        let end = config.test_time.map_or(rows, |moment| moment.of(rows));
+        let end = config.test_time.map_or(rows, |point| point.of(rows));
         if split == 0 || split >= rows {
             return Err(Error::invalid(
                 "split_time",
                 split,
-                format!("between 1 and {}: the series has {rows} rows", rows - 1),
+                format!("between 1 and {}, because the series has {rows} rows", rows.saturating_sub(1)),
             ));
         }
         if end <= split || end > rows {
             return Err(Error::invalid(
                 "test_time",
                 end,
-                format!("after split_time {split}, and at most {rows}"),
+                format!("greater than split_time, {split}, and at most {rows}"),
             ));
         }
         let training = series.values.f_narrow(0, 0, split as i64)?;
@@ -155,27 +156,27 @@ impl SeriesDataModule {
         Ok(Self { series, config, baselines, scaler, validation: split..end, target })
     }
 
-    /// The series as it was read.
+    /// Returns the series in its own units, without scaling.
     pub fn series(&self) -> &Series {
         &self.series
     }
 
-    /// What undoes the scaling.
+    /// Returns the scaling, fitted on the training split.
     pub fn scaler(&self) -> &Scaler {
         &self.scaler
     }
 
-    /// The rows of the validation part, from and to.
+    /// Returns the rows of the validation split.
     pub fn validation(&self) -> Range<usize> {
         self.validation.clone()
     }
 
-    /// The windows' sizes.
+    /// Returns the configuration of splits and windows.
     pub fn windows(&self) -> &WindowConfig {
         &self.config
     }
 
-    /// What baselines look back on.
+    /// Returns the lengths that baselines look back, with the season of the series.
     pub fn baselines(&self) -> &BaselineConfig {
         &self.baselines
     }
@@ -185,15 +186,16 @@ impl SeriesDataModule {
         Layout { window_size, horizon, shift, stride, sequence: self.target == Target::EachStep }
     }
 
-    /// Windows whose targets are the rows `from..to`, whatever rows their inputs are: each of them is forecast.
+    /// Returns windows whose targets are the rows `from..to`. Their inputs may be rows before `from`, so that each row has a
+    /// forecast.
     fn forecasts(&self, scaled: &Tensor, from: usize, to: usize) -> Result<Box<dyn Dataset>> {
         let reach = self.config.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
-            let expected = format!("at most {from}, the rows before the part that is forecast");
+            let expected = format!("at most {from}, the number of rows before the split");
             Error::invalid("window_size", format!("{reach} rows long"), expected)
         })?;
-        let part = scaled.f_narrow(0, start as i64, (to - start) as i64)?;
-        Ok(Box::new(WindowDataset::new(&part, self.layout(1))?))
+        let rows = scaled.f_narrow(0, start as i64, (to - start) as i64)?;
+        Ok(Box::new(WindowDataset::new(&rows, self.layout(1))?))
     }
 }
 
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_course_has_980_windows_and_one_forecast_for_each_of_461_points() {
+    fn setup_with_the_defaults_has_980_training_and_461_validation_windows() {
         let module = module(config()).unwrap();
         let splits = module.setup().unwrap();
         assert_eq!((splits.train.len(), splits.val.len()), (980, 461));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_may_be_shares_and_there_may_be_a_test_part() {
+    fn setup_with_share_and_test_time_has_three_splits() {
         let config = WindowConfig {
             split_time: SplitPoint::Share(0.5),
             test_time: Some(SplitPoint::Row(1400)),
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn scaling_knows_the_training_part_alone() {
+    fn scaling_is_fitted_on_the_training_split_only() {
         let module = module(WindowConfig { scaling: Scaling::Minmax, ..config() }).unwrap();
         let (x, _) = module.setup().unwrap().train.slice(0, 980).unwrap();
         assert!(x.min().double_value(&[]) >= 0.0 && x.max().double_value(&[]) <= 1.0);
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_parts_are_refused_with_the_numbers() {
+    fn setup_with_impossible_split_or_window_is_an_error_with_the_value() {
         let cases = [
             (WindowConfig { split_time: SplitPoint::Row(1461), ..config() }, "1461"),
             (WindowConfig { split_time: SplitPoint::Row(0), ..config() }, "split_time"),
@@ -307,9 +309,9 @@ mod tests {
             (WindowConfig { horizon: 0, ..config() }, "horizon"),
             (WindowConfig { horizon: 462, ..config() }, "series is 481:"),
         ];
-        for (config, part) in cases {
+        for (config, expected) in cases {
             let error = module(config.clone()).and_then(|module| module.setup()).unwrap_err().to_string();
-            assert!(error.contains(part), "{config:?}: {error}");
+            assert!(error.contains(expected), "{config:?}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Forecasts of a part of a series, to be compared with the actual values.
+//! Forecasts of rows of a series, with the actual values, and their errors.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,17 +10,17 @@ use text_recognizer::util::files::write_atomic;
 
 use super::{Forecaster, Series};
 
-/// Forecasts of a part of a series, with the actual values.
+/// Forecasts of consecutive rows of a series, with the actual values.
 #[derive(Debug)]
 pub struct Forecast {
-    /// The timestamps of the rows, as they are written.
+    /// The timestamps of the rows, as text.
     pub time: Vec<String>,
     /// The names of the columns.
     pub names: Vec<String>,
-    /// The actual values, `[rows, columns]`.
+    /// The actual values, `[rows, columns]`, in double precision.
     pub actual: Tensor,
-    /// For each step ahead `[rows, columns]`: the forecast that was made for a row that many steps before. NaN where there is
-    /// none.
+    /// The forecasts, one tensor `[rows, columns]` per step ahead: tensor `k` has the forecasts of each row from `k + 1` steps
+    /// before it. A row without a forecast is NaN.
     pub steps: Vec<Tensor>,
 }
 
@@ -36,10 +36,10 @@ impl Forecast {
         Ok(Self { time: series.time[rows].to_vec(), names: series.names.clone(), actual, steps })
     }
 
-    /// A metric over all forecasts, of every step ahead.
+    /// Returns a metric over all forecasts of all steps ahead, without rows that have no forecast.
     ///
     /// # Errors
-    /// When libtorch refuses.
+    /// Fails if libtorch does.
     pub fn metric(&self, metric: &dyn Metric) -> Result<f64> {
         let (mut sum, mut count) = (0.0, 0.0);
         for step in &self.steps {
@@ -52,15 +52,15 @@ impl Forecast {
         Ok(metric.finish(sum / count))
     }
 
-    /// Writes time, what came and what was forecast; `_NAME` and `_STEP` tell columns and steps ahead apart where there are
-    /// several.
+    /// Writes the columns `time`, `actual` and `forecast` as CSV. With several columns, their names get the suffix `_NAME`; with
+    /// several steps ahead, `forecast` gets the suffix `_STEP`. A missing forecast is an empty cell.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let column = |what: &str, name: &str| {
-            if self.names.len() > 1 { format!("{what}_{name}") } else { what.to_owned() }
+        let column = |prefix: &str, name: &str| {
+            if self.names.len() > 1 { format!("{prefix}_{name}") } else { prefix.to_owned() }
         };
         let mut header = vec!["time".to_owned()];
         header.extend(self.names.iter().map(|name| column("actual", name)));
@@ -71,23 +71,24 @@ impl Forecast {
         writer.write_record(&header)?;
         let rows = |tensor: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(Vec::try_from(tensor)?) };
         let (actual, steps) = (rows(&self.actual)?, self.steps.iter().map(rows).collect::<Result<Vec<_>>>()?);
-        // What is not there is an empty cell. The series is of f32: the digits beyond are none of its own.
+        // The series is in single precision, so that further digits would be noise.
         let cell = |value: &f64| if value.is_nan() { String::new() } else { (*value as f32).to_string() };
         for (row, time) in self.time.iter().enumerate() {
             let values = actual[row].iter().chain(steps.iter().flat_map(|step| &step[row]));
             writer.write_record(std::iter::once(time.clone()).chain(values.map(cell)))?;
         }
-        Ok(write_atomic(path, &writer.into_inner().context("writing the forecast")?)?)
+        Ok(write_atomic(path, &writer.into_inner().context("cannot write the forecast")?)?)
     }
 }
 
-/// Returns the mean absolute scaled error: `mae` over the error of the naive forecast on the first `split` rows of `series`
-/// (Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006). Infinite or NaN if those are constant.
+/// Returns the mean absolute scaled error: `mae` divided by the mean absolute error of the naive forecast on the first `split`
+/// rows of `series` (Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006). It is infinite or NaN if
+/// these rows are constant.
 ///
 /// # Errors
-/// Fails if there is a single row.
+/// Fails if `split` is below 2.
 pub fn mase(mae: f64, series: &Series, split: usize) -> Result<f64> {
-    ensure!(split > 1, "the training split has {split} row: the naive forecast needs two");
+    ensure!(split > 1, "cannot compute the MASE: the training split has {split} row, expected at least 2");
     let training = series.values.f_narrow(0, 0, split as i64)?.f_to_kind(Kind::Double)?;
     let naive = training.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?.f_mean(Kind::Double)?;
     Ok(mae / naive.f_double_value(&[])?)

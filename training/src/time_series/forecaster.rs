@@ -1,4 +1,4 @@
-//! One interface for all models that forecast: trained networks, and rules without training.
+//! One interface for all models that forecast: trained networks and baselines.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,50 +18,54 @@ pub trait Forecaster {
     /// Returns the number of steps ahead of one forecast.
     fn horizon(&self) -> usize;
 
-    /// Returns the rows from one step ahead to the next.
+    /// Returns the number of rows from one step ahead to the next.
     fn stride(&self) -> usize;
 
-    /// Forecasts the rows `rows` of `series`: for each step ahead `[rows, columns]`, where a row's forecast is made from the
-    /// rows up to that many steps before it. NaN for the rows whose forecast would be made before `rows`.
+    /// Forecasts the rows `rows` of `series`. Returns one tensor `[rows, columns]` per step ahead, in the units of the series:
+    /// tensor `k` has for each row the forecast from `k + 1` steps before it, or NaN if there is none. The first forecast is made
+    /// from the rows before `rows`.
     ///
     /// # Errors
-    /// Fails if the rows before are too few, or the columns are not those of the model.
+    /// Fails if there are too few rows before `rows`, or if the series has other columns than the model.
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>>;
 
-    /// Forecasts the `steps` steps after the last row of `series`, `[steps, columns]`, in its units.
+    /// Forecasts the next `steps` steps after the last row of `series`: `[steps, columns]`, in the units of the series.
     ///
     /// # Errors
-    /// As [`Forecaster::forecast_rows`].
+    /// Fails if the series has too few rows, or other columns than the model.
     fn forecast_future(&self, series: &Series, steps: usize) -> Result<Tensor>;
 }
 
-/// A trained network. It forecasts as many steps at once as its horizon has, and further steps from its own forecasts.
+/// A trained network. It forecasts `horizon` steps at once, and further steps from its own forecasts.
 #[derive(Debug)]
 pub struct NetworkForecaster {
     /// The model's name.
     pub name: String,
-    /// The network, whose predictions are in the units of the series.
+    /// The network. Its predictions are in the units of the series.
     pub lit: Rc<dyn LitModel>,
     /// The shapes and columns of its data.
     pub data: DataSpec,
     /// The scaling of its inputs.
     pub scaler: Scaler,
-    /// Rows from one value of a window to the next.
+    /// Rows from one time step of a window to the next.
     pub stride: usize,
     /// Windows per batch.
     pub batch_size: usize,
 }
 
 impl NetworkForecaster {
-    /// Returns the sizes of a window, `[window_size, columns]`, after a check of the columns of `series`.
+    /// Checks the columns of `series`, and returns the shape of a window, `[window_size, columns]`.
     fn window(&self, series: &Series) -> Result<[i64; 2]> {
         let [window_size, columns] = self.data.input_dims[..] else {
-            anyhow::bail!("the checkpoint is not of a model of series");
+            anyhow::bail!(
+                "cannot forecast: the model has inputs of shape {:?}, expected [window_size, columns]",
+                self.data.input_dims
+            );
         };
         let found = series.names.len() as i64;
         ensure!(
             found == columns,
-            "the series has {found} columns, the model was trained on {columns}: {}",
+            "cannot forecast: the series has {found} columns, expected the {columns} of the model: {}",
             self.data.mapping.join(", ")
         );
         Ok([window_size, columns])
@@ -86,10 +90,10 @@ impl Forecaster for NetworkForecaster {
         let reach = window_size as usize * self.stride;
         ensure!(
             rows.start >= reach,
-            "the window is {reach} rows long: expected at most {}, the rows before the forecast",
+            "cannot forecast: a window spans {reach} rows, expected at most the {} rows before the forecast",
             rows.start
         );
-        let part = series.values.f_narrow(0, (rows.start - reach) as i64, (rows.len() + reach) as i64)?;
+        let values = series.values.f_narrow(0, (rows.start - reach) as i64, (rows.len() + reach) as i64)?;
         let layout = Layout {
             window_size: window_size as usize,
             horizon: self.horizon(),
@@ -97,13 +101,13 @@ impl Forecaster for NetworkForecaster {
             stride: self.stride,
             sequence: false,
         };
-        let windows = Box::new(WindowDataset::new(&self.scaler.transform(&part)?, layout)?);
+        let windows = Box::new(WindowDataset::new(&self.scaler.transform(&values)?, layout)?);
         let placement = self.lit.parameters().placement();
         let windows = windows.to(placement.device, placement.kind)?;
         let loader = DataLoader::new(windows, self.batch_size, Shuffle::No)?;
 
-        // Allocated before the first batch: small results between the large inputs would leave holes that no later batch
-        // fits into, until all windows had been copied side by side.
+        // Allocated once, before the first batch. If each batch allocated a small result between two large inputs, the freed
+        // memory would be too fragmented for the next input, and the process would grow to the size of all windows.
         let size = [loader.rows() as i64, self.horizon() as i64, columns];
         let predictions = Tensor::f_empty(size, (placement.kind, Device::Cpu))?;
         let mut made = 0;
@@ -111,10 +115,10 @@ impl Forecaster for NetworkForecaster {
             let batch = batch?;
             let (mut place, forecast) =
                 (predictions.f_narrow(0, made, batch.len() as i64)?, self.lit.predict(&batch.x)?);
-            // Copying would broadcast.
+            // A copy would broadcast another shape without an error.
             ensure!(
                 forecast.size() == place.size(),
-                "the model forecasts {:?} where {:?} was expected",
+                "cannot forecast: the model returned shape {:?}, expected {:?}",
                 forecast.size(),
                 place.size()
             );
@@ -134,7 +138,10 @@ impl Forecaster for NetworkForecaster {
         let [window_size, _] = self.window(series)?;
         let (rows, stride) = (series.len() as i64, self.stride as i64);
         let reach = (window_size - 1) * stride + 1;
-        ensure!(rows >= reach, "the series has {rows} rows, the model forecasts from the last {reach}");
+        ensure!(
+            rows >= reach,
+            "cannot forecast: the series has {rows} rows, expected at least {reach}, the rows of a window"
+        );
         let scaled = self.scaler.transform(&series.values)?;
         let mut window = scaled.f_slice(0, rows - reach, rows, stride)?; // [window_size, columns]
         let mut forecasts = Vec::new();
@@ -151,12 +158,12 @@ impl Forecaster for NetworkForecaster {
     }
 }
 
-/// A rule that forecasts each column by itself, without training.
+/// A baseline. It forecasts each column separately, without training.
 #[derive(Debug, Clone)]
 pub struct BaselineForecaster {
-    /// The rule.
+    /// The kind of baseline.
     pub baseline: Baseline,
-    /// How far it looks back.
+    /// The numbers of rows that it averages.
     pub config: BaselineConfig,
     /// Steps ahead of one forecast.
     pub horizon: usize,
@@ -165,7 +172,7 @@ pub struct BaselineForecaster {
 }
 
 impl BaselineForecaster {
-    /// Stacks what `forecast` gives for the past of each column: `[rows, columns]`.
+    /// Calls `forecast` for each column, and stacks the results: `[rows, columns]`.
     fn columns(
         &self,
         series: &Series,
@@ -194,7 +201,7 @@ impl Forecaster for BaselineForecaster {
 
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let steps = (0..self.horizon).map(|step| {
-            // As a network's: every forecast is made from `rows.start` on, so its first rows have none of later steps.
+            // The first forecast is made at `rows.start`, like that of a network, so that later steps ahead start later.
             let gap = step.saturating_mul(self.stride).min(rows.len());
             let made = self.columns(series, |past| past.forecast(rows.start + gap, rows.end, gap))?;
             placed(&made, gap as i64, rows.len() as i64)
@@ -206,7 +213,7 @@ impl Forecaster for BaselineForecaster {
         let rows = steps.checked_mul(self.stride).and_then(|rows| rows.checked_add(series.len()));
         ensure!(
             rows.is_some(),
-            "cannot forecast {steps} steps: expected a number of rows that can be counted"
+            "cannot forecast {steps} steps: the row number overflows, expected fewer steps"
         );
         self.columns(series, |past| {
             let gaps = (1..=steps).map(|step| step * self.stride - 1);
@@ -215,7 +222,7 @@ impl Forecaster for BaselineForecaster {
     }
 }
 
-/// Returns `made` from row `before` on of `rows` rows, and NaN elsewhere.
+/// Returns `rows` rows: those of `made` after the first `before` rows, and NaN elsewhere.
 fn placed(made: &Tensor, before: i64, rows: i64) -> Result<Tensor> {
     let nan = |rows: i64| Tensor::f_full([rows, made.size()[1]], f64::NAN, (Kind::Double, Device::Cpu));
     Ok(Tensor::f_cat(&[nan(before)?, made.shallow_clone(), nan(rows - before - made.size()[0])?], 0)?)

@@ -1,7 +1,7 @@
-//! Networks that forecast time series, with the layers and initial weights that Keras gives them.
+//! Networks that forecast time series, with the layers and the initial weights of Keras.
 //!
-//! Every model takes windows, `x: [batch, window_size, features]`, and gives the values that follow them, `[batch,
-//! horizon, targets]`, or with `sequence_loss` what follows each of their steps, `[batch, window_size, targets]`.
+//! Every model maps windows, `x: [batch, window_size, features]`, to the next values, `[batch, horizon, targets]`. With
+//! `sequence_loss` it predicts the next value at each time step of the window, `[batch, window_size, targets]`.
 
 use tch::Tensor;
 use text_recognizer::data::DataSpec;
@@ -33,7 +33,7 @@ pub enum Target {
     EachStep,
 }
 
-/// The configuration of a forecasting model, as far as its data depends on it.
+/// The configuration of a forecasting model that determines its training targets.
 pub trait ForecastConfig {
     /// Returns the values that the model is trained to predict.
     fn target(&self) -> Target {
@@ -46,7 +46,7 @@ fn target(sequence_loss: bool) -> Target {
     if sequence_loss { Target::EachStep } else { Target::AfterWindow }
 }
 
-/// The sizes of a window and of what follows it.
+/// The shapes of a window, `[size, features]`, and of its target, `[horizon, targets]`.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     size: i64,
@@ -68,7 +68,7 @@ impl Window {
         Ok(Self { size, features, horizon, targets })
     }
 
-    /// Refuses a batch of other windows.
+    /// Fails if `x` is not `[batch, size, features]`.
     fn check(&self, model: &str, x: &Tensor) -> Result<()> {
         match x.size()[..] {
             [_, size, features] if size == self.size && features == self.features => Ok(()),
@@ -80,7 +80,7 @@ impl Window {
     }
 }
 
-/// Refuses sizes below 1.
+/// Fails if a size is below 1.
 fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
     match sizes.into_iter().find(|(_, size)| *size < 1) {
         Some((name, size)) => Err(Error::invalid(name, size, "at least 1")),
@@ -88,16 +88,17 @@ fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
     }
 }
 
-/// Refuses a network without layers, and one that no machine would ever finish building.
+/// Fails if `layers` is not 1 to 1000. More layers would take too long to build.
 fn check_layers(layers: i64) -> Result<()> {
     if (1..=1000).contains(&layers) { Ok(()) } else { Err(Error::invalid("layers", layers, "1 to 1000")) }
 }
 
+/// Fails if `dropout` is not a probability below 1.
 fn check_dropout(dropout: f64) -> Result<()> {
     if (0.0..1.0).contains(&dropout) {
         Ok(())
     } else {
-        Err(Error::invalid("dropout", dropout, "a probability in 0..1, 1 excluded"))
+        Err(Error::invalid("dropout", dropout, "a probability from 0 to below 1"))
     }
 }
 

@@ -1,24 +1,24 @@
-//! Scaling of series, fitted on their training part alone.
+//! Scaling of series, fitted on the training split only.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use text_recognizer::{Error, Result};
 
-/// What is done to the values before a network sees them.
+/// The scaling of the values before a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Scaling {
-    /// Nothing.
+    /// No scaling.
     None,
-    /// Mean 0 and standard deviation 1.
+    /// Scale to mean 0 and std 1.
     Standard,
-    /// To 0..=1.
+    /// Scale to the range 0 to 1.
     Minmax,
 }
 
-/// `(x - shift) / scale`, a shift and a scale for each column.
+/// The scaling `(x - shift) / scale`, with one shift and one scale per column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
     shift: Vec<f64>,
@@ -26,10 +26,11 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// Fits to the training part, `[time, columns]`. A constant column is shifted and left at its scale.
+    /// Fits the scaling to the training split, `[rows, columns]`. `Standard` uses the mean and the std without Bessel's
+    /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1.
     ///
     /// # Errors
-    /// When libtorch refuses.
+    /// Fails if libtorch does.
     pub fn fit(scaling: Scaling, training: &Tensor) -> Result<Self> {
         let columns = training.size()[1] as usize;
         let x = training.f_to_kind(Kind::Double)?;
@@ -47,32 +48,33 @@ impl Scaler {
         Ok(Self { shift: Vec::<f64>::try_from(shift)?, scale })
     }
 
+    /// Returns `values` as a tensor with the dtype and the device of `like`.
     fn row(values: &[f64], like: &Tensor) -> Result<Tensor> {
         Ok(Tensor::f_from_slice(values)?.f_to_kind(like.kind())?.f_to_device(like.device())?)
     }
 
-    /// A column too few or too many would be broadcast, and come back as numbers of another column.
+    /// Checks the last dimension of `x`, because libtorch would broadcast another number of columns without an error.
     fn check(&self, x: &Tensor) -> Result<()> {
         let columns = self.shift.len();
         match x.size().last() {
             Some(&last) if last == columns as i64 => Ok(()),
-            _ => Err(Error::shape("Scaler", format!("[..., {columns}], one for each column"), &x.size())),
+            _ => Err(Error::shape("Scaler", format!("[..., {columns}], one value per column"), &x.size())),
         }
     }
 
-    /// Scales `[..., columns]`.
+    /// Scales `x: [..., columns] -> [..., columns]`.
     ///
     /// # Errors
-    /// When the last dimension is not the columns.
+    /// Fails if the last dimension of `x` is not the number of columns.
     pub fn transform(&self, x: &Tensor) -> Result<Tensor> {
         self.check(x)?;
         Ok(x.f_sub(&Self::row(&self.shift, x)?)?.f_div(&Self::row(&self.scale, x)?)?)
     }
 
-    /// Undoes [`Scaler::transform`].
+    /// Undoes [`Scaler::transform`]: `x: [..., columns] -> [..., columns]`, in the units of the series.
     ///
     /// # Errors
-    /// When the last dimension is not the columns.
+    /// Fails if the last dimension of `x` is not the number of columns.
     pub fn inverse(&self, x: &Tensor) -> Result<Tensor> {
         self.check(x)?;
         Ok(x.f_mul(&Self::row(&self.scale, x)?)?.f_add(&Self::row(&self.shift, x)?)?)
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scaling_is_undone_and_constants_stay_finite() {
+    fn inverse_of_every_scaling_restores_the_values_and_keeps_constants_finite() {
         let x = Tensor::from_slice(&[1f64, 7.0, 2.0, 7.0, 6.0, 7.0]).view([3, 2]);
         for scaling in [Scaling::None, Scaling::Standard, Scaling::Minmax] {
             let scaler = Scaler::fit(scaling, &x).unwrap();
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn other_columns_are_refused_and_not_broadcast() {
+    fn transform_of_another_number_of_columns_is_an_error() {
         for (fitted, given) in [(3, 1), (1, 3), (2, 3)] {
             let scaler =
                 Scaler::fit(Scaling::Standard, &Tensor::rand([9, fitted], tch::kind::FLOAT_CPU)).unwrap();

@@ -1,4 +1,4 @@
-//! Series of numbers, and the synthetic one of the TensorFlow time-series course.
+//! Time series, and the synthetic series of the TensorFlow time-series course.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -12,64 +12,64 @@ use text_recognizer::{Error, Result};
 /// One or more columns of numbers over time.
 #[derive(Debug)]
 pub struct Series {
-    /// What each row's time is called, in order.
+    /// The timestamp of each row, as text.
     pub time: Vec<String>,
-    /// The same as numbers or dates; rows without times are counted from 0.
+    /// The timestamps as numbers or dates; row numbers from 0 if the series has none.
     pub timestamps: Timestamps,
-    /// What each column is called.
+    /// The name of each column.
     pub names: Vec<String>,
-    /// `[time, columns]`, single precision.
+    /// The values, `[rows, columns]`, in single precision.
     pub values: Tensor,
-    /// Rows of a season, where that is known.
+    /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
 }
 
 impl Series {
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.time.len()
     }
 
-    /// Whether there is no row.
+    /// Returns whether the series has no row.
     pub fn is_empty(&self) -> bool {
         self.time.is_empty()
     }
 
-    /// One column's values.
+    /// Returns the values of one column, `[rows]`.
     ///
     /// # Errors
-    /// When there is no such column.
+    /// Fails if `index` is not below the number of columns.
     pub fn column(&self, index: usize) -> Result<Vec<f64>> {
         Ok(Vec::<f64>::try_from(self.values.f_select(1, index as i64)?.f_to_kind(tch::Kind::Double)?)?)
     }
 }
 
-/// The constants of the synthetic series; the defaults are the course's.
+/// The constants of the synthetic series. The defaults are those of the TensorFlow time-series course.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticConfig {
-    /// Number of values.
+    /// Number of rows.
     #[arg(long = "length", default_value_t = 4 * 365 + 1)]
     pub length: usize,
-    /// Level at time 0.
+    /// Level of the trend at row 0.
     #[arg(long = "baseline", default_value_t = 10.0, allow_negative_numbers = true)]
     pub baseline: f32,
-    /// Growth per step.
+    /// Growth of the trend per row.
     #[arg(long = "slope", default_value_t = 0.05, allow_negative_numbers = true)]
     pub slope: f32,
-    /// Height of the seasonal pattern.
+    /// Amplitude of the seasonal pattern.
     #[arg(long = "amplitude", default_value_t = 40.0, allow_negative_numbers = true)]
     pub amplitude: f32,
-    /// Share of a season in which the pattern is a cosine; then it decays.
+    /// Share of a season with a cosine pattern, 0 to 1; the pattern decays in the rest.
     #[arg(long = "pattern_switch", default_value_t = 0.4)]
     pub pattern_switch: f32,
-    /// How fast it decays, per season.
+    /// Exponential decay rate of the pattern, per season.
     #[arg(long = "pattern_decay", default_value_t = 3.0, allow_negative_numbers = true)]
     pub pattern_decay: f32,
-    /// Steps of a season.
+    /// Rows per season.
     #[arg(long = "period", default_value_t = 365)]
     pub period: usize,
-    /// Standard deviation of the noise.
+    /// Std of the noise.
     #[arg(long = "noise_level", default_value_t = 5.0)]
     pub noise_level: f64,
     /// Seed of the noise, as in `numpy.random.RandomState(seed)`.
@@ -83,12 +83,14 @@ impl Default for SyntheticConfig {
     }
 }
 
-/// The synthetic series: `baseline + slope t + amplitude pattern((t mod period) / period)` in single precision, where
-/// `pattern(s)` is `cos(2 pi s)` below `pattern_switch` and `exp(-pattern_decay s)` from there on, plus `noise_level` times normal noise, added in
-/// double precision and rounded once.
+/// Returns the synthetic series of the TensorFlow time-series course, `[length, 1]`.
+///
+/// At row `t` it is `baseline + slope t + amplitude pattern((t mod period) / period) + noise_level noise`. `pattern(s)` is
+/// `cos(2 pi s)` if `s < pattern_switch`, and `exp(-pattern_decay s)` otherwise. `noise` is normal, of mean 0 and std 1. The
+/// noise is added in double precision and the sum is rounded once; all other terms are in single precision.
 ///
 /// # Errors
-/// When the length or the period is 0, memory does not hold the length, or a value is not finite.
+/// Fails if the length or the period is 0, if memory cannot hold the values, or if a value is not finite.
 pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
     for (name, value) in [("length", config.length), ("period", config.period)] {
         if value == 0 {
@@ -98,8 +100,8 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
     let mut noise = Mt19937::new(config.noise_seed);
     let value = |t: usize| {
         let season = (t % config.period) as f32 / config.period as f32;
-        // cos and exp of the single-precision argument in double precision, rounded: what NumPy prints, whatever its version's
-        // own single-precision functions are.
+        // cos and exp are computed in double precision and rounded. The result then does not depend on the single-precision
+        // functions of a version of NumPy.
         let pattern = if season < config.pattern_switch {
             f64::from(season * std::f32::consts::TAU).cos() as f32
         } else {
@@ -110,12 +112,12 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
     };
     let mut values: Vec<f32> = Vec::new();
     if values.try_reserve_exact(config.length).is_err() {
-        return Err(Error::invalid("length", config.length, "a number of values that memory holds"));
+        return Err(Error::invalid("length", config.length, "a number of values that fits in memory"));
     }
     values.extend((0..config.length).map(value));
     if let Some(t) = values.iter().position(|value| !value.is_finite()) {
-        let expected = "a finite number: choose other constants";
-        return Err(Error::invalid(format!("the value at time {t}"), values[t], expected));
+        let expected = "a finite number; try other constants";
+        return Err(Error::invalid(format!("the value at row {t}"), values[t], expected));
     }
     Ok(Series {
         time: (0..config.length).map(|t| t.to_string()).collect(),
@@ -130,9 +132,9 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
 mod tests {
     use super::*;
 
-    /// `golden/series.csv` is the course's series, made with NumPy; see the README beside it.
+    /// `golden/series.csv` is the series of the course, made with NumPy; see `golden/series.md`.
     #[test]
-    fn the_series_is_that_of_the_course_to_the_last_digit() {
+    fn synthetic_with_the_defaults_equals_the_course_series_exactly() {
         let series = synthetic(&SyntheticConfig::default()).unwrap();
         let got = Vec::<f32>::try_from(series.values.view(-1)).unwrap();
         let golden = include_str!("../../tests/golden/series.csv").lines().skip(1);
@@ -143,17 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn impossible_sizes_are_refused() {
+    fn synthetic_with_impossible_config_is_an_error() {
         let default = SyntheticConfig::default;
-        for (config, complaint) in [
+        for (config, expected) in [
             (SyntheticConfig { period: 0, ..default() }, "period is 0"),
             (SyntheticConfig { length: 0, ..default() }, "length is 0"),
             (SyntheticConfig { length: usize::MAX, ..default() }, "memory"),
-            (SyntheticConfig { noise_level: f64::NAN, ..default() }, "at time 0 is NaN"),
-            (SyntheticConfig { slope: f32::MAX, ..default() }, "at time 2 is inf"),
+            (SyntheticConfig { noise_level: f64::NAN, ..default() }, "at row 0 is NaN"),
+            (SyntheticConfig { slope: f32::MAX, ..default() }, "at row 2 is inf"),
         ] {
             let error = synthetic(&config).unwrap_err().to_string();
-            assert!(error.contains(complaint), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The timestamps at which a series was observed.
+//! The timestamps of a series: reading, writing, intervals, seasons and continuation.
 
 use std::cmp::Ordering;
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use text_recognizer::Result;
 
-/// The ways of writing a date that are understood; the last two stand for the first day of a month.
+/// The accepted forms of a date, in the notation of `strftime`. The last two mean the first day of a month.
 const FORMATS: [&str; 11] = [
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M:%S%.f",
@@ -20,38 +20,38 @@ const FORMATS: [&str; 11] = [
     "%Y/%m",
 ];
 
-/// One moment for each row of a series, each later than the one before.
+/// One timestamp per row of a series, in ascending order without duplicates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timestamps {
-    /// Numbers of any unit, such as a count of steps or the seconds since an epoch.
+    /// Numbers in any unit, such as row numbers or seconds.
     Numbers(Vec<f64>),
     /// Dates, with or without a time of day.
     Dates {
         /// The timestamps.
         dates: Vec<NaiveDateTime>,
-        /// How they are written, in the notation of `strftime`.
+        /// Their form, in the notation of `strftime`.
         format: &'static str,
     },
 }
 
-/// What lies between any two neighbours of a regular series.
+/// The interval between consecutive timestamps of a regular series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Step {
     /// A difference of numbers.
     Number(f64),
-    /// A length of time.
+    /// A fixed length of time.
     Duration(TimeDelta),
-    /// Whole months, which are not equally long.
+    /// Whole months, whose lengths in days differ.
     Months {
-        /// How many.
+        /// The number of months.
         months: u32,
-        /// Whether every moment lies on the last day of its month, which is not the same day in all of them.
+        /// Whether every timestamp is on the last day of its month, such as January 31 and February 29.
         month_end: bool,
     },
 }
 
 impl Timestamps {
-    /// An empty list for timestamps that are written as `cell` is; `None` where that is no moment.
+    /// Returns an empty list for timestamps of the form of `cell`, or `None` if `cell` is neither a number nor a date.
     pub fn like(cell: &str) -> Option<Self> {
         if number(cell).is_some() {
             return Some(Self::Numbers(Vec::new()));
@@ -60,26 +60,26 @@ impl Timestamps {
         Some(Self::Dates { dates: Vec::new(), format })
     }
 
-    /// The numbers of that many rows.
+    /// Returns the row numbers `0..rows` as timestamps.
     pub fn counted(rows: usize) -> Self {
         Self::Numbers((0..rows).map(|row| row as f64).collect())
     }
 
-    /// Appends the moment that `cell` is.
+    /// Appends the timestamp in `cell`.
     ///
     /// # Errors
-    /// When the cell is not written as the timestamps before it, or is not later than the last of them. The text
-    /// says what is wrong with the cell, and leaves to the caller where it stands.
+    /// Fails if `cell` has another form than the timestamps before it, or is not later than the last of them. The error text
+    /// is a predicate without a subject: the caller puts the place and the cell in front of it.
     pub fn push(&mut self, cell: &str) -> Result<(), String> {
         match self {
             Self::Numbers(numbers) => {
-                let number = number(cell).ok_or("is not a number, as the times above it are")?;
+                let number = number(cell).ok_or("is not a number, expected one as in the rows above")?;
                 later(numbers.last(), &number)?;
                 numbers.push(number);
             }
             Self::Dates { dates, format } => {
                 let date = date(cell, format).ok_or_else(|| {
-                    format!("is not a date of the form {format}, as the times above it are")
+                    format!("is not a date of the form {format}, expected that form as in the rows above")
                 })?;
                 later(dates.last(), &date)?;
                 dates.push(date);
@@ -88,7 +88,7 @@ impl Timestamps {
         Ok(())
     }
 
-    /// The timestamps, written as they were read.
+    /// Returns the timestamps as text, in the form in which they were read.
     pub fn labels(&self) -> Vec<String> {
         match self {
             Self::Numbers(numbers) => numbers.iter().map(f64::to_string).collect(),
@@ -98,9 +98,9 @@ impl Timestamps {
         }
     }
 
-    /// How many timestamps make a season, by the custom of forecasters (statsmodels' `freq_to_period`): a year of months, quarters
-    /// or weeks, a week of days, a day of whatever divides it. `None` of numbers, which have no unit, and where the timestamps are
-    /// irregular or of another length.
+    /// Returns the number of rows per season, by the convention of statsmodels' `freq_to_period`: a year for months, quarters and
+    /// weeks, a week for days, and a day for any interval that divides a day. Returns `None` for numbers, which have no unit, for
+    /// irregular timestamps, and for all other intervals.
     pub fn season(&self) -> Option<usize> {
         let day = TimeDelta::days(1).num_seconds();
         match self.step()? {
@@ -115,7 +115,7 @@ impl Timestamps {
         }
     }
 
-    /// The timestamps as numbers: dates as seconds since 1970 began.
+    /// Returns the timestamps as numbers; dates as seconds since 1970-01-01, without a time zone.
     pub fn numbers(&self) -> Vec<f64> {
         match self {
             Self::Numbers(numbers) => numbers.clone(),
@@ -125,7 +125,8 @@ impl Timestamps {
         }
     }
 
-    /// What lies between any two neighbours; `None` where that differs, or where there are fewer than two.
+    /// Returns the interval between consecutive timestamps, or `None` if the intervals differ or there are fewer than two
+    /// timestamps.
     fn step(&self) -> Option<Step> {
         match self {
             Self::Numbers(numbers) => number_step(numbers).map(Step::Number),
@@ -133,7 +134,7 @@ impl Timestamps {
         }
     }
 
-    /// The `count` timestamps that follow the last one; `None` where the series is irregular.
+    /// Returns the next `count` timestamps after the last one, or `None` if the timestamps are irregular.
     pub fn after(&self, count: usize) -> Option<Self> {
         let steps = 1..=u32::try_from(count).ok()?;
         Some(match (self, self.step()?) {
@@ -142,7 +143,7 @@ impl Timestamps {
                 Self::Numbers(steps.map(|k| decimal(last + step * f64::from(k))).collect())
             }
             (Self::Dates { dates, format }, step) => {
-                // Counted from the first moment: the last may lie on a shortened month.
+                // Counted from the first timestamp, because a short month may have moved the day of the last one.
                 let (first, last) = (*dates.first()?, dates.len() as u32 - 1);
                 let dates = steps.map(|k| advance(first, step, last + k)).collect::<Option<_>>()?;
                 Self::Dates { dates, format }
@@ -171,8 +172,13 @@ fn date(cell: &str, format: &str) -> Option<NaiveDateTime> {
 fn later<T: PartialOrd>(last: Option<&T>, next: &T) -> Result<(), String> {
     match last.and_then(|last| last.partial_cmp(next)) {
         None | Some(Ordering::Less) => Ok(()),
-        Some(Ordering::Equal) => Err("is there twice: keep one row for each time".into()),
-        Some(Ordering::Greater) => Err("is earlier than the row above it: sort the file by time".into()),
+        Some(Ordering::Equal) => {
+            Err("is the same timestamp as in the row above, expected a later one; keep one row per timestamp"
+                .into())
+        }
+        Some(Ordering::Greater) => {
+            Err("is earlier than the row above, expected a later timestamp; sort the file by time".into())
+        }
     }
 }
 
@@ -200,7 +206,7 @@ fn date_step(dates: &[NaiveDateTime]) -> Option<Step> {
     [Step::Duration(second - first), Step::Months { months, month_end }].into_iter().find(regular)
 }
 
-/// The moment `count` steps after `first`; `None` beyond the calendar's end.
+/// Returns the timestamp `count` steps after `first`, or `None` after the end of the calendar.
 fn advance(first: NaiveDateTime, step: Step, count: u32) -> Option<NaiveDateTime> {
     match step {
         Step::Number(_) => None,
@@ -216,7 +222,7 @@ fn advance(first: NaiveDateTime, step: Step, count: u32) -> Option<NaiveDateTime
     }
 }
 
-/// Drops the digits that a sum of decimal fractions is wrong in: 0.1 + 0.2 is 0.3 to the 15 that an f64 holds.
+/// Rounds to 15 significant digits, the decimal precision of an f64. This removes rounding errors: 0.1 + 0.2 becomes 0.3.
 fn decimal(number: f64) -> f64 {
     format!("{number:.14e}").parse().unwrap_or(number)
 }
@@ -232,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_written_as_they_were_read_and_continued() {
+    fn regular_timestamps_keep_their_form_and_continue() {
         for (cells, next) in [
             (&["0", "1", "2"][..], ["3", "4"]),
             (&["1949", "1951", "1953"], ["1955", "1957"]),
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn seasons_follow_custom() {
+    fn season_of_each_interval_is_that_of_statsmodels() {
         let cases: &[(&[&str], Option<usize>)] = &[
             (&["2024-01", "2024-02", "2024-03"], Some(12)),
             (&["2024-01-31", "2024-02-29", "2024-03-31"], Some(12)),
@@ -284,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn irregular_timestamps_have_no_continuation() {
+    fn irregular_timestamps_have_no_step_and_no_continuation() {
         for cells in
             [&["0", "1", "3"][..], &["5"], &["2024-01-05", "2024-01-08", "2024-01-09"], &["2024-01-05"]]
         {
@@ -293,20 +299,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_later_moment_of_the_same_kind_is_refused() {
-        for (first, second, complaint) in [
-            ("1", "1", "there twice"),
+    fn push_of_earlier_or_malformed_timestamp_is_an_error() {
+        for (first, second, expected) in [
+            ("1", "1", "the same timestamp"),
             ("1", "0.5", "earlier than"),
             ("1", "x", "not a number"),
             ("1", "inf", "not a number"),
-            ("2024-01-02", "2024-01-02", "there twice"),
+            ("2024-01-02", "2024-01-02", "the same timestamp"),
             ("2024-01-02", "2024-01-01", "earlier than"),
             ("2024-01-02", "2024-02-30", "not a date of the form %Y-%m-%d"),
             ("2024-01-02", "2024-01-03 10:00", "not a date of the form %Y-%m-%d"),
         ] {
             let mut time = time(&[first]);
             let error = time.push(second).unwrap_err();
-            assert!(error.contains(complaint), "{second}: {error}");
+            assert!(error.contains(expected), "{second}: {error}");
         }
         for cell in ["", "NaN", "inf", "yesterday", "2024-13-01", "31.12.2024"] {
             assert_eq!(Timestamps::like(cell), None, "{cell}");

@@ -1,14 +1,16 @@
-//! Windows over a series: views of its one tensor, as `tf.data.Dataset.window` cuts them.
+//! Windows over a series, like those of `tf.data.Dataset.window`. All windows are views of one tensor.
 
 use tch::{Device, Kind, Tensor};
 use text_recognizer::data::{DataLoader, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
-/// Windows of `size` values of `series` (`[time, ...]`), `stride` apart; each window begins `shift` after the one before.
-/// At the end they get shorter, unless `drop_remainder`. All of them are views.
+/// Returns windows over `series`, `[time, ...]`, like `tf.data.Dataset.window`: each is a view, `[size, ...]`.
+///
+/// The values of a window are `stride` rows apart, and each window starts `shift` rows after the one before. The last windows
+/// are shorter than `size`; `drop_remainder` leaves them out.
 ///
 /// # Errors
-/// When `size`, `shift` or `stride` is 0, or `series` is a scalar.
+/// Fails if `size`, `shift` or `stride` is below 1, or if `series` is a scalar.
 pub fn windows(
     series: &Tensor,
     size: i64,
@@ -25,17 +27,20 @@ pub fn windows(
         return Err(Error::shape("windows", "[time, ...]", &[]));
     };
     let span = (size - 1).saturating_mul(stride).saturating_add(1);
-    let stride = stride.min(length.max(1)); // Beyond the end is beyond the end, and libtorch's sums do not overflow.
+    // A stride beyond the end gives the same windows as this one, and would overflow in libtorch.
+    let stride = stride.min(length.max(1));
     let starts = (0..length).step_by(shift as usize);
     let starts = starts.filter(|start| !drop_remainder || span <= length - start);
     starts.map(|start| Ok(series.f_slice(0, start, start + span.min(length - start), stride)?)).collect()
 }
 
-/// The course's `windowed_dataset`: windows of `window_size` values of `series` (`[time, features]`, or `[time]` for one
-/// feature) with the value after them, shuffled by way of a buffer, in batches.
+/// Returns batches of windows and their next values, like `windowed_dataset` of the TensorFlow time-series course.
+///
+/// `series` is `[time, features]`, or `[time]` for one feature. A batch has `x: [batch, window_size, features]` and
+/// `y: [batch, 1, features]`. A buffer of `shuffle_buffer` windows shuffles them, in a new order in each epoch.
 ///
 /// # Errors
-/// When the series is shorter than one window and its next value, or a size is 0.
+/// Fails if the series is shorter than one window and its next value, or if a size is 0.
 pub fn windowed_dataset(
     series: &Tensor,
     window_size: usize,
@@ -53,46 +58,47 @@ pub fn windowed_dataset(
     )
 }
 
-/// How windows and their targets lie in a series.
+/// The positions of windows and their targets in a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Values in a window.
+    /// Time steps in a window.
     pub window_size: usize,
-    /// Values after it that are the target.
+    /// Time steps in the target, which follows the window.
     pub horizon: usize,
-    /// Steps from one window to the next.
+    /// Rows from the start of one window to the start of the next.
     pub shift: usize,
-    /// Steps from one value of a window to the next.
+    /// Rows from one time step of a window to the next.
     pub stride: usize,
-    /// Whether the target is the next value at each step of the window, and not only after it.
+    /// Whether the target is the next value at each time step of the window, `[window_size]`, instead of `[horizon]`.
     pub sequence: bool,
 }
 
 impl Layout {
-    /// Rows of the series that a window and its target span; as many as there can be where that is beyond counting.
+    /// Returns the rows that a window and its target span; `usize::MAX` if the number overflows.
     pub fn span(self) -> usize {
         let values = self.window_size.saturating_add(self.horizon);
         values.saturating_sub(1).saturating_mul(self.stride).saturating_add(1)
     }
 }
 
-/// Windows and what follows them: `x: [batch, window_size, features]`, `y: [batch, horizon, features]`, or of sequences
-/// `[batch, window_size, features]`.
+/// A dataset of windows and their targets: `x: [batch, window_size, features]` and `y: [batch, horizon, features]`, or
+/// `y: [batch, window_size, features]` if the layout has `sequence`.
 #[derive(Debug)]
 pub struct WindowDataset {
     series: Tensor,
     layout: Layout,
-    /// `[windows, window_size, features]`, a view of the series.
+    /// The windows, `[windows, window_size, features]`, a view of the series.
     x: Tensor,
-    /// `[windows, horizon or window_size, features]`, a view of the series.
+    /// The targets, `[windows, horizon or window_size, features]`, a view of the series.
     y: Tensor,
 }
 
 impl WindowDataset {
-    /// Cuts `series`, `[time, features]`, without copying it.
+    /// Makes the windows over `series`, `[time, features]`, without a copy.
     ///
     /// # Errors
-    /// When the series is shorter than one window and its target, a size is 0, or the shape is another.
+    /// Fails if the series is shorter than one window and its target, if a size is 0, if `series` has another shape, or if
+    /// `sequence` is set and the horizon is not 1.
     pub fn new(series: &Tensor, layout: Layout) -> Result<Self> {
         let Layout { window_size, horizon, shift, stride, sequence } = layout;
         for (name, value) in
@@ -106,7 +112,7 @@ impl WindowDataset {
             return Err(Error::invalid(
                 "horizon",
                 horizon,
-                "1 with sequence_loss, whose target is the next value at each step",
+                "1 with sequence_loss, because its target is one value per time step",
             ));
         }
         let [length, features] = series.size()[..] else {
@@ -115,12 +121,12 @@ impl WindowDataset {
         let span = layout.span();
         if (length as usize) < span {
             let expected = format!(
-                "at least {span}: a window of {window_size}, {stride} apart, and {horizon} after it; split_time and \
-                 test_time make the parts"
+                "at least {span} for a window of {window_size}, a horizon of {horizon} and a stride of {stride}; try another \
+                 split_time or test_time, or a smaller window_size"
             );
-            return Err(Error::invalid("the length of a part of the series", length, expected));
+            return Err(Error::invalid("the length of a split of the series", length, expected));
         }
-        // A window can begin no further on than the series is long, and from here on all of it fits i64.
+        // A larger shift gives the same single window, and all numbers below fit in i64.
         let (shift, stride) = (shift.min(length as usize) as i64, stride as i64);
         let count = (length - span as i64) / shift + 1;
         let (row, column) = (series.stride()[0], series.stride()[1]);
@@ -140,7 +146,7 @@ impl Dataset for WindowDataset {
         self.x.size()[0] as usize
     }
 
-    /// Two gathers, each contiguous, are faster than one whose halves are not.
+    /// Gathers `x` and `y` separately: this is faster than one gather of both, whose two halves are not contiguous.
     fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
         Ok((self.x.f_index_select(0, indices)?, self.y.f_index_select(0, indices)?))
     }
@@ -153,7 +159,7 @@ impl Dataset for WindowDataset {
         self.series.device()
     }
 
-    /// Moves the series under the windows, and not each window.
+    /// Moves the series and makes the windows anew, which is cheaper than moving each window.
     fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>> {
         let series = self.series.f_to_device(device)?.f_to_kind(kind)?;
         Ok(Box::new(Self::new(&series, self.layout)?))
@@ -179,16 +185,16 @@ mod tests {
         lists(&(0..tensor.size()[0]).map(|i| tensor.select(0, i).contiguous()).collect::<Vec<_>>())
     }
 
-    /// The prints of the course for `range(10)`.
+    /// The expected windows are the output of the course's notebook for `range(10)`.
     #[test]
-    fn the_windows_of_the_course() {
+    fn windows_of_ten_values_equal_those_of_tf_data() {
         let all = lists(&windows(&ten(), 5, 1, 1, false).unwrap());
         assert_eq!(all.len(), 10);
         assert_eq!(all[0], [0, 1, 2, 3, 4]);
         assert_eq!(all[5..], [vec![5, 6, 7, 8, 9], vec![6, 7, 8, 9], vec![7, 8, 9], vec![8, 9], vec![9]]);
         let full = lists(&windows(&ten(), 5, 1, 1, true).unwrap());
         assert_eq!(full, (0..6).map(|i| (i..i + 5).collect()).collect::<Vec<Vec<i64>>>());
-        // Shift and stride, as tf.data prints them for range(7), sizes 3, shift 1, stride 2.
+        // The output of tf.data for range(7) with size 3, first with stride 2, then with shift 3.
         let seven = Tensor::arange(7, tch::kind::FLOAT_CPU);
         assert_eq!(
             lists(&windows(&seven, 3, 1, 2, true).unwrap()),
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn four_values_and_the_fifth_in_batches_of_two() {
+    fn windowed_dataset_of_ten_values_has_three_shuffled_batches_of_two() {
         let loader = windowed_dataset(&ten().view([10, 1]), 4, 2, 10, 1).unwrap();
         let batches: Vec<_> = loader.epoch(0, 0).map(Result::unwrap).collect();
         assert_eq!(batches.len(), 3);
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_horizons_strides_and_sequences() {
+    fn window_dataset_of_each_layout_has_the_expected_rows() {
         let series = Tensor::arange(20, tch::kind::FLOAT_CPU).view([10, 2]); // row t is [2t, 2t + 1]
         let layout = Layout { window_size: 3, horizon: 2, shift: 2, stride: 1, sequence: false };
         let dataset = WindowDataset::new(&series, layout).unwrap();
@@ -233,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_views_and_moving_them_moves_the_series_only() {
+    fn window_dataset_is_a_view_and_converts_to_another_dtype() {
         let series = Tensor::arange(1000, tch::kind::FLOAT_CPU).view([1000, 1]);
         let layout = Layout { window_size: 100, horizon: 1, shift: 1, stride: 1, sequence: false };
         let dataset = WindowDataset::new(&series, layout).unwrap();
@@ -245,25 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn a_window_longer_than_the_series_says_both_lengths() {
+    fn window_longer_than_the_series_is_an_error_with_both_lengths() {
         let layout = Layout { window_size: 10, horizon: 1, shift: 1, stride: 1, sequence: false };
         let error = WindowDataset::new(&ten().view([10, 1]), layout).unwrap_err().to_string();
         assert!(error.contains("series is 10:") && error.contains("at least 11"), "{error}");
     }
 
     #[test]
-    fn a_batch_is_contiguous_whatever_the_series_is_a_part_of() {
+    fn batch_of_a_narrowed_series_is_contiguous() {
         let wide = Tensor::arange(60, tch::kind::FLOAT_CPU).view([12, 5]);
-        let part = wide.narrow(1, 1, 3).narrow(0, 2, 10); // row t is [5t + 11, 5t + 12, 5t + 13]
+        let narrow = wide.narrow(1, 1, 3).narrow(0, 2, 10); // row t is [5t + 11, 5t + 12, 5t + 13]
         let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 3, sequence: false };
-        let dataset = WindowDataset::new(&part, layout).unwrap();
+        let dataset = WindowDataset::new(&narrow, layout).unwrap();
         let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
         assert_eq!((rows(&x), rows(&y)), (vec![vec![16, 17, 18, 31, 32, 33]], vec![vec![46, 47, 48]]));
         assert!(x.is_contiguous() && y.is_contiguous());
     }
 
     #[test]
-    fn what_no_series_can_fill_is_refused_without_overflow() {
+    fn sizes_beyond_the_series_are_errors_without_overflow() {
         let all = i64::MAX;
         assert_eq!(lists(&windows(&ten(), all, all, all, false).unwrap()), [[0]]);
         assert!(windows(&ten(), all, 1, 2, true).unwrap().is_empty());
@@ -283,10 +289,10 @@ mod tests {
         assert_eq!(windowed_dataset(&ten(), 4, 2, 10, 1).unwrap().rows(), 6);
     }
 
-    /// All windows together would take 4 GB.
+    /// A copy of all windows would take 4 GB.
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_million_points_with_windows_of_a_thousand_take_no_copy() {
+    fn windowed_dataset_of_a_million_rows_copies_no_windows() {
         let peak = || -> u64 {
             let status = std::fs::read_to_string("/proc/self/status").unwrap();
             let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();

@@ -1,4 +1,4 @@
-//! A causal convolution over time, and long short-term memory on what it finds.
+//! A causal convolution over time, followed by LSTM layers.
 
 use crate::flags::default_flags;
 use clap::{ArgAction, Args};
@@ -19,22 +19,22 @@ pub struct ConvLstmConfig {
     /// Filters of the convolution.
     #[arg(long = "filters", default_value_t = 32)]
     pub filters: i64,
-    /// How many steps the convolution sees: the present one and those before it.
+    /// Time steps in the kernel: the current one and the ones before it.
     #[arg(long = "kernel_size", default_value_t = 5)]
     pub kernel_size: i64,
-    /// Units of each LSTM layer.
+    /// Units per LSTM layer.
     #[arg(long = "units", default_value_t = 32)]
     pub units: i64,
-    /// LSTM layers.
+    /// Number of LSTM layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability that an output of a hidden layer is dropped in training.
+    /// Probability of dropping an output of a hidden layer in training, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    /// Factor on the output of the last layer, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 200.0)]
     pub output_scale: f64,
-    /// Whether to forecast at every step of the window, not at the last one only.
+    /// Train on the next value at each time step of the window, not only at the last.
     #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub sequence_loss: bool,
 }
@@ -51,8 +51,8 @@ impl ForecastConfig for ConvLstmConfig {
     }
 }
 
-/// A causal convolution with ReLU, layers of LSTM cells, a dense layer and a scale: `x: [batch, window_size, features]
-/// -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+/// A causal convolution with ReLU, LSTM layers, a dense layer and a fixed scale.
+/// `x: [batch, window_size, features] -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct ConvLstm {
     window: Window,
@@ -62,12 +62,12 @@ pub struct ConvLstm {
 }
 
 impl ConvLstm {
-    /// Builds the model for windows as `data` describes them. Its weights are `conv.kernel` (`[kernel_size, features,
-    /// filters]`) and `conv.bias`, `lstm.LAYER.kernel`, `.recurrent_kernel`, `.bias` (see
-    /// [`text_recognizer::nn::Recurrent::new`]), `dense.weight` and `dense.bias`.
+    /// Builds the model for the shapes in `data`. Its weights are `conv.kernel`, `[kernel_size, features, filters]`, and
+    /// `conv.bias`; `lstm.LAYER.kernel`, `.recurrent_kernel` and `.bias` (see [`text_recognizer::nn::Recurrent::new`]);
+    /// `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows, or a value of `config` is impossible.
+    /// Fails if `data` does not have the shapes of windows, or if a value of `config` is impossible.
     pub fn new(config: &ConvLstmConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         check_sizes([("filters", config.filters), ("kernel_size", config.kernel_size)])?;
         let window = Window::new(data)?;

@@ -1,4 +1,4 @@
-//! Dense layers on the window.
+//! Dense layers over the window.
 
 use crate::flags::default_flags;
 use clap::Args;
@@ -15,13 +15,13 @@ use super::{ForecastConfig, Window, check_dropout, check_layers, check_sizes};
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnnConfig {
-    /// Units of each hidden layer.
+    /// Units per hidden layer.
     #[arg(long = "units", default_value_t = 10)]
     pub units: i64,
-    /// Hidden layers.
+    /// Number of hidden layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability that a hidden unit is dropped in training.
+    /// Probability of dropping a hidden unit in training, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
 }
@@ -34,23 +34,24 @@ impl Default for DnnConfig {
 
 impl ForecastConfig for DnnConfig {}
 
-/// Hidden dense layers with ReLU on all values of the window, and a dense layer: `x: [batch, window_size, features] ->
-/// [batch, horizon, targets]`.
+/// Hidden dense layers with ReLU over all values of the window, and a dense output layer.
+/// `x: [batch, window_size, features] -> [batch, horizon, targets]`.
 #[derive(Debug)]
 pub struct Dnn {
     parameters: Parameters,
     window: Window,
     dropout: f64,
-    /// Names and layers.
+    /// The name and the weights of each hidden layer.
     hidden: Vec<(String, Linear)>,
     dense: Linear,
 }
 
 impl Dnn {
-    /// Builds the model for windows as `data` describes them, with Keras' initial weights ([`Linear::glorot`]).
+    /// Builds the model for the shapes in `data`, with the initial weights of Keras ([`Linear::glorot`]). Its weights are
+    /// `hidden.LAYER.weight`, `hidden.LAYER.bias`, `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows, or a value of `config` is impossible.
+    /// Fails if `data` does not have the shapes of windows, or if a value of `config` is impossible.
     pub fn new(config: &DnnConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         check_sizes([("units", config.units)])?;
         check_layers(config.layers)?;

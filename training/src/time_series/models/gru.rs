@@ -1,4 +1,4 @@
-//! Gated recurrent units.
+//! Layers of gated recurrent units (GRU).
 
 use tch::Tensor;
 use text_recognizer::Result;
@@ -9,8 +9,8 @@ use text_recognizer::nn::{Cell, ForwardContext, Parameters, Placement};
 use super::stack::Stack;
 use super::{GatedConfig, Window};
 
-/// Layers of GRU cells, a dense layer and a scale: `x: [batch, window_size, features] ->
-/// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+/// GRU layers, a dense layer and a fixed scale.
+/// `x: [batch, window_size, features] -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct Gru {
     window: Window,
@@ -18,11 +18,11 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// Builds the model for windows as `data` describes them. Its weights are `gru.LAYER.kernel`,
-    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::nn::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    /// Builds the model for the shapes in `data`. Its weights are `gru.LAYER.kernel`, `.recurrent_kernel` and `.bias` (see
+    /// [`text_recognizer::nn::Recurrent::new`]); `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows, or a value of `config` is impossible.
+    /// Fails if `data` does not have the shapes of windows, or if a value of `config` is impossible.
     pub fn new(config: &GatedConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let parameters = Parameters::new(placement);

@@ -1,4 +1,4 @@
-//! Linear regression on the window.
+//! Linear regression over the window.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -10,14 +10,14 @@ use text_recognizer::nn::{self, ForwardContext, Parameters, Placement};
 
 use super::{ForecastConfig, Window};
 
-/// A [`Linear`] has nothing to choose.
+/// The configuration of a [`Linear`], which has no settings.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinearConfig {}
 
 impl ForecastConfig for LinearConfig {}
 
-/// One dense layer on all values of the window: `x: [batch, window_size, features] -> [batch, horizon, targets]`.
+/// One dense layer over all values of the window: `x: [batch, window_size, features] -> [batch, horizon, targets]`.
 #[derive(Debug)]
 pub struct Linear {
     parameters: Parameters,
@@ -26,11 +26,11 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Builds the model for windows as `data` describes them, with Keras' initial weights
-    /// ([`nn::Linear::glorot`]).
+    /// Builds the model for the shapes in `data`, with the initial weights of Keras ([`nn::Linear::glorot`]). Its weights are
+    /// `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows.
+    /// Fails if `data` does not have the shapes of windows.
     pub fn new(_config: &LinearConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let (inputs, outputs) = (window.size * window.features, window.horizon * window.targets);

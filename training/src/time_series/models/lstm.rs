@@ -1,4 +1,4 @@
-//! Long short-term memory.
+//! Layers of long short-term memory (LSTM).
 
 use tch::Tensor;
 use text_recognizer::Result;
@@ -9,8 +9,8 @@ use text_recognizer::nn::{Cell, ForwardContext, Parameters, Placement};
 use super::stack::Stack;
 use super::{GatedConfig, Window};
 
-/// Layers of LSTM cells, a dense layer and a scale: `x: [batch, window_size, features] ->
-/// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+/// LSTM layers, a dense layer and a fixed scale.
+/// `x: [batch, window_size, features] -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct Lstm {
     window: Window,
@@ -18,11 +18,11 @@ pub struct Lstm {
 }
 
 impl Lstm {
-    /// Builds the model for windows as `data` describes them. Its weights are `lstm.LAYER.kernel`,
-    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::nn::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    /// Builds the model for the shapes in `data`. Its weights are `lstm.LAYER.kernel`, `.recurrent_kernel` and `.bias` (see
+    /// [`text_recognizer::nn::Recurrent::new`]); `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows, or a value of `config` is impossible.
+    /// Fails if `data` does not have the shapes of windows, or if a value of `config` is impossible.
     pub fn new(config: &GatedConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let parameters = Parameters::new(placement);

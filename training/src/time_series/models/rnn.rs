@@ -16,19 +16,19 @@ use super::{ForecastConfig, Target, Window, target};
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RnnConfig {
-    /// Units of each recurrent layer.
+    /// Units per recurrent layer.
     #[arg(long = "units", default_value_t = 40)]
     pub units: i64,
-    /// Recurrent layers.
+    /// Number of recurrent layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability that an output of a recurrent layer is dropped in training.
+    /// Probability of dropping an output of a recurrent layer in training, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    /// Factor on the output of the last layer, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 100.0)]
     pub output_scale: f64,
-    /// Whether to forecast at every step of the window, not at the last one only.
+    /// Train on the next value at each time step of the window, not only at the last.
     #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub sequence_loss: bool,
 }
@@ -45,8 +45,8 @@ impl ForecastConfig for RnnConfig {
     }
 }
 
-/// Layers of simple recurrent cells, a dense layer and a scale: `x: [batch, window_size, features] ->
-/// [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
+/// Simple recurrent layers, a dense layer and a fixed scale.
+/// `x: [batch, window_size, features] -> [batch, horizon, targets]`, with `sequence_loss` `[batch, window_size, targets]`.
 #[derive(Debug)]
 pub struct Rnn {
     window: Window,
@@ -54,11 +54,11 @@ pub struct Rnn {
 }
 
 impl Rnn {
-    /// Builds the model for windows as `data` describes them. Its weights are `rnn.LAYER.kernel`,
-    /// `.recurrent_kernel`, `.bias` (see [`text_recognizer::nn::Recurrent::new`]) and `dense.weight`, `dense.bias`.
+    /// Builds the model for the shapes in `data`. Its weights are `rnn.LAYER.kernel`, `.recurrent_kernel` and `.bias` (see
+    /// [`text_recognizer::nn::Recurrent::new`]); `dense.weight` and `dense.bias`.
     ///
     /// # Errors
-    /// When `data` does not describe windows, or a value of `config` is impossible.
+    /// Fails if `data` does not have the shapes of windows, or if a value of `config` is impossible.
     pub fn new(config: &RnnConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
         let parameters = Parameters::new(placement);

@@ -1,4 +1,4 @@
-//! What the recurrent models have in common: layers on top of each other, a dense layer, and a scale.
+//! The common layers of the recurrent models: a stack of recurrent layers, a dense layer, and a fixed scale.
 
 use crate::flags::default_flags;
 use clap::{ArgAction, Args};
@@ -13,22 +13,22 @@ use super::{ForecastConfig, Target, Window, check_dropout, check_layers, check_s
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatedConfig {
-    /// Units of each layer, of a bidirectional one in each direction.
+    /// Units per layer; per direction if --bidirectional.
     #[arg(long = "units", default_value_t = 32)]
     pub units: i64,
-    /// Recurrent layers.
+    /// Number of recurrent layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 1)]
     pub layers: i64,
-    /// Whether each layer reads the window in both directions.
+    /// Run each layer over the window in both directions.
     #[arg(long = "bidirectional", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub bidirectional: bool,
-    /// Probability that an output of a recurrent layer is dropped in training.
+    /// Probability of dropping an output of a recurrent layer in training, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// What the last layer's output is multiplied by, so that it need not learn the size of the series' values.
+    /// Factor on the output of the last layer, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 100.0)]
     pub output_scale: f64,
-    /// Whether to forecast at every step of the window, not at the last one only.
+    /// Train on the next value at each time step of the window, not only at the last.
     #[arg(long = "sequence_loss", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub sequence_loss: bool,
 }
@@ -46,7 +46,7 @@ impl ForecastConfig for GatedConfig {
 }
 
 impl GatedConfig {
-    /// Layers of this cell.
+    /// Returns the configuration of a stack with layers of `cell`.
     pub(super) fn of(&self, cell: Cell) -> StackConfig {
         let Self { units, layers, bidirectional, dropout, output_scale, sequence_loss: sequence } = *self;
         StackConfig { cell, units, layers, bidirectional, dropout, output_scale, sequence }
@@ -61,18 +61,18 @@ pub(super) struct StackConfig {
     pub layers: i64,
     pub bidirectional: bool,
     pub dropout: f64,
-    /// What the dense layer's output is multiplied by, so that it need not learn the size of the series' values.
+    /// The factor on the output of the dense layer. With a factor near the size of the values, the weights stay small.
     pub output_scale: f64,
-    /// Whether every step has an output.
+    /// Whether each time step of the window has an output.
     pub sequence: bool,
 }
 
-/// `x: [batch, window_size, inputs] -> [batch, horizon, targets]`, or `[batch, window_size, targets]` if every step has
-/// an output.
+/// Recurrent layers, a dense layer and a fixed scale. `x: [batch, window_size, inputs] -> [batch, horizon, targets]`, or
+/// `[batch, window_size, targets]` if each time step has an output.
 #[derive(Debug)]
 pub(super) struct Stack {
     parameters: Parameters,
-    /// Names and layers.
+    /// The name and the weights of each recurrent layer.
     layers: Vec<(String, Recurrent)>,
     dense: Linear,
     window: Window,
@@ -80,8 +80,8 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Adds the layers `NAME.0`, `NAME.1`, ... (see [`Recurrent::new`] for their weights) and `dense` to the model's
-    /// `parameters`, and keeps them.
+    /// Builds the layers `NAME.0`, `NAME.1`, ... (see [`Recurrent::new`] for their weights) and `dense`, and adds their weights
+    /// to `parameters`.
     pub fn new(
         mut parameters: Parameters,
         name: &str,
@@ -97,7 +97,7 @@ impl Stack {
             return Err(Error::invalid("output_scale", config.output_scale, expected));
         }
         if config.sequence && ![1, window.size].contains(&window.horizon) {
-            let expected = "1 with sequence_loss, where each step's target is the next value";
+            let expected = "1 with sequence_loss, because its target is one value per time step";
             return Err(Error::invalid("horizon", window.horizon, expected));
         }
         let mut layers = Vec::new();

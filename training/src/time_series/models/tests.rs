@@ -30,7 +30,7 @@ fn all(data: &DataSpec, sequence_loss: bool) -> Vec<Box<dyn Model>> {
 }
 
 #[test]
-fn outputs_have_the_shape_of_the_targets_and_every_parameter_gets_a_gradient() {
+fn forward_of_every_model_has_the_target_shape_and_a_gradient_per_parameter() {
     let data = data([7, 2], [3, 2]);
     let x = Tensor::randn([5, 7, 2], tch::kind::FLOAT_CPU);
     for model in all(&data, false) {
@@ -45,7 +45,7 @@ fn outputs_have_the_shape_of_the_targets_and_every_parameter_gets_a_gradient() {
 }
 
 #[test]
-fn sequences_have_an_output_a_step_whose_last_is_the_forecast() {
+fn sequence_output_at_the_last_step_equals_the_single_forecast() {
     let data = data([7, 1], [1, 1]);
     let x = Tensor::randn([5, 7, 1], tch::kind::FLOAT_CPU);
     let models = all(&data, false).into_iter().zip(all(&data, true));
@@ -58,14 +58,14 @@ fn sequences_have_an_output_a_step_whose_last_is_the_forecast() {
             assert_eq!(
                 at_last_and_each.0.parameters().names().len(),
                 14,
-                "only this one has no sequences here"
+                "only the bidirectional model has no sequence output here"
             );
         }
     }
 }
 
 #[test]
-fn the_convolution_is_causal() {
+fn conv_lstm_output_depends_on_no_later_step() {
     let data = data([6, 1], [1, 1]);
     let config = ConvLstmConfig { sequence_loss: true, ..Default::default() };
     let model = ConvLstm::new(&config, &data, Placement::cpu(0)).unwrap();
@@ -78,7 +78,7 @@ fn the_convolution_is_causal() {
 }
 
 #[test]
-fn dropout_acts_in_training_alone_and_is_replayed() {
+fn dropout_in_training_is_the_same_for_the_same_step() {
     let data = data([6, 1], [1, 1]);
     let model =
         Rnn::new(&RnnConfig { dropout: 0.5, ..Default::default() }, &data, Placement::cpu(0)).unwrap();
@@ -90,7 +90,7 @@ fn dropout_acts_in_training_alone_and_is_replayed() {
 }
 
 #[test]
-fn impossible_values_are_refused_by_name() {
+fn impossible_config_is_an_error_with_the_name() {
     let one = data([6, 1], [1, 1]);
     let lstm = |config: GatedConfig, data: &DataSpec| {
         Lstm::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
@@ -111,14 +111,14 @@ fn impossible_values_are_refused_by_name() {
         ("kernel_size is 0", conv(ConvLstmConfig { kernel_size: 0, ..Default::default() })),
     ];
     for (expected, got) in table {
-        assert!(got.contains(expected), "{got} should say {expected}");
+        assert!(got.contains(expected), "no {expected:?} in {got}");
     }
     let dnn = DnnConfig { layers: 0, ..Default::default() };
     assert!(Dnn::new(&dnn, &one, Placement::cpu(0)).unwrap_err().to_string().contains("layers is 0"));
 }
 
 #[test]
-fn other_windows_are_refused() {
+fn forward_of_other_window_shape_is_an_error() {
     for model in all(&data([7, 2], [1, 1]), false) {
         let x = Tensor::zeros([5, 7, 1], tch::kind::FLOAT_CPU);
         let error = model.forward(&x, &mut ForwardContext::eval()).unwrap_err().to_string();
@@ -126,9 +126,8 @@ fn other_windows_are_refused() {
     }
 }
 
-/// The defaults of the flags, of `Default` and of the note are the same, and a configuration survives its file.
 #[test]
-fn defaults_stand_in_flags_and_files() {
+fn default_config_equals_its_flags_and_round_trips_as_json() {
     fn check<
         C: Args + FromArgMatches + Default + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned,
     >(
