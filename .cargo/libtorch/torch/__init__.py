@@ -1,7 +1,7 @@
-"""Not PyTorch: the answer to torch-sys' question where libtorch is.
+"""A stand-in for PyTorch that locates libtorch for the build script of torch-sys.
 
-torch-sys' build script runs `python3 -c "import torch; ..."` with this folder on PYTHONPATH (see ../config.toml) and prints
-the few attributes below. Everything is in `_locate`.
+The build script runs `python3 -c "import torch; ..."` with this folder on PYTHONPATH (see ../../config.toml), and prints the
+attributes below. The work is in `_locate`.
 """
 
 from . import _locate
@@ -12,4 +12,4 @@ __version__ = _libtorch.version
 
 
 class _C:
-    _GLIBCXX_USE_CXX11_ABI = True  # of every libtorch since 2.7
+    _GLIBCXX_USE_CXX11_ABI = True  # true for every libtorch since 2.7

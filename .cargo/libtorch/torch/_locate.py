@@ -1,7 +1,7 @@
-"""Finds libtorch, or fetches it.
+"""Finds libtorch, or downloads it.
 
-In this order: what LIBTORCH names, an installed PyTorch of the right version (with its CUDA), the copy in the user's cache,
-and only then the package index, from which pip fetches the copy for the cache.
+The order is: the folder in LIBTORCH; an installed PyTorch of the right version (with its CUDA); the copy in the user's cache.
+If there is none, pip downloads libtorch from the package index into the cache.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-VERSION = "2.13.0"  # what tch 0.26 is written for
-# The wheels of these platforms link libtorch_cpu against the first two libraries of CUDA, on machines without a GPU too.
+VERSION = "2.13.0"  # the version that tch 0.26 needs
+# In the wheels for Linux, libtorch_cpu needs these two libraries of CUDA, even without a GPU.
 CUDA_EXTRAS = ["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"]
 WHEELS_FOR_PYTHON = range(10, 15)  # 3.10 to 3.14
 DOWNLOAD = "about 600 MB, once"
@@ -28,18 +28,18 @@ class Libtorch(NamedTuple):
 
 
 class NotFound(Exception):
-    """There is no libtorch, and this is why."""
+    """The reason why libtorch is not found, as a sentence."""
 
 
 def answer():
-    """As `locate`, for a build script: a refusal is a short message and not a stack trace."""
+    """Returns `locate()`, or exits with a short message instead of a stack trace."""
     try:
         return locate()
     except NotFound as error:
         sys.exit(
-            f"libtorch {VERSION}: {error} -- You can (1) set LIBTORCH to the folder of an unpacked libtorch {VERSION}, "
-            f"(2) install PyTorch for the python3 on your PATH: pip install torch=={VERSION}, or (3) make the package index "
-            "reachable to pip (pip's own settings: proxy, index-url) and build again."
+            f"cannot find libtorch {VERSION}: {error} Try one of these and build again: (1) set LIBTORCH to the folder of an "
+            f"unpacked libtorch {VERSION}; (2) install PyTorch for the python3 on your PATH with pip install "
+            f"torch=={VERSION}; (3) make the package index reachable for pip, with pip's settings proxy and index-url."
         )
 
 
@@ -52,15 +52,15 @@ def locate():
 
 def from_environment(folder):
     if not (library(folder).exists() and (folder / "include").is_dir()):
-        raise NotFound(f"LIBTORCH is {folder}, where there is no {library(folder).relative_to(folder)} beside include.")
+        raise NotFound(f"LIBTORCH is {folder}, expected a folder with include and {library(folder).relative_to(folder)}.")
     version = version_of(folder) or VERSION
     if version.split("+")[0] != VERSION and "LIBTORCH_BYPASS_VERSION_CHECK" not in os.environ:
-        raise NotFound(f"LIBTORCH is {folder}, which holds version {version}.")
+        raise NotFound(f"LIBTORCH is {folder}: found version {version}, expected {VERSION}.")
     return Libtorch(folder, version)
 
 
 def installed():
-    """PyTorch as this python3 would import it, were this module not in its place."""
+    """Returns the PyTorch that this python3 would import without this module, if it has the right version."""
     own = Path(__file__).resolve().parents[1]
     for entry in sys.path:
         folder = Path(entry or ".").resolve()
@@ -75,11 +75,11 @@ def cached(cache):
 
 
 def fetched(cache):
-    """Has pip fetch libtorch. The cache appears whole, by a rename, or not at all."""
+    """Downloads libtorch with pip. A rename at the end creates the cache, so that it is never incomplete."""
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with locked(cache.parent / f"{cache.name}.lock"):
-            # Another build may have fetched it while this one waited.
+            # Another build may have downloaded it while this one waited for the lock.
             found = cached(cache)
             if found:
                 return found
@@ -94,30 +94,30 @@ def fetched(cache):
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise NotFound(f"it could not be stored in {cache}: {error}.") from error
+        raise NotFound(f"cannot store it in {cache}: {error}.") from error
     tell(f"libtorch {VERSION} is in {cache}")
     return cached(cache)
 
 
 def install(target, cache):
-    # Wheels on Linux alone are built with CUDA.
+    # Only the wheels for Linux need CUDA.
     extras = CUDA_EXTRAS if sys.platform == "linux" else []
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", str(target)]
     if sys.version_info.minor not in WHEELS_FOR_PYTHON:
-        # Nothing of it is ever imported, so the wheel for another python serves as well.
+        # The build does not import the package, so that the wheel for another Python version works too.
         command += ["--python-version", "3.12"]
     command += [f"torch=={VERSION}", *extras]
-    tell(f"fetching libtorch {VERSION} ({DOWNLOAD}) into {cache}")
+    tell(f"downloading libtorch {VERSION} ({DOWNLOAD}) into {cache}")
     pip = subprocess.run(command, env=without_this_module(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if pip.returncode != 0:
         lines = [line for line in pip.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-        raise NotFound(f"pip could not fetch it: {' / '.join(lines[-2:]) or 'it said nothing'}.")
+        raise NotFound(f"pip cannot download it: {' / '.join(lines[-2:]) or 'it printed no error'}.")
     if not library(target / "torch").exists():
-        raise NotFound("pip fetched a package without libtorch in it.")
+        raise NotFound("pip downloaded a package without libtorch.")
 
 
 def keep_libtorch(installed_in, done):
-    """Keeps what is linked, loaded or included, without the parts for a GPU: no driver was asked for."""
+    """Moves headers and libraries to `done`, without the libraries for a GPU, because the build is for the CPU."""
     torch = done / "torch"
     torch.mkdir(parents=True)
     for part in ["include", "lib", "version.py"]:
@@ -125,7 +125,7 @@ def keep_libtorch(installed_in, done):
     for gpu in [*torch.glob("lib/*torch_cuda*"), *torch.glob("lib/*nvshmem*"), *torch.glob("lib/*torch_python*")]:
         gpu.unlink()
     if (installed_in / "nvidia").exists():
-        # libtorch_cpu looks for CUDA's libraries at this place beside it.
+        # libtorch_cpu loads the libraries of CUDA from this folder.
         (installed_in / "nvidia").rename(done / "nvidia")
 
 
@@ -143,7 +143,7 @@ def library(folder):
 
 
 def version_of(folder):
-    """The version that a libtorch or a PyTorch says it is, if it says so."""
+    """Returns the version of a libtorch or a PyTorch from its files, or None."""
     for name, pattern in [("version.py", r"__version__ = '([^']+)'"), ("build-version", r"(\S+)")]:
         with contextlib.suppress(OSError):
             found = re.search(pattern, (folder / name).read_text())
@@ -165,7 +165,7 @@ def cache_folder():
 
 @contextlib.contextmanager
 def locked(path):
-    """Holds a lock that dies with the process. Without fcntl (Windows) builds may fetch twice; the rename still decides."""
+    """Holds a lock until the process ends. Without fcntl (Windows), two builds may download twice; the rename keeps one."""
     with open(path, "w") as file:
         with contextlib.suppress(ImportError):
             import fcntl
@@ -175,7 +175,7 @@ def locked(path):
 
 
 def tell(message):
-    """Speaks to the terminal: the build script keeps standard output and error to itself."""
+    """Prints to the terminal directly, because Cargo hides standard output and standard error of a build script."""
     with contextlib.suppress(OSError):
         with open("CON" if sys.platform == "win32" else "/dev/tty", "w") as terminal:
             print(f"    {message}", file=terminal)

@@ -1,4 +1,4 @@
-//! How the build finds libtorch: `.cargo/libtorch/torch`, asked as torch-sys' build script asks it.
+//! Tests of `.cargo/libtorch/torch`, which finds libtorch for the build. The tests run it like the build script of torch-sys.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// What torch-sys runs.
-const QUESTION: &str = "
+/// The script of torch-sys' build script.
+const SCRIPT: &str = "
 import torch
 from torch.utils import cpp_extension
 print('LIBTORCH_VERSION:', torch.__version__.split('+')[0])
@@ -19,7 +19,7 @@ for library_path in cpp_extension.library_paths():
   print('LIBTORCH_LIB:', library_path)
 ";
 
-/// A pip that notes its arguments and lays out a wheel as the real one does, or does not.
+/// A fake pip. It writes its arguments to a file, and then fails, dies, or installs the files of a wheel.
 const PIP: &str = "
 import os, pathlib, sys
 note = pathlib.Path(os.environ['PIP_NOTE'])
@@ -42,7 +42,7 @@ for name in ['libtorch_cpu.so', 'libc10.so', 'libtorch_cuda.so', 'libtorch_cuda_
 (target / 'nvidia' / 'cu13' / 'lib').mkdir(parents=True)
 ";
 
-/// Folders that stand for a user's machine.
+/// Folders that stand for the machine of a user.
 struct Machine(TempDir);
 
 impl Machine {
@@ -63,7 +63,7 @@ impl Machine {
         fs::write(path, text).unwrap();
     }
 
-    /// A libtorch, or a PyTorch, of some version.
+    /// Creates the folder of a libtorch or a PyTorch of this version.
     fn libtorch(&self, name: &str, version: &str) {
         self.write(&format!("{name}/lib/libtorch_cpu.so"), "");
         fs::create_dir_all(self.path(name).join("include")).unwrap();
@@ -78,9 +78,9 @@ impl Machine {
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cargo/libtorch");
         let paths = std::env::join_paths([module, self.path("site")]).unwrap();
         let mut command = Command::new("python3");
-        // Without the packages of this machine's own python, among which may be a PyTorch.
+        // -S hides the packages of this machine, which may have a PyTorch.
         command
-            .args(["-S", "-c", QUESTION])
+            .args(["-S", "-c", SCRIPT])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
@@ -91,11 +91,11 @@ impl Machine {
         command
     }
 
-    fn ask(&self, pip_does: &str) -> Output {
+    fn run(&self, pip_does: &str) -> Output {
         self.command(pip_does).output().unwrap()
     }
 
-    /// What pip was asked for, a line each time.
+    /// Returns the arguments of each call of pip.
     fn note(&self) -> Vec<String> {
         fs::read_to_string(self.path("note")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
@@ -119,13 +119,13 @@ impl Machine {
         for part in
             parts.iter().chain(&["(1) set LIBTORCH", "(2) install PyTorch", "(3) make the package index"])
         {
-            assert!(text.contains(part), "{text:?} does not say {part}");
+            assert!(text.contains(part), "no {part:?} in {text:?}");
         }
     }
 }
 
 #[test]
-fn what_the_user_names_comes_first() {
+fn libtorch_variable_has_priority_over_an_installed_pytorch() {
     let machine = Machine::new();
     machine.libtorch("named", "2.13.0+cpu");
     machine.libtorch("site/torch", "2.13.0");
@@ -135,7 +135,7 @@ fn what_the_user_names_comes_first() {
 }
 
 #[test]
-fn what_the_user_names_must_be_one() {
+fn libtorch_variable_without_libtorch_or_with_another_version_is_an_error() {
     let machine = Machine::new();
     let output = machine.command("fail").env("LIBTORCH", machine.path("nothing")).output().unwrap();
     machine.assert_refused(&output, &["nothing", "lib/libtorch_cpu.so"]);
@@ -152,28 +152,28 @@ fn what_the_user_names_must_be_one() {
 }
 
 #[test]
-fn an_installed_pytorch_of_the_version_comes_next_and_of_another_not_at_all() {
+fn installed_pytorch_is_used_only_if_it_has_the_version() {
     let machine = Machine::new();
     machine.libtorch("site/torch", "2.13.0+cu130");
-    machine.assert_found(&machine.ask("fail"), &machine.path("site/torch"));
+    machine.assert_found(&machine.run("fail"), &machine.path("site/torch"));
     machine.libtorch("site/torch", "2.12.0");
     machine.libtorch(&format!("{}/torch", machine.cache().display()), "2.13.0");
-    machine.assert_found(&machine.ask("fail"), &machine.cache().join("torch"));
+    machine.assert_found(&machine.run("fail"), &machine.cache().join("torch"));
     assert!(machine.note().is_empty());
 }
 
 #[test]
-fn pip_fetches_what_is_nowhere_once_and_without_the_parts_for_a_gpu() {
+fn missing_libtorch_is_downloaded_once_without_gpu_libraries() {
     let machine = Machine::new();
     for _ in 0..2 {
-        machine.assert_found(&machine.ask("fetch"), &machine.cache().join("torch"));
+        machine.assert_found(&machine.run("fetch"), &machine.cache().join("torch"));
     }
     let note = machine.note();
     assert_eq!(note.len(), 1, "{note:?}");
     for part in
         ["install", "--no-deps", "torch==2.13.0", "nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"]
     {
-        assert!(note[0].contains(part), "{note:?} lacks {part}");
+        assert!(note[0].contains(part), "no {part:?} in {note:?}");
     }
     let names = |folder: &str| {
         let entries = fs::read_dir(machine.cache().join(folder)).unwrap();
@@ -188,33 +188,33 @@ fn pip_fetches_what_is_nowhere_once_and_without_the_parts_for_a_gpu() {
 }
 
 #[test]
-fn a_failed_fetch_leaves_nothing_and_says_what_can_be_done() {
+fn failed_download_is_an_error_and_leaves_no_files() {
     let machine = Machine::new();
-    machine.assert_refused(&machine.ask("fail"), &["no route to the index"]);
+    machine.assert_refused(&machine.run("fail"), &["no route to the index"]);
     let left = fs::read_dir(machine.path("cache/text_recognizer")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name.ends_with(".lock")), "{left:?}");
     machine.write("file", "");
     let output = machine.command("fetch").env("XDG_CACHE_HOME", machine.path("file")).output().unwrap();
-    machine.assert_refused(&output, &["could not be stored"]);
+    machine.assert_refused(&output, &["cannot store it"]);
 }
 
 #[test]
-fn an_interrupted_fetch_never_becomes_the_cache_and_is_cleared_away() {
+fn interrupted_download_is_not_used_and_is_removed_later() {
     let machine = Machine::new();
-    assert!(!machine.ask("die").status.success());
+    assert!(!machine.run("die").status.success());
     assert!(!machine.cache().exists());
     let partial = || {
         let entries = fs::read_dir(machine.path("cache/text_recognizer")).unwrap().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().contains(".partial-")).count()
     };
     assert_eq!(partial(), 1);
-    machine.assert_found(&machine.ask("fetch"), &machine.cache().join("torch"));
+    machine.assert_found(&machine.run("fetch"), &machine.cache().join("torch"));
     assert_eq!(partial(), 0);
 }
 
 #[test]
-fn two_builds_at_once_fetch_once() {
+fn three_builds_at_once_download_once() {
     let machine = Machine::new();
     let start = || {
         let mut command = machine.command("fetch");

@@ -1,4 +1,4 @@
-"""Where torch-sys' build script finds headers and libraries."""
+"""The paths of headers and libraries for the build script of torch-sys."""
 
 from torch import _libtorch
 
