@@ -1,4 +1,4 @@
-//! Lets the programs of this package find libtorch as those of `text_recognizer` do.
+//! Passes the link arguments for libtorch, which the build script of `text_recognizer` found, to this package.
 
 use std::env;
 

@@ -1,7 +1,8 @@
-//! From the command line to flags with layered defaults.
+//! Parses the command line into flags with layered defaults.
 //!
-//! The flags depend on the chosen model and data, so `--model` and `--data` are parsed first. The defaults are, from weak to
-//! strong: the flag's own, the model's, those of `--config FILE` or of the run that `--resume` continues. Typed flags win.
+//! The flags depend on the model and the data, so that `--model` and `--data` are parsed first. A value on the command line has
+//! priority. Then follow the configuration of `--config FILE` or of the run to resume, the defaults of the model and of the
+//! data, and the default of the flag.
 
 mod aliases;
 mod explain;
@@ -13,10 +14,10 @@ pub use explain::{in_file, is_typed, of_another};
 pub use layers::{read_config, with_config_defaults};
 pub use preparse::{Choice, choice, union};
 
-/// The reason why there is nothing to run.
+/// The reason why no command can run.
 #[derive(Debug)]
 pub enum CliError {
-    /// Help, version, or a usage error, with clap's message and exit code.
+    /// Help, the version or a usage error, with the message and the exit code of clap.
     Clap(Box<clap::Error>),
     /// Any other error.
     Other(anyhow::Error),

@@ -1,4 +1,4 @@
-//! The commands of `run_experiment`: a file for each.
+//! The commands of `run_experiment`, one file per command.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,16 +20,16 @@ pub use completions::CompletionsArgs;
 pub use fit::Fit;
 pub use forecast::ForecastArgs;
 
-/// A command line, parsed.
+/// A parsed command line.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Trains a model, or forecasts with a baseline.
+    /// Trains and evaluates a model, or evaluates a baseline.
     Fit(Box<Fit>),
     /// Forecasts the future of a series.
     Forecast(Box<ForecastArgs>),
-    /// Writes a shell's completions.
+    /// Prints the completions of a shell.
     Completions(CompletionsArgs),
-    /// Shows what this program runs on.
+    /// Checks libtorch, the devices and the data.
     Doctor,
 }
 
@@ -37,7 +37,7 @@ impl Invocation {
     /// Runs the command.
     ///
     /// # Errors
-    /// Fails as the command does.
+    /// Fails if the command does.
     pub fn run(self) -> Result<ExitCode> {
         match self {
             Self::Fit(fit) => fit.run(),
@@ -48,10 +48,10 @@ impl Invocation {
     }
 }
 
-/// Parses a command line, program name first.
+/// Parses a command line. The first argument is the name of the program.
 ///
 /// # Errors
-/// Returns clap's own output for help and version too.
+/// Fails if the command line is wrong, or asks for help or the version; clap has the text for all three.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
     let args: Vec<OsString> = args.into_iter().collect();
     let choice = cli::choice(&all_flags(), &args);
@@ -103,9 +103,9 @@ fn root() -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("Print the version"))
         .max_term_width(110)
-        // So that --lr -1 is an impossible value, and not an unknown flag -1.
+        // --lr -1 is then an error of the value -1, instead of an unknown flag -1.
         .allow_negative_numbers(true)
-        // As in argparse: the last value wins.
+        // The last value of a repeated flag wins, as in Python's argparse.
         .args_override_self(true)
 }
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn command_of_every_model_and_data_is_sound() {
+    fn command_of_every_model_and_data_is_valid() {
         for model in MODELS.iter() {
             for data in DATA.iter() {
                 command(model, data).debug_assert();
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn flags_in_kebab_case_are_those_in_snake_case() {
+    fn flags_in_kebab_case_equal_those_in_snake_case() {
         let config = parsed(&["--max-epochs=3", "--batch-size", "7", "--lr", "1e-4"]).unwrap();
         assert_eq!((config.trainer.budget.max_epochs, config.trainer.loaders.batch_size), (3, 7));
         assert_eq!(config.lit.optimizer.lr, 1e-4);
     }
 
     #[test]
-    fn mistyped_flags_and_values_are_explained() {
+    fn mistyped_flag_or_value_is_an_error_with_its_name() {
         let cases: &[(&[&str], &[&str])] = &[
             (&["--model", "mlpp"], &["mlpp", "'mlp'"]),
             (&["--data", "mnits"], &["mnits", "'mnist'"]),
@@ -156,18 +156,18 @@ mod tests {
             (&["--max_epochs", "-1"], &["max_epochs"]),
             (&["--min_epochs", "20"], &["min_epochs is 20", "at most max_epochs, 10"]),
             (&["--config", "/nowhere.json"], &["/nowhere.json"]),
-            (&["--resume", "/nowhere"], &["/nowhere", "neither a checkpoint"]),
+            (&["--resume", "/nowhere"], &["cannot resume /nowhere", "neither a checkpoint"]),
         ];
         for (args, expected) in cases {
             let error = parsed(args).unwrap_err();
             for part in *expected {
-                assert!(error.contains(part), "{args:?}: {error} does not say {part}");
+                assert!(error.contains(part), "{args:?}: no {part:?} in {error}");
             }
         }
     }
 
     #[test]
-    fn config_of_a_run_is_reproduced_and_typed_flags_win() {
+    fn config_file_reproduces_the_run_and_typed_flags_override_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         let typed = [
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(changed.model_config["fc1"], 32);
         assert!(!changed.lit.optimizer.nesterov);
         fs::write(path, r#"{"trainer": {"max_epoch": 3}}"#).unwrap();
-        assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is no flag"));
+        assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is not a flag"));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn preset_of_every_model_is_its_configuration() {
+    fn preset_of_every_model_differs_from_its_defaults() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
         let mut presets = 0;
         for entry in fs::read_dir(folder).unwrap() {

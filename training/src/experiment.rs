@@ -1,4 +1,4 @@
-//! From a typed configuration to the results of a run.
+//! Runs an experiment, from a typed configuration to results.
 
 mod config;
 mod download;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Formats `value` with five significant digits, in the shorter of the two notations.
+/// Formats `value` with five significant digits, like [`significant`].
 pub fn number(value: f64) -> String {
     significant(value, 5)
 }
@@ -13,7 +13,7 @@ pub fn significant(value: f64, digits: usize) -> String {
         return "0.0".to_owned();
     }
     let scientific = format!("{value:.*e}", digits.saturating_sub(1));
-    // Rounding can carry into the exponent, so that it is read from the rounded text. NaN and infinity have none.
+    // Rounding can change the exponent, so that it is read from the rounded text. NaN and infinity have no exponent.
     let exponent = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
     match exponent {
         Some(exponent @ -3..5) => {
@@ -24,7 +24,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// Formats a number of things: `1 epoch`, `2 epochs`.
+/// Formats a number with a noun in the singular or plural: `1 epoch`, `2 epochs`.
 pub fn count(count: u64, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
@@ -55,7 +55,7 @@ pub fn duration(duration: Duration) -> String {
 /// Formats a positive number below 100 with two significant digits and without an exponent.
 fn two_digits(value: f64) -> String {
     let exponent = value.log10().floor();
-    // 9.96 has two digits before the point once it is rounded.
+    // Rounding can add a digit before the point: 9.96 becomes 10.
     let carries = value >= 9.95 * 10f64.powf(exponent);
     let decimals = (1.0 - exponent - f64::from(u8::from(carries))).max(0.0) as usize;
     format!("{value:.decimals$}")
@@ -72,9 +72,8 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// Breaks each line of `text` into lines of at most `width` characters. It breaks at spaces alone, preferably after a
-/// semicolon, a colon or a full stop, else after a comma, and never between a number and its unit. A word that is longer
-/// than `width` stays whole.
+/// Wraps each line of `text` at `width` characters. Lines break only at spaces, preferably after a semicolon, a colon or a full
+/// stop, else after a comma, and never between a number and its unit. A word longer than `width` stays whole.
 pub fn wrap(text: &str, width: usize) -> String {
     text.lines().flat_map(|line| wrap_line(line, width)).collect::<Vec<_>>().join("\n")
 }
@@ -90,7 +89,7 @@ fn wrap_line(line: &str, width: usize) -> Vec<&str> {
             .map(|at| (at, rest[..at].chars().count()))
             .filter(|(_, chars)| *chars <= width)
             .collect();
-        // A break in the first half would leave more than half of the line empty.
+        // A break at a mark must be in the second half, because an earlier one would leave most of the line empty.
         let after = |marks: &[char]| {
             let ends = |&&(at, chars): &&(usize, usize)| 2 * chars >= width && rest[..at].ends_with(marks);
             fitting.iter().rev().find(ends)
@@ -174,16 +173,16 @@ mod tests {
     }
 
     const RESULT: &str = "10 epochs, 4300 steps, best by val_loss after epoch 7; max_epochs reached; training took \
-        16.05 s, 3.7064 ms a batch";
+        16.05 s, 3.7064 ms per batch";
 
     #[test]
     fn wrap_prefers_the_ends_of_sentences() {
         let at_80 = "10 epochs, 4300 steps, best by val_loss after epoch 7; max_epochs reached;\n\
-            training took 16.05 s, 3.7064 ms a batch";
-        let at_60 = "10 epochs, 4300 steps, best by val_loss after epoch 7;\n\
-            max_epochs reached; training took 16.05 s, 3.7064 ms a batch";
+            training took 16.05 s, 3.7064 ms per batch";
+        let at_62 = "10 epochs, 4300 steps, best by val_loss after epoch 7;\n\
+            max_epochs reached; training took 16.05 s, 3.7064 ms per batch";
         assert_eq!(wrap(RESULT, 80), at_80);
-        assert_eq!(wrap(RESULT, 60), at_60);
+        assert_eq!(wrap(RESULT, 62), at_62);
         assert_eq!(wrap(RESULT, 160), RESULT);
     }
 

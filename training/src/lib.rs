@@ -1,15 +1,15 @@
-//! The workshop: everything that develops and uses the library [`text_recognizer`].
+//! The training package: trains, evaluates and applies the models of the library [`text_recognizer`].
 //!
-//! From the ground up:
+//! The modules, from the lowest layer to the highest:
 //!
-//! - [`flags`], [`mod@format`], [`logging`], [`process`], [`terminal`], [`version`]: the ground floor;
+//! - [`flags`], [`mod@format`], [`logging`], [`process`], [`terminal`], [`version`]: flags, text, logs and the process;
 //! - [`report`]: tables, summaries and plots;
 //! - [`time_series`]: series, windows, forecasting models, and forecasts;
 //! - [`trainer`]: the training loop, callbacks, checkpoints and loggers;
 //! - [`tasks`]: classification and forecasting;
-//! - [`experiment`]: from a typed configuration to results;
-//! - [`cli`]: from the command line to a typed configuration;
-//! - [`commands`]: a file for each command.
+//! - [`experiment`]: runs an experiment, from a typed configuration to results;
+//! - [`cli`]: parses the command line into a typed configuration;
+//! - [`commands`]: the commands, one file per command.
 
 pub mod cli;
 pub mod commands;

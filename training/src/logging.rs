@@ -5,20 +5,20 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::terminal::note;
 
-/// How much of a run's course is told.
+/// The lowest level of the messages on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// Results and errors.
+    /// Only errors.
     Error,
-    /// What is odd.
+    /// Also warnings.
     Warn,
-    /// The model and each epoch.
+    /// Also the model and each epoch.
     Info,
-    /// Files and choices, too.
+    /// Also saved files and automatic choices.
     Debug,
 }
 
-/// Tells what is logged at `level` and above on standard error, from here on.
+/// Starts to write log messages at `level` and above to standard error.
 pub fn start(level: LogLevel) {
     let level = match level {
         LogLevel::Error => LevelFilter::Error,
@@ -26,11 +26,11 @@ pub fn start(level: LogLevel) {
         LogLevel::Info => LevelFilter::Info,
         LogLevel::Debug => LevelFilter::Debug,
     };
-    // Refused only where there is a logger already, such as a library user's.
+    // This fails only if the process has a logger already, which then stays.
     let _ = log::set_logger(&Stderr).map(|()| log::set_max_level(level));
 }
 
-/// Lines on standard error; of other crates only what is odd.
+/// A logger that writes lines to standard error; from other crates only warnings and errors.
 struct Stderr;
 
 impl Log for Stderr {

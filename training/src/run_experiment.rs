@@ -1,4 +1,4 @@
-//! `run_experiment --model mlp --data mnist`: parse, dispatch, and an exit code.
+//! `run_experiment --model mlp --data mnist`: parses the command line, runs the command, and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,11 @@ use training::cli::CliError;
 use training::{commands, process, terminal};
 
 fn main() -> ExitCode {
-    // SAFETY: there is one thread yet.
+    // SAFETY: the process has only one thread at this point.
     unsafe { process::keep_memory() };
     let outcome = match commands::parse(std::env::args_os()) {
         Ok(invocation) => invocation.run(),
-        // Help goes to standard output with exit code 0, a usage error to standard error with 2.
+        // Writes help to standard output with exit code 0, or a usage error to standard error with exit code 2.
         Err(CliError::Clap(error)) => error.exit(),
         Err(CliError::Other(error)) => Err(error),
     };

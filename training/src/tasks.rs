@@ -17,26 +17,26 @@ mod forecasting;
 pub use classification::Classification;
 pub use forecasting::{Forecasting, ForecastingExtras, LitForecaster};
 
-/// A kind of task: what is learned, what a checkpoint carries for it, and how its results are reported.
+/// A kind of task. It provides the loss and metrics, its own fields in a checkpoint, and the report of its results.
 pub trait Task: Debug {
-    /// Returns the name in checkpoints, such as `classification`.
+    /// Returns the name of the task in checkpoints, such as `classification`.
     fn name(&self) -> &'static str;
 
-    /// Adds loss and metrics to a network.
+    /// Adds the loss and the metrics to a network.
     ///
     /// # Errors
     /// Fails if a value of the configuration is impossible for this task.
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>>;
 
-    /// Returns a forecaster that needs no training.
+    /// Returns the forecaster of a baseline, which needs no training.
     ///
     /// # Errors
     /// Fails for tasks other than forecasting.
     fn baseline(&self, baseline: Baseline) -> Result<Box<dyn Forecaster>> {
-        bail!("{} is not a model of {}", baseline.name(), self.name())
+        bail!("cannot use {} for {}: it is a baseline for forecasting", baseline.name(), self.name())
     }
 
-    /// Returns what a checkpoint carries for this task, beside the model, its configuration and the data.
+    /// Returns the fields that this task adds to a checkpoint, besides the model, its configuration and the data spec.
     fn extras(&self) -> Value {
         Value::Object(Map::new())
     }
@@ -44,7 +44,7 @@ pub trait Task: Debug {
     /// Reports on a trained model, and writes plots and tables to `folder`.
     ///
     /// # Errors
-    /// Fails if the model cannot predict the data, or a file cannot be written.
+    /// Fails if the model cannot predict the data, or if a file cannot be written.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report>;
 }
 
@@ -52,17 +52,17 @@ pub trait Task: Debug {
 pub enum Trained {
     /// A network, with the loaders of its data.
     Network(Rc<dyn LitModel>, Rc<Loaders>),
-    /// A model that needs no training loop.
+    /// A forecaster without a training loop.
     Forecaster(Box<dyn Forecaster>),
 }
 
-/// The results of a task beside loss and metrics.
+/// The results of a task, besides the loss and the metrics.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Metrics of a model that has no loss, as `val_METRIC`.
+    /// The metrics of a model without a loss, named `val_METRIC`.
     pub metrics: Option<Record>,
-    /// A table for a person; may be empty.
+    /// A table as text for the terminal; may be empty.
     pub table: String,
-    /// Fields of the results' JSON object.
+    /// Additional fields of the JSON results.
     pub json: Map<String, Value>,
 }

@@ -1,5 +1,4 @@
-//! Lines for a person or a shell, written by a program that outlives its readers: `2>&1 | head -1` or a closed terminal ends
-//! no run.
+//! Output to standard output and standard error. A closed pipe or terminal, as in `2>&1 | head -1`, does not end a run.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
@@ -7,24 +6,24 @@ use std::io::{ErrorKind, Write, stderr, stdout};
 use anyhow::{Context, Result};
 use console::Term;
 
-/// A line on standard error whatever the level, lost where nobody reads it.
+/// Writes a line to standard error, at every log level. Errors are ignored.
 pub fn note(line: impl Display) {
     let _ = writeln!(stderr(), "{line}");
 }
 
-/// A line on standard output.
+/// Writes a line to standard output.
 ///
 /// # Errors
-/// When it cannot be written, unless its reader has gone, having read enough.
+/// Fails if the line cannot be written. A closed pipe is not an error.
 pub fn result(line: impl Display) -> Result<()> {
     let mut out = stdout();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done.context("writing to standard output"),
+        done => done.context("cannot write to standard output"),
     }
 }
 
-/// Returns the number of columns that a line may fill: those of the terminal, and 80 off a terminal.
+/// Returns the width of the terminal in columns, or 80 without a terminal.
 pub fn columns(term: &Term) -> usize {
     term.size_checked().map_or(80, |(_, columns)| usize::from(columns)).max(1)
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-/// The folder of libtorch's libraries when this program was built.
+/// The folder of libtorch's libraries at build time.
 pub const LIBTORCH_LIB: Option<&str> = option_env!("LIBTORCH_LIB");
 
-/// Returns libtorch's version, from the files beside its libraries.
+/// Returns the version of libtorch, from the files next to its libraries, or `of unknown version`.
 pub fn libtorch() -> String {
     let folder = LIBTORCH_LIB.and_then(|lib| Path::new(lib).parent());
     let read = |name: &str| fs::read_to_string(folder?.join(name)).ok();

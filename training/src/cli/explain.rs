@@ -1,4 +1,4 @@
-//! Errors of clap in terms of this program: values from a file, and flags of another model.
+//! Context for errors of clap: values from a file, and flags of another model or data.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,20 +10,20 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::CliError;
 use crate::experiment::registry::{DATA, DataEntry, Flags, MODELS, ModelEntry};
 
-/// Reports a value of a configuration file that its flag does not take.
+/// Returns the error for a value in a configuration file that is not valid for its flag.
 pub fn in_file(error: &clap::Error, file: &Path) -> CliError {
     let text = |kind| error.get(kind).map_or_else(String::new, ToString::to_string);
     let (flag, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
-    anyhow!("{}: {value:?} is no value of {flag}", file.display()).into()
+    anyhow!("cannot use the configuration {}: {value:?} is not a value of {flag}", file.display()).into()
 }
 
-/// Returns whether the value that `error` is about is on the command line; if not, it came from a file.
+/// Returns whether the invalid value in `error` is on the command line. If not, it is from a file.
 pub fn is_typed(error: &clap::Error, args: &[OsString]) -> bool {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return true };
     args.iter().any(|arg| arg.to_string_lossy().ends_with(value))
 }
 
-/// Reports of an unknown flag to which model or data it belongs, if it belongs to any.
+/// Returns the error for an unknown flag, with the models or the data that have the flag, if any.
 pub fn of_another(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> CliError {
     if error.kind() != ErrorKind::UnknownArgument {
         return error.into();
@@ -42,6 +42,6 @@ pub fn of_another(error: clap::Error, model: &ModelEntry, data: &DataEntry) -> C
         (true, false) => (format!("--data {}", modules.join(", ")), format!("the data is {}", data.name)),
         (true, true) => return error.into(),
     };
-    let message = format!("--{flag} is a flag of {owner}; here {given}\n");
+    let message = format!("--{flag} is a flag of {owner}, but {given}\n");
     clap::Error::raw(ErrorKind::UnknownArgument, message).into()
 }

@@ -1,4 +1,4 @@
-//! A configuration file as the defaults of flags.
+//! Makes the values of a configuration file the defaults of the flags.
 
 use std::fs;
 use std::path::Path;
@@ -12,20 +12,19 @@ use crate::experiment::{DataEntry, ModelEntry, flatten};
 /// Reads a configuration file.
 ///
 /// # Errors
-/// Fails if it cannot be read or does not hold a JSON object.
+/// Fails if the file cannot be read or is not a JSON object.
 pub fn read_config(path: &Path) -> Result<Value> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    ensure!(value.is_object(), "{} holds no JSON object", path.display());
+    let failed = || format!("cannot read the configuration {}", path.display());
+    let text = fs::read_to_string(path).with_context(failed)?;
+    let value: Value = serde_json::from_str(&text).context("the file is not JSON").with_context(failed)?;
+    ensure!(value.is_object(), "{}: the file is not a JSON object", failed());
     Ok(value)
 }
 
 /// Makes the values of a configuration file the defaults of the flags of the same names.
 ///
 /// # Errors
-/// Fails if the file has a name that is no flag of this model and data.
+/// Fails if a name in the file is not a flag of this model and data.
 pub fn with_config_defaults(
     mut command: Command,
     base: &Value,
@@ -37,7 +36,7 @@ pub fn with_config_defaults(
     let known: Vec<String> =
         command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
     for (key, value) in base.as_object().into_iter().flatten() {
-        // The flags of another model or data are not those of this one.
+        // A section for another model or data does not apply to this one.
         if let Some((_, (kind, name))) = sections.iter().find(|(section, _)| section == key)
             && base[*kind].as_str().is_some_and(|of| of != *name)
         {
@@ -47,7 +46,7 @@ pub fn with_config_defaults(
         for (flag, value) in flags {
             ensure!(
                 known.contains(&flag),
-                "{}: {flag} is no flag of {} on {}",
+                "cannot use the configuration {}: {flag} is not a flag of the model {} and the data {}",
                 path.display(),
                 model.name,
                 data.name
@@ -60,7 +59,7 @@ pub fn with_config_defaults(
     Ok(command)
 }
 
-/// Returns a value as it is typed; `None` for null.
+/// Returns a value as text on a command line, or `None` for null.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

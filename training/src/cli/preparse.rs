@@ -1,11 +1,11 @@
-//! Pre-parses the flags that decide which other flags there are.
+//! Pre-parses `--model`, `--data` and the flags that decide which other flags and defaults exist.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// The typed values of the flags that decide which other flags and defaults there are.
+/// The typed values of the flags that decide which other flags and defaults exist.
 #[derive(Debug, Default)]
 pub struct Choice {
     /// `--model`.
@@ -28,8 +28,8 @@ pub fn union<'a>(command: Command, more: impl IntoIterator<Item = &'a Command>) 
     })
 }
 
-/// Pre-parses `args`; `all` is a command with the flags of every model and data, so that each value is told from a flag.
-/// Errors are ignored: the command of the chosen model and data reports them.
+/// Pre-parses `args`. `all` is a command with the flags of every model and data, which separates flags from values. Errors are
+/// ignored, because the command of the chosen model and data reports them.
 pub fn choice(all: &Command, args: &[OsString]) -> Choice {
     let mut command =
         Command::new("choice").ignore_errors(true).no_binary_name(false).disable_help_flag(true);
@@ -48,7 +48,7 @@ pub fn choice(all: &Command, args: &[OsString]) -> Choice {
             bare.action(ArgAction::Append).num_args(0..=1).require_equals(true).default_missing_value("true")
         });
     }
-    // clap itself adds this flag only later.
+    // clap adds its own help flag only when it parses.
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Count);
     let Ok(matches) = command.arg(help).try_get_matches_from(args) else { return Choice::default() };
     let text = |id: &str| last(&matches, id).and_then(|value| value.into_string().ok());
@@ -62,7 +62,7 @@ pub fn choice(all: &Command, args: &[OsString]) -> Choice {
     }
 }
 
-/// Returns the value that was typed last.
+/// Returns the last typed value of a flag.
 fn last(matches: &ArgMatches, id: &str) -> Option<OsString> {
     matches.try_get_many::<OsString>(id).ok().flatten()?.next_back().cloned()
 }

@@ -1,4 +1,4 @@
-//! `run_experiment completions`: completions of a shell.
+//! `run_experiment completions`: the completion script of a shell.
 
 use std::io;
 
@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use clap_complete::generate;
 
 /// The line of the command in `--help`.
-pub const ABOUT: &str = "Print the completions of a shell, with the flags of every model and data";
+pub const ABOUT: &str = "Print a shell completion script with the flags of all models and data";
 
-/// The shells.
+/// The supported shells.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Shell {
     /// Bash.
@@ -23,13 +23,13 @@ enum Shell {
 /// The flags of `completions`.
 #[derive(Debug, Clone, Args)]
 pub struct CompletionsArgs {
-    /// The shell.
+    /// Shell to complete for.
     #[arg(value_enum)]
     shell: Shell,
 }
 
 impl CompletionsArgs {
-    /// Prints the completions.
+    /// Prints the completion script.
     ///
     /// # Errors
     /// Fails if standard output cannot be written to.
@@ -42,6 +42,6 @@ impl CompletionsArgs {
             Shell::Fish => clap_complete::Shell::Fish,
         };
         generate(shell, &mut command, "run_experiment", &mut script);
-        io::Write::write_all(&mut io::stdout(), &script).context("writing to standard output")
+        io::Write::write_all(&mut io::stdout(), &script).context("cannot write to standard output")
     }
 }

@@ -1,4 +1,4 @@
-//! `run_experiment doctor`: what this program runs on, and whether it works.
+//! `run_experiment doctor`: checks libtorch, the devices and the data.
 
 use anyhow::{Result, ensure};
 use clap::Command;
@@ -16,12 +16,12 @@ use crate::time_series::Target;
 use crate::{terminal, version};
 
 /// The line of the command in `--help`.
-pub const ABOUT: &str = "Show what libtorch, devices and data were found, and train a step on each device";
+pub const ABOUT: &str = "Show libtorch, the devices and the data, and run one training step per device";
 
-/// Prints what was found, and trains a step on each device.
+/// Prints the versions, devices and data folders, and runs one training step on each device.
 ///
 /// # Errors
-/// When a step fails: something that training needs does not work.
+/// Fails if a training step fails or does not reduce the loss.
 pub fn run() -> Result<()> {
     let yes = |there: bool| if there { "yes" } else { "no" };
     terminal::result(format_args!("run_experiment  {}", env!("CARGO_PKG_VERSION")))?;
@@ -56,29 +56,29 @@ pub fn run() -> Result<()> {
         let (before, after) = train_step(device)?;
         ensure!(
             before.is_finite() && after < before,
-            "a training step on {device:?} took the loss from {before} to {after}: it should have fallen"
+            "cannot train on {device:?}: one step changed the loss from {before} to {after}, expected a smaller loss"
         );
         terminal::result(format_args!(
-            "self-test       a step on {device:?} took the loss from {before:.4} to {after:.4}: ok"
+            "self-test       one step on {device:?} reduced the loss from {before:.4} to {after:.4}: ok"
         ))?;
     }
     Ok(())
 }
 
-/// Where a data module with default flags has its raw data.
+/// Returns the folder of the raw data of a data module with default flags, as text.
 fn data_folder(entry: &DataEntry) -> Result<String> {
     let matches = (entry.flags.augment)(Command::new("")).try_get_matches_from([""])?;
     let data = entry.build(&(entry.flags.read)(&matches)?, Target::default())?;
-    let Some(folder) = data.module.folder()? else { return Ok("made, not read".into()) };
+    let Some(folder) = data.module.folder()? else { return Ok("no folder: the data is generated".into()) };
     let there = data.module.is_prepared()?;
     Ok(format!(
         "{}{}",
         folder.display(),
-        if there { "" } else { " (not there yet: fetched when it is first used)" }
+        if there { "" } else { " (not there yet: the first run downloads it)" }
     ))
 }
 
-/// The loss of a batch before and after one step on it.
+/// Returns the loss of a batch before and after one training step on it.
 fn train_step(device: Device) -> Result<(f64, f64)> {
     let data = DataSpec { input_dims: vec![16], output_dims: vec![4], mapping: Vec::new(), image: None };
     let config = MlpConfig { fc1: 32, fc2: 16, dropout: 0.0 };

@@ -1,4 +1,4 @@
-//! `run_experiment` without a command: trains a model and evaluates it.
+//! `run_experiment` without a command: trains and evaluates a model.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,34 +23,33 @@ use crate::trainer::callbacks::{Callback, Monitor, ProgressReport};
 use crate::trainer::{LrFindConfig, LrFindResult, Signals, SingleProcess, TrainerConfig};
 use crate::{experiment, format, process, terminal};
 
-const ABOUT: &str = "Train a model on a data set, and test it";
+const ABOUT: &str = "Train a model on a data set and evaluate it";
 
-/// The flags that are no part of the experiment.
+/// The flags of a run besides those of the model, the data, the optimizer and the trainer.
 #[derive(Debug, Clone, Args)]
 struct FitArgs {
-    /// Model.
+    /// Model to train, or baseline to evaluate.
     #[arg(long = "model", default_value = "mlp")]
     model: String,
-    /// Data set.
+    /// Data set to use.
     #[arg(long = "data", default_value = "mnist")]
     data: String,
-    /// Take defaults from this file; a run's own config.json reproduces the run.
+    /// Read the defaults of all flags from FILE; the config.json of a run reproduces the run.
     #[arg(long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Continue a run in its own folder: the folder, its last checkpoint, or `last` for the run that was saved last (of --model
-    /// and --data, if they are given).
+    /// Continue a run: its folder, its last checkpoint, or `last` for the latest run (of --model and --data, if given).
     #[arg(long = "resume", value_name = "FOLDER", conflicts_with = "config")]
     resume: Option<PathBuf>,
-    /// Print the configuration as JSON and do nothing.
+    /// Print the configuration as JSON and exit.
     #[arg(long = "print_config")]
     print_config: bool,
     /// Print the results as one line of JSON.
     #[arg(long = "json")]
     json: bool,
-    /// Least level of the messages on standard error.
+    /// Lowest level of the messages on standard error.
     #[arg(long = "log_level", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
-    /// Print results and errors only, as --log_level error.
+    /// Print only results and errors; same as --log_level error.
     #[arg(long = "quiet", overrides_with = "log_level")]
     quiet: bool,
 }
@@ -66,13 +65,13 @@ pub fn with_flags(command: Command, model: &ModelEntry, data: &DataEntry) -> Com
     let command = LitConfig::augment_args(command.next_help_heading("Loss and optimizer"));
     let command = LrFindConfig::augment_args(command.next_help_heading("Learning-rate finder"));
     let command = TrainerConfig::augment_args(command.next_help_heading("Trainer"));
-    // Each flattened struct leaves its own description behind.
+    // Each flattened struct overwrites the description.
     let command = command.about(ABOUT).long_about(ABOUT);
     let defaults = model.defaults.iter().chain(data.defaults);
     defaults.fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
 }
 
-/// Lists the values of `--model` and `--data`.
+/// Adds the possible values of `--model` and `--data`.
 fn named(command: Command) -> Command {
     let values = |entries: Vec<(&'static str, &'static str)>| {
         PossibleValuesParser::new(
@@ -84,19 +83,19 @@ fn named(command: Command) -> Command {
     command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
 }
 
-/// The configuration that the defaults of the flags come from: a file, or a run that is resumed.
+/// The source of the defaults of the flags: a configuration file, or the run to resume.
 #[derive(Debug, Default)]
 pub struct Base {
     resume: Option<Resume>,
-    /// A configuration and its file.
+    /// The path and the content of the configuration file.
     file: Option<(PathBuf, Value)>,
 }
 
 impl Base {
-    /// Finds and reads it.
+    /// Finds the run to resume, and reads the configuration file.
     ///
     /// # Errors
-    /// Fails if there is no such run or the file cannot be read.
+    /// Fails if there is no such run, or if the file cannot be read.
     pub fn find(choice: &Choice) -> Result<Self> {
         let Choice { model, data, config, resume, log_dir } = choice;
         let log_dir = log_dir.as_deref().unwrap_or(Path::new("logs"));
@@ -108,10 +107,10 @@ impl Base {
         Ok(Self { resume, file: file.map(|(value, path)| (path, value)) })
     }
 
-    /// Returns the model and data: those that were typed, else those of the configuration.
+    /// Returns the model and data: the typed ones, else those of the configuration, else the defaults.
     ///
     /// # Errors
-    /// Returns clap's error for a name that does not exist.
+    /// Fails with clap's error if a name does not exist.
     pub fn entries(&self, choice: &Choice) -> Result<(&'static ModelEntry, &'static DataEntry), CliError> {
         let of_file =
             |key: &str| self.file.as_ref().and_then(|(_, base)| base[key].as_str()).map(str::to_owned);
@@ -123,10 +122,10 @@ impl Base {
         Ok((registry::model(&model)?, registry::data(&data)?))
     }
 
-    /// Makes its values the defaults of the flags.
+    /// Makes the values of the configuration the defaults of the flags.
     ///
     /// # Errors
-    /// Fails if it has a name that is no flag.
+    /// Fails if a name in the configuration is not a flag.
     pub fn apply(&self, command: Command, model: &ModelEntry, data: &DataEntry) -> Result<Command> {
         match &self.file {
             Some((path, base)) => cli::with_config_defaults(command, base, path, model, data),
@@ -134,11 +133,10 @@ impl Base {
         }
     }
 
-    /// Returns the run that is resumed, with its configuration as the flags of this version give it: a flag that its file
-    /// does not have yet has its default.
+    /// Returns the run to resume and its configuration. A flag that is missing in the file of an older version has its default.
     ///
     /// # Errors
-    /// Fails if the file has a value that its flag does not take.
+    /// Fails if a value in the file is not valid for its flag.
     pub fn resumed(
         &self,
         command: &Command,
@@ -152,7 +150,7 @@ impl Base {
         Ok(Some((resume.clone(), read(&matches, model, data)?)))
     }
 
-    /// Adds to an error of clap what clap does not know: the file of a value, or the model of a flag.
+    /// Adds context to an error of clap: the file of a value, or the model or data of a flag.
     pub fn explain(
         &self,
         error: clap::Error,
@@ -190,10 +188,10 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Reads the flags.
+    /// Reads and checks the flags.
     ///
     /// # Errors
-    /// Fails if a value is impossible, or if a resumed run would be another experiment.
+    /// Fails if a value is impossible, or if a flag would change the experiment of a resumed run.
     pub fn new(
         matches: &ArgMatches,
         model: &ModelEntry,
@@ -217,7 +215,7 @@ impl Fit {
     /// Runs, and prints the results.
     ///
     /// # Errors
-    /// Fails as [`experiment::fit`] does, and if standard output cannot be written to.
+    /// Fails like [`experiment::fit`], and if standard output cannot be written to.
     pub fn run(self) -> Result<ExitCode> {
         let Self { args, config, resume } = self;
         if config.trainer.device.threads != Some(1) {
@@ -227,14 +225,14 @@ impl Fit {
         if args.print_config {
             return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| ExitCode::SUCCESS);
         }
-        // Before anything is made, so that no signal finds a half-made run.
+        // Signals are caught before the run creates its folder, so that a signal leaves no incomplete folder.
         let signals = Signals::listen()?;
         let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
         print(&experiment::fit(&experiment, &TerminalReporter)?, args.json)
     }
 }
 
-/// Prints the end of a run: its results last, on standard output.
+/// Prints the outcome of a run: notes on standard error, then the results on standard output.
 fn print(outcome: &Outcome, as_json: bool) -> Result<ExitCode> {
     match outcome {
         Outcome::Finished(finished) => {
@@ -287,7 +285,7 @@ fn resume_command(folder: &Path) -> String {
     format!("{program} --resume {}", terminal::shell_quote(&folder.display().to_string()))
 }
 
-/// Writes the course of a run to standard error.
+/// Writes the progress of a run to standard error.
 struct TerminalReporter;
 
 impl Reporter for TerminalReporter {

@@ -1,4 +1,4 @@
-//! `run_experiment forecast`: the future of a series.
+//! `run_experiment forecast`: forecasts the time steps after the last row of a series.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use crate::time_series::{
 };
 
 /// The line of the command in `--help`.
-const ABOUT: &str = "Forecast the steps after a file's last row, with a checkpoint or a baseline";
+const ABOUT: &str = "Forecast the time steps after the last row of a file, with a checkpoint or a baseline";
 
 /// The flags of `forecast`.
 #[derive(Debug, Clone, Args)]
 pub struct ForecastArgs {
-    /// Checkpoint of a forecasting model, as in logs/lstm-series/version_0/checkpoints/best.safetensors.
+    /// Checkpoint of a forecasting model, such as logs/lstm-series/version_0/checkpoints/best.safetensors.
     #[arg(long = "checkpoint", value_name = "FILE", required_unless_present = "model")]
     checkpoint: Option<PathBuf>,
-    /// Baseline to forecast with, without a checkpoint.
+    /// Baseline to forecast with, instead of a checkpoint.
     #[arg(long = "model", value_enum, conflicts_with = "checkpoint")]
     model: Option<Baseline>,
-    /// Steps to forecast [default: the model's horizon].
+    /// Time steps to forecast, at least 1 [default: the horizon of the model].
     #[arg(long = "steps")]
     steps: Option<usize>,
-    /// File to write [default: standard output].
+    /// CSV file to write [default: standard output].
     #[arg(long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct ForecastArgs {
 
 /// Adds the flags of `forecast`.
 pub fn with_flags(command: Command) -> Command {
-    // A checkpoint has these lengths already.
+    // A checkpoint has its own values of these flags.
     let of_baselines = BaselineConfig::FREE.iter();
     of_baselines.fold(ForecastArgs::augment_args(command).about(ABOUT), |command, flag| {
         command.mut_arg(flag, |arg| arg.conflicts_with("checkpoint"))
@@ -46,10 +46,11 @@ pub fn with_flags(command: Command) -> Command {
 }
 
 impl ForecastArgs {
-    /// Forecasts the steps after the last row of a file, and writes them as CSV.
+    /// Forecasts the time steps after the last row of a file, and writes them as CSV.
     ///
     /// # Errors
-    /// Fails if the checkpoint is not of a forecasting model, or the file has not the columns and rows that it needs.
+    /// Fails if the checkpoint is not that of a forecasting model, if the file lacks columns or rows that the model needs, or if
+    /// the output cannot be written.
     pub fn run(&self) -> Result<()> {
         let series = read_csv(&self.series)?;
         let forecaster = self.forecaster(&series)?;
@@ -59,7 +60,9 @@ impl ForecastArgs {
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {
             Some(path) => Ok(write_atomic(path, &table)?),
-            None => io::Write::write_all(&mut io::stdout(), &table).context("writing to standard output"),
+            None => {
+                io::Write::write_all(&mut io::stdout(), &table).context("cannot write to standard output")
+            }
         }
     }
 
@@ -77,7 +80,7 @@ impl ForecastArgs {
     }
 }
 
-/// Returns the forecast as CSV, with the next timestamps if those of the series are regular, else with the steps ahead.
+/// Returns the forecast as CSV. The first column has the next timestamps if the series is regular, else the steps ahead.
 fn table(series: &Series, stride: usize, forecast: &[Vec<f64>]) -> Result<Vec<u8>> {
     let steps = forecast.len();
     let times = steps.checked_mul(stride).and_then(|rows| series.timestamps.after(rows));
@@ -91,5 +94,5 @@ fn table(series: &Series, stride: usize, forecast: &[Vec<f64>]) -> Result<Vec<u8
         let cells = row.iter().map(|value| (*value as f32).to_string());
         writer.write_record(std::iter::once(label).chain(cells))?;
     }
-    writer.into_inner().context("writing the forecast")
+    writer.into_inner().context("cannot write the forecast")
 }

@@ -7,7 +7,7 @@ use text_recognizer::lit_models::LitConfig;
 use super::registry;
 use crate::trainer::{LrFindConfig, TrainerConfig};
 
-/// The whole configuration of a run: written to its `config.json`, and taken by `--config`.
+/// The whole configuration of a run. The run writes it to `config.json`, and `--config` reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
     /// The model's name.
@@ -32,10 +32,10 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
-    /// Name of the run's folder in --log_dir, which holds version_0, version_1, ... [default: MODEL-DATA].
+    /// Name of the folder in --log_dir; each run is a folder version_N in it [default: MODEL-DATA].
     #[arg(long = "name", value_parser = parse_name, conflicts_with = "resume")]
     pub name: Option<String>,
-    /// Folder of all runs.
+    /// Folder for all runs.
     #[arg(long = "log_dir", value_name = "DIR", default_value = "logs")]
     pub log_dir: std::path::PathBuf,
 }
@@ -45,12 +45,12 @@ impl FolderConfig {
     pub const FREE: &[&str] = &["log_dir"];
 }
 
-/// Accepts the name of one folder.
+/// Returns `text` if it is the name of one folder.
 fn parse_name(text: &str) -> Result<String, String> {
     let mut parts = std::path::Path::new(text).components();
     match (parts.next(), parts.next()) {
         (Some(std::path::Component::Normal(name)), None) if name == text => Ok(text.to_owned()),
-        _ => Err("expected the name of one folder, without a slash".into()),
+        _ => Err("expected the name of one folder without a slash".into()),
     }
 }
 
@@ -60,10 +60,10 @@ impl RunConfig {
         self.folder.name.clone().unwrap_or_else(|| format!("{}-{}", self.model, self.data))
     }
 
-    /// Checks the values, and that the model can be trained on the data.
+    /// Checks all values, and that the model fits the data.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails at the first impossible value, with its name.
     pub fn validate(&self) -> anyhow::Result<()> {
         registry::check_pair(registry::model(&self.model)?, registry::data(&self.data)?)?;
         self.trainer.validate()?;
@@ -71,7 +71,7 @@ impl RunConfig {
     }
 }
 
-/// Returns the flags and values in a configuration, at any depth; empty lists are null.
+/// Returns all flags in a configuration with their values, at any depth. An empty list becomes null.
 pub fn flatten(config: &Value) -> Vec<(String, Value)> {
     fn add(key: &str, value: &Value, into: &mut Vec<(String, Value)>) {
         match value {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_name_refuses_paths() {
+    fn parse_name_of_a_path_is_an_error() {
         assert_eq!(parse_name("lr 3"), Ok("lr 3".into()));
         for name in ["", ".", "..", "a/b", "/a", "a/"] {
             assert!(parse_name(name).is_err(), "{name}");

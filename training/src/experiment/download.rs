@@ -1,4 +1,4 @@
-//! Tells how far a download is: a bar on a terminal, a line a file off it.
+//! Shows the progress of downloads: a progress bar on a terminal, otherwise one line per file.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressStyle};
 use text_recognizer::util::Progress;
 
-/// A listener for the downloads of one data module.
+/// Returns a callback that shows the progress of the downloads of one data module.
 pub fn report() -> impl Fn(Progress<'_>) + Send + Sync + 'static {
-    // The file at hand, and its bar.
+    // The current file, and its progress bar.
     let current: Mutex<Option<(String, ProgressBar)>> = Mutex::new(None);
     move |progress| {
         let Ok(mut current) = current.lock() else { return };

@@ -1,4 +1,4 @@
-//! The end of a run.
+//! The outcome of a run.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ use crate::report::tables;
 use crate::tasks::Report;
 use crate::trainer::{FitSummary, LrFindResult, Record};
 
-/// The end of a run that did not fail.
+/// The outcome of a run that did not fail.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The run came to its results.
+    /// The run finished and has results.
     Finished(Box<Finished>),
-    /// A signal ended the run.
+    /// A signal stopped the run.
     Stopped {
         /// The signal's number.
         signal: i32,
@@ -24,9 +24,9 @@ pub enum Outcome {
         /// The table of `--profiler`; may be empty.
         profile: String,
     },
-    /// The run was to find a learning rate only.
+    /// The run only searched a learning rate.
     LrFound {
-        /// The learning rate and its reason.
+        /// The learning rate and the reason for it.
         result: LrFindResult,
         /// The run's folder.
         folder: Option<PathBuf>,
@@ -36,22 +36,22 @@ pub enum Outcome {
 /// The results of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// The configuration, with the learning rate that was found.
+    /// The configuration, with the learning rate of the learning-rate finder if it ran.
     pub config: RunConfig,
     /// The run's folder; `None` if it wrote no files.
     pub folder: Option<PathBuf>,
-    /// The course of training; `None` for a model that is not trained.
+    /// The summary of training; `None` for a model without training.
     pub summary: Option<FitSummary>,
-    /// The metrics of the final weights.
+    /// The metrics of the evaluated weights.
     pub results: Record,
-    /// The task's own results.
+    /// The additional results of the task.
     pub report: Report,
     /// The table of `--profiler`; may be empty.
     pub profile: String,
 }
 
 impl Finished {
-    /// Returns the results for a person.
+    /// Returns the results as text for the terminal.
     pub fn table(&self) -> String {
         let mut text = tables::metrics(&self.results.values);
         if let Some(summary) = &self.summary {
@@ -61,7 +61,7 @@ impl Finished {
         text + &self.report.table
     }
 
-    /// Returns the results for a program.
+    /// Returns the results as a JSON object.
     pub fn json(&self) -> Value {
         let metrics: Map<String, Value> =
             self.results.values.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
@@ -93,7 +93,7 @@ fn summary_line(summary: &FitSummary) -> String {
     let best =
         summary.best.as_ref().map(|best| format!(", best by {} after epoch {}", best.metric, best.epoch));
     let skipped = if summary.skipped > 0 {
-        format!(", {} left out as non-finite", format::count(summary.skipped, "step"))
+        format!(", {} skipped as non-finite", format::count(summary.skipped, "step"))
     } else {
         String::new()
     };

@@ -1,4 +1,4 @@
-//! The run that `--resume` means, and the flags that it may change.
+//! Finds the run to resume, and checks the flags that a resumed run may change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use super::config::{FolderConfig, RunConfig, flatten};
 use crate::time_series::BaselineConfig;
 use crate::trainer::{LrFindConfig, TrainerConfig, config_in, last_in};
 
-/// A run to continue.
+/// A run to resume.
 #[derive(Debug, Clone)]
 pub struct Resume {
     /// The run's folder.
     pub folder: PathBuf,
-    /// The checkpoint in it.
+    /// The checkpoint in the folder.
     pub checkpoint: PathBuf,
 }
 
@@ -25,13 +25,14 @@ impl Resume {
         Self { folder, checkpoint }
     }
 
-    /// Returns the file of the run's configuration.
+    /// Returns the path of the run's configuration.
     pub fn config(&self) -> PathBuf {
         config_in(&self.folder)
     }
 }
 
-/// Finds the run that `--resume` means; `last` is the one that was saved last, of this model and data if they are given.
+/// Finds the run of `--resume`: a checkpoint, a run's folder, or `last` for the run in `log_dir` with the latest checkpoint, of
+/// this model and data if they are given.
 ///
 /// # Errors
 /// Fails if there is no such run.
@@ -46,7 +47,7 @@ pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_di
     let resume = Resume::in_folder(given.to_owned());
     if !resume.checkpoint.is_file() {
         bail!(
-            "--resume: {} is neither a checkpoint nor a run's folder with {}",
+            "cannot resume {}: found neither a checkpoint nor a run's folder with {}",
             given.display(),
             resume.checkpoint.display()
         );
@@ -63,13 +64,16 @@ fn last_saved(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result
     let last = wanted.max_by_key(|(time, _)| *time).map(|(_, run)| run);
     last.with_context(|| {
         let of =
-            |what: &str, name: Option<&str>| name.map_or(String::new(), |name| format!(" of {what} {name}"));
+            |kind: &str, name: Option<&str>| name.map_or(String::new(), |name| format!(" of {kind} {name}"));
         let (model, data) = (of("model", model), of("data", data));
-        format!("--resume last: there is no run{model}{data} to continue in {}", log_dir.display())
+        format!(
+            "cannot resume the last run: found no run{model}{data} with a checkpoint in {}",
+            log_dir.display()
+        )
     })
 }
 
-/// Returns whether a run's configuration has this model and data; a folder may have any name.
+/// Returns whether a run has this model and data, from its configuration, because `--name` can change the name of the folder.
 fn is_of(run: &Resume, model: Option<&str>, data: Option<&str>) -> bool {
     let config =
         fs::read_to_string(run.config()).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
@@ -86,10 +90,10 @@ pub fn free() -> impl Iterator<Item = &'static str> {
     TrainerConfig::free().chain(groups.into_iter().flatten().copied())
 }
 
-/// Checks that `config` continues the experiment of the run that had the configuration `before`.
+/// Checks that `config` continues the experiment of the configuration `before`.
 ///
 /// # Errors
-/// Lists the flags with other values, but for [`free`].
+/// Fails if a flag has another value, except those in [`free`]. The message lists all such flags.
 pub fn check_resume(before: &RunConfig, config: &RunConfig) -> Result<()> {
     let (old, new) = (flatten(&serde_json::to_value(before)?), flatten(&serde_json::to_value(config)?));
     let old_value = |flag: &str| {
@@ -106,7 +110,7 @@ pub fn check_resume(before: &RunConfig, config: &RunConfig) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "cannot resume with different values for:\n{}\nLeave these flags out, or start a new run (--load_checkpoint starts it \
+        "cannot resume with different values for:\n{}\ntry without these flags, or start a new run (--load_checkpoint starts it \
          from these weights)",
         changed.join("\n")
     )

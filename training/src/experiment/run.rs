@@ -1,4 +1,4 @@
-//! One run, from its configuration to its results.
+//! Runs one experiment, from its configuration to its results.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,28 +25,28 @@ use crate::trainer::{
     evaluate, lr_find,
 };
 
-/// A run to start or to continue.
+/// A run to start or to resume.
 #[derive(Debug)]
 pub struct Experiment<'a> {
     /// The run's configuration.
     pub config: RunConfig,
-    /// The run to continue.
+    /// The run to resume; `None` for a new run.
     pub resume: Option<Resume>,
-    /// The signals that end the run.
+    /// The signals that stop the run.
     pub signals: &'a Signals,
     /// The processes that train together.
     pub strategy: &'a dyn Strategy,
 }
 
-/// Follows a run, for whoever started it.
+/// An observer of a run.
 pub trait Reporter {
     /// Is called before training.
     fn on_start(&self, _summary: &ModelSummary) {}
 
-    /// Is called with the learning rate that the run will use; `plot` is the file of its plot.
+    /// Is called with the result of the learning-rate finder; `plot` is the file of its plot.
     fn on_lr_found(&self, _result: &LrFindResult, _plot: Option<&Path>) {}
 
-    /// Returns a callback that shows the progress of a run of at most `max_epochs` epochs, which measures `metrics`.
+    /// Returns a callback that shows the progress of a run with at most `max_epochs` epochs and these metrics, if any.
     fn progress(
         &self,
         _max_epochs: u64,
@@ -57,10 +57,10 @@ pub trait Reporter {
     }
 }
 
-/// Trains, evaluates and reports, as the configuration says. Prints nothing.
+/// Trains and evaluates the model of the configuration, and writes the results. Prints nothing.
 ///
 /// # Errors
-/// Fails if data, configuration or files cannot be used, or training does.
+/// Fails if the configuration is impossible, if the data or a file cannot be used, or if training fails.
 pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> {
     let config = &experiment.config;
     let (model, data) = (registry::model(&config.model)?, registry::data(&config.data)?);
@@ -75,11 +75,11 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     }
 }
 
-/// A run of a rule: no training, the same results.
+/// Runs a baseline: the same results as a network, without training.
 fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Result<Outcome> {
     let config = &experiment.config;
     if let Some(resume) = &experiment.resume {
-        bail!("cannot resume {}: {} is not trained; start a new run", resume.folder.display(), config.model);
+        bail!("cannot resume {}: {} is not trained; try a new run", resume.folder.display(), config.model);
     }
     let trained = Trained::Forecaster(data.task.baseline(baseline)?);
     let folder = open_folder(experiment)?;
@@ -87,7 +87,7 @@ fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Res
     let outcome = finish(config, folder.as_ref(), &*data.task, &trained, None, results, String::new())?;
     if let Some(folder) = &folder {
         let description = description(config, data)?;
-        std::fs::create_dir_all(folder.checkpoints()).context("creating the folder of checkpoints")?;
+        std::fs::create_dir_all(folder.checkpoints()).context("cannot create the folder of checkpoints")?;
         checkpoint::save(folder.best(), &[], &description, &json!({"run": config}))?;
         folder.keep();
     }
@@ -151,10 +151,10 @@ impl Run<'_> {
             fit.resume(&resume.checkpoint)?;
         }
         if let Some(folder) = &folder {
-            // Again: with the learning rate that was found, or the budget that a resumed run now has.
+            // The second write has the learning rate of the finder, or the new budget of a resumed run.
             folder.write_config(&config)?;
         }
-        // After a resume, which restores the best values so far.
+        // This follows the resume, which restores the best values so far.
         let max_epochs = trainer.budget.max_epochs;
         if let Some(progress) = self.reporter.progress(max_epochs, &fit.metric_names(), fit.monitors()) {
             fit = fit.callback(progress);
@@ -187,12 +187,14 @@ impl Run<'_> {
         let lit = self.data.task.lit(model, &config.lit)?;
         if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.experiment.resume.is_none()) {
             let load = || lit.parameters().load(&checkpoint::read_weights(path)?);
-            load().with_context(|| format!("--load_checkpoint {}", path.display()))?;
+            load().with_context(|| {
+                format!("cannot load the weights of --load_checkpoint {}", path.display())
+            })?;
         }
         Ok(lit)
     }
 
-    /// Evaluates the weights that the run is judged by: the best if there is a checkpoint.
+    /// Evaluates the weights in `lit` on the validation and test split.
     fn results(&self, lit: &dyn LitModel, loaders: &Loaders, summary: &FitSummary) -> Result<Record> {
         let kind = self.trainer.device.matmul_kind();
         let mut values = Vec::new();
@@ -239,7 +241,7 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
     Ok(Some(folder))
 }
 
-/// Returns what inference needs of this run's model.
+/// Returns the description of the model in its checkpoints, which has everything that inference needs.
 fn description(config: &RunConfig, data: &Data) -> Result<Description> {
     Ok(Description {
         model: config.model.clone(),
@@ -251,7 +253,7 @@ fn description(config: &RunConfig, data: &Data) -> Result<Description> {
     })
 }
 
-/// Writes the points of the learning-rate finder as CSV and as a plot; returns the plot's file.
+/// Writes the points of the learning-rate finder as CSV, plots them, and returns the file of the plot.
 fn write_lr_find(result: &LrFindResult, folder: &RunFolder) -> Result<std::path::PathBuf> {
     let stem = folder.artifact("lr_find");
     result.write_csv(&stem.with_extension("csv"))?;
@@ -259,13 +261,13 @@ fn write_lr_find(result: &LrFindResult, folder: &RunFolder) -> Result<std::path:
     Ok(stem.with_extension("png"))
 }
 
-/// Returns the rows of the training, validation and test split.
+/// Returns the number of rows of the training, validation and test split.
 fn rows(loaders: &Loaders) -> [usize; 3] {
     [Some(&loaders.train), loaders.val.as_ref(), loaders.test.as_ref()]
         .map(|loader| loader.map_or(0, |loader| loader.rows()))
 }
 
-/// Returns the flags that have a value.
+/// Returns the flags with a value, as hyperparameters for TensorBoard.
 fn hparams(config: &RunConfig) -> Result<Vec<(String, Value)>> {
     let all = flatten(&serde_json::to_value(config)?);
     Ok(all.into_iter().filter(|(_, value)| !value.is_null()).collect())

@@ -1,4 +1,4 @@
-//! From a checkpoint to a model that predicts.
+//! Loads a forecasting model from a checkpoint.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -19,27 +19,27 @@ use crate::time_series::{BaselineForecaster, Forecaster, NetworkForecaster};
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
 
-/// Loads the forecasting model in the checkpoint `path`.
+/// Loads the forecasting model of the checkpoint `path`, on the CPU.
 ///
 /// # Errors
-/// Fails if the file is not a whole checkpoint of a forecasting model.
+/// Fails if the file is damaged, or is not a checkpoint of a forecasting model.
 pub fn load_forecaster(path: &Path) -> Result<Box<dyn Forecaster>> {
     let Checkpoint { description, weights, .. } = checkpoint::load(path)?;
-    let refused = || format!("cannot forecast with {}", path.display());
+    let failed = || format!("cannot forecast with {}", path.display());
     ensure!(
         description.task == Forecasting::NAME,
-        "{}: it is a model of {}, expected one of {}",
-        refused(),
+        "{}: its task is {}, expected {}",
+        failed(),
         description.task,
         Forecasting::NAME
     );
-    forecaster(description, &weights).with_context(refused)
+    forecaster(description, &weights).with_context(failed)
 }
 
 fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Result<Box<dyn Forecaster>> {
     let Description { model: name, model_config, data, dtype, extras, .. } = description;
     let extras =
-        ForecastingExtras::deserialize(extras).context("its description of the series cannot be used")?;
+        ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
     match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Ok(Box::new(BaselineForecaster {
             baseline: *baseline,
@@ -59,10 +59,14 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
 }
 
 fn horizon(data: &DataSpec) -> Result<i64> {
-    data.output_dims.first().copied().filter(|&horizon| horizon > 0).context("it has no horizon")
+    data.output_dims
+        .first()
+        .copied()
+        .filter(|&horizon| horizon > 0)
+        .context("its output shape is not [horizon, columns]")
 }
 
-/// Returns a lit model that predicts; its loss is never used.
+/// Returns a lit model for predictions. Its loss is not used.
 fn predictor(model: Box<dyn Model>, extras: &ForecastingExtras, horizon: i64) -> Result<Rc<dyn LitModel>> {
     let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
     Ok(Rc::new(LitForecaster::new(model, config, extras.scaler.clone(), horizon)?))

@@ -1,4 +1,4 @@
-//! Classification: one of several classes for each row.
+//! Classification: predicts one of several classes per row.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::trainer::RunFolder;
 pub struct Classification;
 
 impl Classification {
-    /// The name in checkpoints.
+    /// The name of the task in checkpoints.
     pub const NAME: &str = "classification";
 }
 

@@ -1,4 +1,4 @@
-//! Forecasting: the next values of a series.
+//! Forecasting: predicts the next values of a time series.
 
 use std::rc::Rc;
 
@@ -34,22 +34,22 @@ pub struct Forecasting {
     module: Rc<SeriesDataModule>,
 }
 
-/// What a checkpoint carries for a forecasting model.
+/// The fields that forecasting adds to a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForecastingExtras {
     /// The scaling of the series.
     pub scaler: Scaler,
-    /// Rows from one value of a window to the next.
+    /// Rows from one time step of a window to the next.
     pub stride: usize,
-    /// How far baselines look back, with the season of the series.
+    /// The numbers of rows that baselines use, with the season of the series.
     pub baselines: BaselineConfig,
 }
 
 impl Forecasting {
-    /// The name in checkpoints.
+    /// The name of the task in checkpoints.
     pub const NAME: &str = "forecasting";
 
-    /// Creates the task for a series.
+    /// Creates the task for the series of `module`.
     pub fn new(module: Rc<SeriesDataModule>) -> Self {
         Self { module }
     }
@@ -65,12 +65,13 @@ impl Forecasting {
         })
     }
 
-    /// Forecasts the rows of the validation split that `loaders` serve; `None` if they serve none.
+    /// Forecasts the rows of the validation split that are in `loaders`, or all without `loaders`. Returns `None` if `loaders`
+    /// have no validation split.
     fn forecast(&self, forecaster: &dyn Forecaster, loaders: Option<&Loaders>) -> Result<Option<Forecast>> {
         let mut rows = self.module.validation();
         if let Some(loaders) = loaders {
             let Some(val) = &loaders.val else { return Ok(None) };
-            // The last windows have targets as many steps further on as the horizon is long.
+            // The target of the last window reaches horizon - 1 steps beyond its first row.
             let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
             rows.end = rows.end.min(rows.start.saturating_add(val.rows()).saturating_add(reach));
         }
@@ -107,7 +108,7 @@ impl Task for Forecasting {
         })
     }
 
-    /// Forecasts the validation split, writes the forecast and its plots, and compares it with the baselines'.
+    /// Forecasts the validation split, writes the forecast and its plots, and compares its error with those of the baselines.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
         let (forecast, metrics) = match trained {
             Trained::Network(lit, loaders) => {
@@ -129,15 +130,14 @@ impl Task for Forecasting {
     }
 }
 
-/// Returns the metrics of a forecast as those of a validation.
+/// Returns the metrics of a forecast as validation metrics, named `val_METRIC`.
 fn metrics(forecast: &Forecast) -> Result<Record> {
     let values =
         METRICS.iter().map(|metric| Ok((format!("val_{}", metric.name()), forecast.metric(metric)?)));
     Ok(Record { epoch: 0, step: 0, values: values.collect::<Result<_>>()? })
 }
 
-/// Writes a forecast as CSV and plots it over the actual values, and the series by itself. Of several steps ahead the first is
-/// plotted.
+/// Writes a forecast as CSV, plots it against the actual values, and plots the whole series. Plots only the first step ahead.
 fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
     forecast.write_csv(&folder.artifact("forecast.csv"))?;
     let series = module.series();
@@ -151,7 +151,8 @@ fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> 
     let column = |tensor: &Tensor, at: usize| {
         Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
     };
-    let first = forecast.steps.first().context("a forecast has at least one step")?;
+    let first =
+        forecast.steps.first().context("cannot plot the forecast: it has no steps, expected at least one")?;
     let columns = names().map(|(name, at)| {
         Ok(ForecastColumn { name, actual: column(&forecast.actual, at)?, forecast: column(first, at)? })
     });

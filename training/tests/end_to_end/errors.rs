@@ -1,5 +1,5 @@
-//! Everything a person can get wrong has a message that says what, where and what to do, an exit code, and leaves
-//! nothing half-written.
+//! Tests of the errors of the binary. Each error has an exit code and a message with the problem, its place and a solution, and
+//! leaves no partial files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use std::process::Command;
 
 use crate::lab::{Lab, Trained, assert_refused, binary, files, resume, text};
 
-/// Flags, exit code, and parts of the message.
+/// Flags, the expected exit code, and the expected parts of the message.
 type Case = (&'static [&'static str], i32, &'static [&'static str]);
 
-/// 2 for what the command line's grammar does not allow, 1 for what it allows and cannot be done.
+/// Exit code 2 is for an error of the command line, 1 for an error of a valid command.
 const COMMAND_LINES: &[Case] = &[
     (&["--model", "mpl"], 2, &["'mpl'", "possible values: mlp"]),
     (&["--data", "mnits"], 2, &["'mnits'", "a similar value exists: 'mnist'"]),
     (&["--batch_sise", "3"], 2, &["'--batch_sise'", "a similar argument exists: '--batch_size'"]),
-    (&["--units", "5"], 2, &["--units is a flag of --model", "lstm", "here the model is mlp"]),
+    (&["--units", "5"], 2, &["--units is a flag of --model", "lstm", "but the model is mlp"]),
     (&["--fc1", "many"], 2, &["'many'", "--fc1"]),
     (&["--fc1", "0"], 1, &["fc1 is 0", "at least 1 unit"]),
     (&["--dropout", "1"], 1, &["dropout is 1", "a probability"]),
@@ -48,35 +48,39 @@ const COMMAND_LINES: &[Case] = &[
     (&["--device", "tpu"], 1, &["--device is tpu", "auto, or a device of this machine: cpu"]),
     (&["--device", "cuda:99"], 1, &["--device is cuda:99", "a device of this machine: cpu"]),
     (&["--config", "nowhere.json"], 1, &["nowhere.json", "No such file"]),
-    (&["--config", "a", "--resume", "b"], 1, &["--resume: b is neither a checkpoint nor a run's folder"]),
-    (&["--resume", "last"], 1, &["--resume last", "no run to continue in"]),
-    (&["--resume", "last", "--model", "lstm"], 1, &["no run of model lstm to continue in"]),
+    (
+        &["--config", "a", "--resume", "b"],
+        1,
+        &["cannot resume b: found neither a checkpoint nor a run's folder"],
+    ),
+    (&["--resume", "last"], 1, &["cannot resume the last run", "found no run with a checkpoint"]),
+    (&["--resume", "last", "--model", "lstm"], 1, &["found no run of model lstm with a checkpoint"]),
     (&["--load_checkpoint", "nowhere.safetensors"], 1, &["nowhere.safetensors", "No such file"]),
 ];
 
 #[test]
-fn command_lines() {
+fn invalid_command_line_is_an_error_and_writes_no_checkpoint() {
     let lab = Lab::new();
     for (args, code, parts) in COMMAND_LINES {
         assert_refused(&args.join(" "), &lab.small(args).output().unwrap(), *code, parts);
     }
-    // Where a run's folder was made before the mistake was found, it holds the configuration and no checkpoint.
+    // A run may create its folder before it finds the error. The folder then has a configuration and no checkpoint.
     for run in files(&lab.logs().join("mlp-mnist")) {
         assert_eq!(files(&lab.logs().join("mlp-mnist").join(run).join("checkpoints")), [""; 0]);
     }
 }
 
 #[test]
-fn models_on_data_they_cannot_learn() {
+fn model_that_does_not_fit_its_data_is_an_error_and_leaves_no_folder() {
     let lab = Lab::new();
     let logs = lab.logs();
     let cases: &[Case] = &[
         (
             &["--model", "mlp", "--data", "series"],
             1,
-            &["mlp cannot be trained on series", "--data mnist", "--model linear, dnn"],
+            &["cannot train mlp on series", "--data mnist", "--model linear, dnn"],
         ),
-        (&["--model", "lstm", "--data", "mnist"], 1, &["lstm cannot be trained on mnist", "--data series"]),
+        (&["--model", "lstm", "--data", "mnist"], 1, &["cannot train lstm on mnist", "--data series"]),
         (
             &["--model", "lstm", "--window_size", "5000"],
             1,
@@ -88,7 +92,7 @@ fn models_on_data_they_cannot_learn() {
         (&["--model", "lstm", "--window_size", "0"], 1, &["window_size is 0", "at least 1"]),
         (&["--model", "differencing", "--season", "0"], 1, &["season is 0", "at least 1"]),
         (&["--model", "seasonal_naive", "--season", "2000"], 1, &["seasonal_naive", "at least 2000 values"]),
-        (&["--season", "7"], 2, &["--season is a flag of --data series, csv", "the data is mnist"]),
+        (&["--season", "7"], 2, &["--season is a flag of --data series, csv", "but the data is mnist"]),
     ];
     for (args, code, parts) in cases {
         let output = binary(args).arg("--log_dir").arg(&logs).output().unwrap();
@@ -98,9 +102,9 @@ fn models_on_data_they_cannot_learn() {
 }
 
 #[test]
-fn a_missing_gpu() {
+fn device_cuda_without_a_gpu_is_an_error() {
     if tch::Cuda::device_count() > 0 {
-        return crate::lab::report("skipped: there is a GPU");
+        return crate::lab::report("skipped: this machine has a GPU");
     }
     let lab = Lab::new();
     assert_refused(
@@ -112,9 +116,9 @@ fn a_missing_gpu() {
     assert!(!lab.logs().exists());
 }
 
-/// Spoils a copy of a run in one way each, and expects a refusal that names the file.
+/// Each case damages a copy of a run, and expects an error with the name of the file.
 #[test]
-fn damaged_runs() {
+fn resume_of_a_damaged_run_is_an_error_with_the_file() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     type Damage = fn(&Path);
@@ -137,7 +141,7 @@ fn damaged_runs() {
         ),
         ("empty", |run| edit(last(run), Vec::clear), &["last.safetensors", "cut off"]),
         (
-            "a flipped bit",
+            "flipped bit",
             |run| {
                 edit(last(run), |bytes| {
                     let at = bytes.len() - 7;
@@ -147,7 +151,7 @@ fn damaged_runs() {
             &["last.safetensors", "does not match its digest", "damaged"],
         ),
         (
-            "a flipped bit of the state",
+            "flipped bit of the state",
             |run| edit(state(run), |bytes| *bytes.last_mut().unwrap() ^= 1),
             &["last.state-40.safetensors", "does not match its digest"],
         ),
@@ -157,7 +161,7 @@ fn damaged_runs() {
             &["last.state-40.safetensors", "No such file"],
         ),
         (
-            "a later format",
+            "later format",
             |run| {
                 edit(last(run), |bytes| {
                     let needle = b"\"format_version\":\"";
@@ -168,7 +172,7 @@ fn damaged_runs() {
             &["last.safetensors", "its format is version 9", "newer"],
         ),
         (
-            "somebody else's file",
+            "file of another program",
             |run| {
                 let tensor =
                     safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![1], &[7]).unwrap();
@@ -183,12 +187,12 @@ fn damaged_runs() {
             &["neither a checkpoint nor a run's folder"],
         ),
         (
-            "a damaged configuration",
+            "damaged configuration",
             |run| edit(run.join("config.json"), |bytes| bytes.truncate(bytes.len() / 2)),
             &["config.json", "is not JSON", "line"],
         ),
         (
-            "an impossible configuration",
+            "impossible configuration",
             |run| fs::write(run.join("config.json"), r#"{"trainer": {"batch_size": "many"}}"#).unwrap(),
             &["config.json", "batch_size", "many"],
         ),
@@ -198,36 +202,36 @@ fn damaged_runs() {
             &["config.json", "No such file"],
         ),
         (
-            "a cut history",
+            "cut history",
             |run| edit(run.join("metrics.jsonl"), |bytes| bytes.truncate(10)),
             &["metrics.jsonl", "has 10 bytes", "it was cut"],
         ),
     ];
-    for (at, (what, damage, parts)) in cases.iter().enumerate() {
+    for (at, (label, damage, parts)) in cases.iter().enumerate() {
         let copy = lab.path(&format!("copy_{at}"));
         copy_folder(&run.folder, &copy);
         damage(&copy);
         let before = files(&copy.join("checkpoints"));
         let output = resume(&copy, &["--max_epochs", "3"]).output().unwrap();
-        assert_refused(what, &output, 1, parts);
-        assert_eq!(files(&copy.join("checkpoints")), before, "{what}");
+        assert_refused(label, &output, 1, parts);
+        assert_eq!(files(&copy.join("checkpoints")), before, "{label}");
     }
 }
 
 #[test]
-fn a_checkpoint_of_another_model() {
+fn checkpoint_of_another_shape_or_kind_is_an_error() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     let best = run.folder.join("checkpoints/best.safetensors");
     let best = best.to_str().unwrap();
     assert_refused(
-        "another architecture",
+        "another shape",
         &lab.small(&["--load_checkpoint", best, "--fc1", "24"]).output().unwrap(),
         1,
         &["--load_checkpoint", best, "fc1.weight is [32, 784], expected [24, 784]", "fc1.bias is [32]"],
     );
     assert_refused(
-        "weights alone",
+        "weights without a state",
         &resume(Path::new(best), &["--max_epochs", "3"]).output().unwrap(),
         1,
         &[best, "holds weights alone", "--load_checkpoint"],
@@ -244,12 +248,12 @@ fn a_checkpoint_of_another_model() {
 }
 
 #[test]
-fn a_resumed_run_keeps_its_mathematics() {
+fn resume_with_other_hyperparameters_is_an_error_and_with_more_epochs_continues() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     let changed = ["--batch_size", "64", "--seed", "1", "--fc1", "24", "--lr", "0.5"];
     assert_refused(
-        "other mathematics",
+        "other hyperparameters",
         &resume(&run.folder, &changed).output().unwrap(),
         1,
         &[
@@ -269,7 +273,7 @@ fn a_resumed_run_keeps_its_mathematics() {
 }
 
 #[test]
-fn one_process_writes_to_a_folder() {
+fn resume_of_a_locked_folder_is_an_error() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     let lock = fs::File::options().write(true).open(run.folder.join(".lock")).unwrap();
@@ -281,9 +285,8 @@ fn one_process_writes_to_a_folder() {
     assert!(again().status.success());
 }
 
-/// What is refused before the first step leaves no folder behind.
 #[test]
-fn refused_runs_leave_nothing() {
+fn error_before_the_first_step_leaves_no_folder() {
     let lab = Lab::new();
     for (args, part) in [
         (["--checkpoint_monitor", "val_f1"], "val_loss"),
@@ -296,83 +299,82 @@ fn refused_runs_leave_nothing() {
 }
 
 #[test]
-fn a_logs_folder_that_cannot_be() {
+fn log_dir_below_a_file_is_an_error() {
     let lab = Lab::new();
     let file = lab.path("file");
     fs::write(&file, "").unwrap();
     let under = file.join("logs");
     let under = under.to_str().unwrap();
     assert_refused(
-        "under a file",
+        "below a file",
         &lab.small(&["--log_dir", under]).output().unwrap(),
         1,
         &["creating a folder for the run in", under, "--log_dir chooses another place"],
     );
 }
 
-/// A folder that nobody may write to: not where the test runs as one who may do everything.
+/// Skipped if the user may write to read-only folders, like root.
 #[cfg(unix)]
 #[test]
-fn a_logs_folder_that_is_read_only() {
+fn log_dir_that_is_read_only_is_an_error() {
     use std::os::unix::fs::PermissionsExt;
     let lab = Lab::new();
     fs::create_dir(lab.logs()).unwrap();
     fs::set_permissions(lab.logs(), fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(lab.logs().join("probe"), "").is_ok() {
-        return crate::lab::report("skipped: this user writes everywhere");
+        return crate::lab::report("skipped: this user may write to read-only folders");
     }
     assert_refused("read-only", &lab.small(&[]).output().unwrap(), 1, &["Permission denied", "--log_dir"]);
     fs::set_permissions(lab.logs(), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Where files may not grow beyond 50 KB, as on a disk with no more room: the weights alone are 100 KB.
+/// A limit of 50 KB per file stands for a full disk; the weights have 100 KB.
 #[cfg(target_os = "linux")]
 #[test]
-fn files_that_cannot_grow() {
+fn save_beyond_the_file_size_limit_is_an_error_and_leaves_no_partial_file() {
     let lab = Lab::new();
     let small = lab.small(&[]);
     let mut limited = Command::new("bash");
-    // Unless the signal is ignored, it ends the process; what is left is the error that a full disk gives too.
+    // The trap ignores SIGXFSZ, which would end the process. The write then fails with an error, like on a full disk.
     limited.args(["-c", "trap '' XFSZ; ulimit -f 50; exec \"$0\" \"$@\""]).arg(small.get_program());
     limited.args(small.get_args()).current_dir(small.get_current_dir().unwrap());
     let output = limited.output().unwrap();
     assert_refused("limited files", &output, 1, &["cannot write", "best.safetensors", "File too large"]);
-    assert_eq!(files(&lab.logs().join("mlp-mnist/version_0/checkpoints")), [""; 0], "nothing half-written");
+    assert_eq!(files(&lab.logs().join("mlp-mnist/version_0/checkpoints")), [""; 0], "no partial file");
 }
 
-/// A small file system of its own, where this user may mount one.
+/// Uses a small file system in memory. Skipped if this user may not mount one.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_without_room() {
+fn save_on_a_full_disk_is_an_error_and_keeps_the_last_checkpoint() {
     let lab = Lab::new();
     fs::create_dir(lab.logs()).unwrap();
     let mount = |program: &str, args: &[&str]| {
         Command::new(program).args(args).arg(lab.logs()).output().is_ok_and(|output| output.status.success())
     };
     if !mount("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]) {
-        return crate::lab::report("skipped: no small disk can be mounted here");
+        return crate::lab::report("skipped: this user may not mount a file system");
     }
     let first = lab.small(&["--json"]).output().unwrap();
     let folder = lab.logs().join("mlp-mnist/version_0");
     let good = fs::read(folder.join("checkpoints/last.safetensors"));
-    // A second run's first checkpoint, or a first run's next, finds no room.
+    // The file fills the disk, so that the next checkpoint does not fit.
     let filler = vec![0; 1 << 20];
     let _ = fs::write(lab.logs().join("filler"), &filler);
     let full = resume(&folder, &["--max_epochs", "3"]).output().unwrap();
     let (checkpoints, after) =
         (files(&folder.join("checkpoints")), fs::read(folder.join("checkpoints/last.safetensors")));
     let unmounted = mount("umount", &[]);
-    assert!(unmounted, "the disk stays in use");
+    assert!(unmounted, "cannot unmount the disk");
     assert!(first.status.success(), "{}", text(&first.stderr));
     assert_refused("full disk", &full, 1, &["No space left on device"]);
     assert_eq!(checkpoints, ["best.safetensors", "last.safetensors", "last.state-40.safetensors"]);
-    assert!(good.unwrap() == after.unwrap(), "the checkpoint before is whole");
+    assert!(good.unwrap() == after.unwrap(), "the earlier checkpoint is complete");
 }
 
-/// Results that nobody gets are no success; results that nobody wants are.
 #[cfg(target_os = "linux")]
 #[test]
-fn standard_output_that_is_full() {
+fn results_to_a_full_standard_output_are_an_error() {
     let lab = Lab::new();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = lab.small(&[]).stdout(full).output().unwrap();

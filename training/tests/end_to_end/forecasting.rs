@@ -1,17 +1,17 @@
-//! Series from end to end: train, sweep, forecast.
+//! Tests of training and forecasting of time series with the binary.
 
 use std::fs;
 
 use crate::lab::{Lab, Trained, binary, text};
 
-/// Trains on a series with only these flags, and those that every test has.
+/// Trains on a series with these flags, in one thread on the CPU.
 fn train(lab: &Lab, args: &[&str]) -> Trained {
     let mut command = binary(args);
     Trained::of(command.args(["--threads", "1", "--device", "cpu", "--json", "--log_dir"]).arg(lab.logs()))
 }
 
 #[test]
-fn a_series_is_forecast_and_so_is_its_future() {
+fn dnn_on_a_series_writes_its_forecast_and_forecasts_another_file() {
     let lab = Lab::new();
     let run = train(&lab, &["--model", "dnn", "--max_epochs", "20"]);
     let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
@@ -19,7 +19,7 @@ fn a_series_is_forecast_and_so_is_its_future() {
     for plot in ["series.png", "forecast.svg", "metrics.png"] {
         assert!(fs::metadata(run.folder.join(plot)).unwrap().len() > 5000, "{plot}");
     }
-    // One batched pass of the forecast gives the validation's own figure.
+    // The MAE of the forecast equals that of the validation.
     let mae = &run.json["forecast"]["mae"];
     assert!((mae["dnn"].as_f64().unwrap() - run.metric("val_mae")).abs() < 1e-4);
     assert!((mae["naive"].as_f64().unwrap() - 5.938).abs() < 1e-3);
@@ -40,7 +40,7 @@ fn a_series_is_forecast_and_so_is_its_future() {
 }
 
 #[test]
-fn files_of_several_columns_and_steps_ahead() {
+fn every_network_with_two_columns_and_three_steps_ahead_writes_its_forecast() {
     let lab = Lab::new();
     let file = lab.path("two.csv");
     let rows = (0..300).map(|t| format!("{t},{},{}\n", (f64::from(t) / 9.0).sin(), 100 + t % 5));
@@ -55,9 +55,9 @@ fn files_of_several_columns_and_steps_ahead() {
     }
 }
 
-/// Hours repeat themselves every day: a baseline that knows it makes no mistake, and one that was told wrongly does.
+/// The first file repeats every day, the second every week. The seasonal baseline has no error only with the right season.
 #[test]
-fn a_season_is_told_by_the_times_of_a_file_or_by_a_flag() {
+fn season_is_that_of_the_timestamps_or_of_the_flag() {
     let lab = Lab::new();
     let file = lab.path("hours.csv");
     let rows =
@@ -79,38 +79,38 @@ fn a_season_is_told_by_the_times_of_a_file_or_by_a_flag() {
 }
 
 #[test]
-fn a_sweep_suggests_a_rate_and_the_run_uses_it() {
+fn lr_find_suggests_a_learning_rate_and_the_run_uses_it() {
     let lab = Lab::new();
     let args = ["--model=dnn", "--max_epochs=2", "--lr_find_points=30"];
-    let swept = train(&lab, &[&args[..], &["--lr_find"]].concat());
-    let csv = fs::read_to_string(swept.folder.join("lr_find.csv")).unwrap();
+    let found = train(&lab, &[&args[..], &["--lr_find"]].concat());
+    let csv = fs::read_to_string(found.folder.join("lr_find.csv")).unwrap();
     assert!(csv.starts_with("lr,loss\n1e-8,") && csv.lines().count() > 10, "{csv}");
-    assert!(swept.stderr.contains("learning rate"), "{}", swept.stderr);
-    let lr = swept.json["lr"].as_f64().unwrap();
+    assert!(found.stderr.contains("learning rate"), "{}", found.stderr);
+    let lr = found.json["lr"].as_f64().unwrap();
     assert!((1e-7..1e-3).contains(&lr), "{lr}");
-    let config = fs::read_to_string(swept.folder.join("config.json")).unwrap();
+    let config = fs::read_to_string(found.folder.join("config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["lit"]["optimizer"]["lr"], lr);
-    // The sweep leaves no trace in the weights: the run is that of the suggested rate.
+    // The learning-rate finder does not change the weights: a run with the suggested rate has the same result.
     let alone = train(&lab, &[&args[..], &["--lr", &lr.to_string()]].concat());
-    assert!(swept.last() == alone.last());
+    assert!(found.last() == alone.last());
 }
 
-/// All validation windows together would take 800 MB; a run takes 215.
+/// A copy of all validation windows would take 800 MB; a run takes 215 MB.
 #[test]
 #[cfg(target_os = "linux")]
-fn windows_that_are_forecast_take_memory_by_the_batch() {
+fn forecast_of_many_windows_holds_one_batch_in_memory() {
     let lab = Lab::new();
     let long = ["--model=linear", "--length=250000", "--split_time=0.2", "--window_size=1000"];
     let run = train(&lab, &[&long[..], &["--max_steps=1", "--num_sanity_val_steps=0"]].concat());
     let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
     assert_eq!(csv.lines().count(), 200_001);
-    // SAFETY: fills a struct of numbers, for which zeros are values.
+    // SAFETY: the struct has only numbers, for which zero is a valid value, and getrusage fills it.
     let usage = unsafe {
         let mut usage = std::mem::zeroed::<libc::rusage>();
         assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
         usage
     };
-    // The largest of this program's children, in KiB.
+    // The largest memory of a child process, in KiB.
     assert!(usage.ru_maxrss < 350 << 10, "{} KiB", usage.ru_maxrss);
 }

@@ -1,5 +1,5 @@
-//! Whatever bytes the readers of checkpoints and of IDX files are given, they answer with tensors or an error: no panic, no
-//! memory beyond a few times the input.
+//! Fuzz tests of the readers of checkpoints and IDX files. For any bytes they return tensors or an error, without a panic and
+//! without large allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -15,24 +15,24 @@ use text_recognizer::checkpoint::{parse, write};
 use text_recognizer::data::parse_idx;
 use text_recognizer::rng::Stream;
 
-/// The system's allocator, remembering the largest single request.
+/// The allocator of the system, which records the largest allocation.
 struct Watched;
 
 thread_local! {
-    /// Of the test that runs in this thread.
+    /// The largest allocation of the test in this thread, in bytes.
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes to the system's allocator as it is.
+// SAFETY: every call goes unchanged to the allocator of the system.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.set(LARGEST.get().max(layout.size()));
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller's guarantee holds for the same call.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller's guarantee holds for the same call.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -52,7 +52,8 @@ fn good_file() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// One to four random edits: a bit, a byte, a number at the front, a cut, a repeated or a removed stretch, a digit.
+/// Makes one to four random edits: flips a bit, sets a byte, cuts the end, removes or repeats a range, changes the header length,
+/// enlarges a number, or inserts a character.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Stream) {
     for _ in 0..1 + random.below(4) {
         let length = bytes.len() as u64;
@@ -70,12 +71,12 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Stream) {
                 let stretch = bytes[at..end].to_vec();
                 bytes.splice(at..at, stretch);
             }
-            // The length of the header, from tiny to beyond any memory.
+            // Sets the length of the header, from 1 to 2^63.
             5 if length >= 8 => {
                 let header = 1u64 << random.below(64);
                 bytes[..8].copy_from_slice(&header.to_le_bytes());
             }
-            // Shapes and offsets are digits: make them large.
+            // Replaces a digit of a shape or an offset by many digits.
             6 => {
                 if let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
                     let digits = "9".repeat(1 + random.below(22) as usize).into_bytes();
@@ -88,7 +89,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Stream) {
 }
 
 #[test]
-fn random_damage_is_refused() {
+fn parse_of_damaged_checkpoint_returns_the_same_tensors_or_an_error() {
     const INPUTS: u32 = 30_000;
     let good = good_file();
     let expected = parse(&good).unwrap();
@@ -98,7 +99,7 @@ fn random_damage_is_refused() {
     for input in 0..INPUTS {
         let mut bytes = good.clone();
         mutate(&mut bytes, &mut random);
-        // What is still read, such as a file with other white space in its header, reads the same.
+        // Some edits are harmless, such as white space in the header. The content must then be the same.
         if let Ok(contents) = parse(&bytes) {
             assert_eq!(
                 (&contents.tensors, &contents.metadata),
@@ -116,9 +117,9 @@ fn random_damage_is_refused() {
     ));
 }
 
-/// Files with a right digest and impossible or unusual content: what a hostile or another program may write.
+/// The files have a correct digest and impossible or unusual content, like files of a hostile or another program.
 #[test]
-fn well_signed_nonsense_is_refused() {
+fn parse_of_correct_digest_with_odd_content_returns_the_shape_or_an_error() {
     const INPUTS: u32 = 5_000;
     let kinds = [
         Dtype::BOOL,
@@ -165,13 +166,15 @@ fn well_signed_nonsense_is_refused() {
             read += 1;
         }
     }
-    assert!(read > 0, "no nonsense was right: the digest of this test is not the reader's");
-    crate::lab::report(&format!("checkpoint reader: {INPUTS} well-signed files, {read} of them sound"));
+    assert!(read > 0, "no file was read: this test and the reader compute different digests");
+    crate::lab::report(&format!(
+        "checkpoint reader: {INPUTS} files with a correct digest, {read} of them valid"
+    ));
 }
 
-/// The images of three digits, raw and gzipped, and random damage to them; and headers that promise what cannot be.
+/// The inputs are damaged copies of three images, raw and gzipped, and headers with impossible shapes.
 #[test]
-fn damaged_idx_files_are_refused() {
+fn parse_idx_of_damaged_file_returns_a_small_tensor_or_an_error() {
     const INPUTS: u32 = 40_000;
     let header = |dims: &[u32]| -> Vec<u8> {
         let dims_bytes = dims.iter().flat_map(|dim| dim.to_be_bytes());
@@ -201,7 +204,7 @@ fn damaged_idx_files_are_refused() {
                 header(&dims).into_iter().chain(rest).collect()
             }
         };
-        // Another value of a pixel is another picture; a tensor that its file does not hold is a mistake.
+        // Another pixel value is valid. A tensor larger than the file is an error of the reader.
         if let Ok(tensor) = parse_idx(&bytes, "damaged") {
             assert!(tensor.numel() <= 2 * raw.len(), "{input}: {:?} of {} bytes", tensor.size(), bytes.len());
             read += 1;

@@ -1,4 +1,4 @@
-//! The time-series models against Keras: outputs, and weights after a step of SGD (see `golden/keras_models.py`).
+//! Compares the time-series models with Keras: outputs, and weights after one step of SGD (see `golden/keras_models.py`).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn golden() -> Tensors {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }
 
-/// Keras' tensor `NAME.PREFIX.AT` in the layout of the parameter `parameter`: only dense kernels differ, transposed.
+/// Returns the tensor `label` of Keras in the layout of the parameter `parameter`. Only dense kernels differ: they are transposed.
 fn from_keras(golden: &Tensors, label: &str, parameter: &str) -> Tensor {
     let tensor = &golden[label];
     if parameter.ends_with(".weight") { tensor.transpose(0, 1) } else { tensor.shallow_clone() }
@@ -34,14 +34,14 @@ fn weights(golden: &Tensors, name: &str, prefix: &str, model: &dyn Model) -> Vec
     .collect()
 }
 
-/// `|got - expected| <= 1e-5 max(1, max |expected|)`, element by element.
+/// Checks `|got - expected| <= 1e-5 max(1, max |expected|)` for each element.
 fn assert_close(got: &Tensor, expected: &Tensor, label: &str) {
     assert_eq!(got.size(), expected.size(), "{label}");
     let largest = expected.abs().max().double_value(&[]);
     let error = (got - expected).abs().max().double_value(&[]);
     assert!(
         error <= 1e-5 * largest.max(1.0),
-        "{label} is off by {error:e}, its largest value is {largest:e}"
+        "{label}: the error is {error:e}, the largest value {largest:e}"
     );
 }
 
@@ -51,10 +51,10 @@ fn check<M: Model>(
     loss: fn(&Tensor, &Tensor) -> Tensor,
 ) {
     let golden = golden();
-    let part = |part: &str| golden[&format!("{name}.{part}")].shallow_clone();
-    let output_dims = match part("y").size()[..] {
+    let tensor = |suffix: &str| golden[&format!("{name}.{suffix}")].shallow_clone();
+    let output_dims = match tensor("y").size()[..] {
         [_, steps, targets] => vec![steps, targets],
-        _ => vec![3, 2], // which Keras has flattened
+        _ => vec![3, 2], // Keras has flattened it.
     };
     let data = DataSpec { input_dims: vec![7, 2], output_dims, mapping: Vec::new(), image: None };
     let model = build(&data, Placement::cpu(0)).unwrap();
@@ -62,12 +62,12 @@ fn check<M: Model>(
     model.parameters().load(&before).unwrap();
 
     let mut context = ForwardContext::train(0, 0);
-    let out = model.forward(&part("x"), &mut context).unwrap();
-    assert_close(&out, &part("out").view_as(&out), &format!("the output of {name}"));
+    let out = model.forward(&tensor("x"), &mut context).unwrap();
+    assert_close(&out, &tensor("out").view_as(&out), &format!("the output of {name}"));
 
-    let loss = loss(&out, &part("y").view_as(&out));
+    let loss = loss(&out, &tensor("y").view_as(&out));
     let grads = context.gradients(&loss, model.parameters().tensors()).unwrap();
-    let lr = part("lr").double_value(&[0]);
+    let lr = tensor("lr").double_value(&[0]);
     let config = OptimizerConfig {
         optimizer: OptimizerName::Sgd,
         sgd_form: SgdForm::Keras,
@@ -81,7 +81,7 @@ fn check<M: Model>(
         let label = format!("{parameter} of {name} after a step");
         assert_close(&got.detach(), &after, &label);
         let step = (&after - &before).abs().max().double_value(&[]);
-        assert!(step > 5e-3, "the step of {label} is only {step:e}: the comparison says nothing");
+        assert!(step > 5e-3, "the step of {label} is only {step:e}, too small for a comparison");
     }
 }
 
@@ -89,59 +89,59 @@ fn mse(out: &Tensor, y: &Tensor) -> Tensor {
     out.mse_loss(y, Reduction::Mean)
 }
 
-/// Keras' with delta 1.
+/// Returns the Huber loss with the default delta of Keras, 1.
 fn huber(out: &Tensor, y: &Tensor) -> Tensor {
     out.huber_loss(y, Reduction::Mean, 1.0)
 }
 
 #[test]
-fn linear_is_keras() {
+fn linear_step_equals_keras() {
     check("linear", |data, placement| Linear::new(&LinearConfig::default(), data, placement), mse);
 }
 
 #[test]
-fn dnn_is_keras() {
+fn dnn_step_equals_keras() {
     check("dnn", |data, placement| Dnn::new(&DnnConfig::default(), data, placement), mse);
 }
 
 #[test]
-fn rnn_is_keras() {
+fn rnn_step_equals_keras() {
     let config = RnnConfig { units: 9, ..Default::default() };
     check("rnn", |data, placement| Rnn::new(&config, data, placement), huber);
 }
 
 #[test]
-fn lstm_is_keras() {
+fn lstm_step_equals_keras() {
     let config = GatedConfig { units: 6, ..Default::default() };
     check("lstm", |data, placement| Lstm::new(&config, data, placement), mse);
 }
 
 #[test]
-fn bidirectional_lstm_is_keras() {
+fn bidirectional_lstm_step_equals_keras() {
     let config = GatedConfig { units: 6, layers: 2, bidirectional: true, ..Default::default() };
     check("lstm_bidirectional", |data, placement| Lstm::new(&config, data, placement), mse);
 }
 
 #[test]
-fn gru_is_keras() {
+fn gru_step_equals_keras() {
     let config = GatedConfig { units: 6, ..Default::default() };
     check("gru", |data, placement| Gru::new(&config, data, placement), mse);
 }
 
 #[test]
-fn bidirectional_gru_is_keras() {
+fn bidirectional_gru_step_equals_keras() {
     let config = GatedConfig { units: 6, bidirectional: true, ..Default::default() };
     check("gru_bidirectional", |data, placement| Gru::new(&config, data, placement), mse);
 }
 
 #[test]
-fn conv_lstm_is_keras() {
+fn conv_lstm_step_equals_keras() {
     let config = ConvLstmConfig { filters: 4, units: 6, ..Default::default() };
     check("conv_lstm", |data, placement| ConvLstm::new(&config, data, placement), huber);
 }
 
 #[test]
-fn conv_lstm_with_sequences_is_keras() {
+fn conv_lstm_with_sequence_loss_step_equals_keras() {
     let config = ConvLstmConfig { filters: 4, units: 6, sequence_loss: true, ..Default::default() };
     check("conv_lstm_sequence", |data, placement| ConvLstm::new(&config, data, placement), huber);
 }

@@ -1,4 +1,4 @@
-//! Runs the real binary on a little of the real data, and looks at what it leaves.
+//! Runs the binary on a small part of the real data, and reads its output files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A network of 25,000 weights and twenty batches an epoch: a run takes half a second, most of it the process's start.
+/// Flags for a network of 25,000 weights with 20 batches per epoch. A run takes 0.5 s, most of it the start of the process.
 pub const SMALL: [(&str, &str); 9] = [
     ("--fc1", "32"),
     ("--fc2", "16"),
@@ -33,17 +33,17 @@ impl Lab {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A place for the test's own files.
+    /// Returns the path of a file of the test.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The `--log_dir` of [`Lab::small`].
+    /// Returns the `--log_dir` of [`Lab::small`].
     pub fn logs(&self) -> PathBuf {
         self.path("logs")
     }
 
-    /// The binary with these flags and, where they do not say otherwise, those of [`SMALL`].
+    /// Returns the command with these flags, and those of [`SMALL`] that `args` does not have.
     pub fn small(&self, args: &[&str]) -> Command {
         let mut command = binary(args);
         let logs = self.logs();
@@ -56,13 +56,13 @@ impl Lab {
         command
     }
 
-    /// Trains a small run to its end.
+    /// Trains a small run to its end, and returns it.
     pub fn train(&self, args: &[&str]) -> Trained {
         Trained::of(self.small(args).arg("--json"))
     }
 }
 
-/// The binary as a person starts it in the workspace.
+/// Returns the command that starts the binary in the workspace.
 pub fn binary(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_run_experiment"));
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -70,25 +70,25 @@ pub fn binary(args: &[&str]) -> Command {
     command
 }
 
-/// Continues the run in `folder`.
+/// Returns the command that resumes the run in `folder`.
 pub fn resume(folder: &Path, args: &[&str]) -> Command {
     let mut command = binary(args);
     command.arg("--resume").arg(folder);
     command
 }
 
-/// A run that ended well.
+/// A successful run.
 pub struct Trained {
-    /// What `--json` printed.
+    /// The output of `--json`.
     pub json: Value,
     /// The run's folder.
     pub folder: PathBuf,
-    /// What it told a person.
+    /// The text on standard error.
     pub stderr: String,
 }
 
 impl Trained {
-    /// Runs `command`, which must have `--json`, and expects it to end well.
+    /// Runs `command`, which must have `--json`, and checks that it succeeds.
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         let stderr = text(&output.stderr);
@@ -99,41 +99,41 @@ impl Trained {
         Self { json, folder, stderr }
     }
 
-    /// A number of the results.
+    /// Returns a metric of the results.
     pub fn metric(&self, name: &str) -> f64 {
         self.json["metrics"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {}", self.json))
     }
 
-    /// `metrics.jsonl`, byte for byte.
+    /// Returns the text of `metrics.jsonl`.
     pub fn metrics_text(&self) -> String {
         fs::read_to_string(self.folder.join("metrics.jsonl")).unwrap()
     }
 
-    /// The lines of `metrics.jsonl`.
+    /// Returns the parsed lines of `metrics.jsonl`.
     pub fn metrics(&self) -> Vec<Value> {
         self.metrics_text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// A column of `metrics.jsonl`, without the lines that have none.
+    /// Returns a field of `metrics.jsonl`, of the lines that have it.
     pub fn column(&self, name: &str) -> Vec<f64> {
         self.metrics().iter().filter_map(|line| line[name].as_f64()).collect()
     }
 
-    /// The tensors of the best checkpoint.
+    /// Returns the tensors of the best checkpoint.
     pub fn best(&self) -> Tensors {
         tensors(&self.folder.join("checkpoints/best.safetensors"))
     }
 
-    /// The tensors of the last checkpoint.
+    /// Returns the tensors of the last checkpoint.
     pub fn last(&self) -> Tensors {
         tensors(&self.folder.join("checkpoints/last.safetensors"))
     }
 }
 
-/// Name, kind, shape and bytes of each tensor.
+/// The dtype, the shape and the bytes of each tensor, by name.
 pub type Tensors = BTreeMap<String, (String, Vec<usize>, Vec<u8>)>;
 
-/// The tensors of a file, to be compared bit for bit.
+/// Returns the tensors of a file, for comparisons bit by bit.
 pub fn tensors(path: &Path) -> Tensors {
     let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -143,7 +143,7 @@ pub fn tensors(path: &Path) -> Tensors {
     each.collect()
 }
 
-/// The names in a folder, sorted; empty where there is no folder.
+/// Returns the sorted names in a folder; none if the folder does not exist.
 pub fn files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -151,15 +151,15 @@ pub fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Expects `output` to be a clean refusal: that exit code, nothing on standard output, no panic, and these parts of a
-/// message.
-pub fn assert_refused(what: &str, output: &Output, code: i32, parts: &[&str]) {
+/// Checks that `output` is an error with this exit code and these parts of the message, without a panic and without text on
+/// standard output.
+pub fn assert_refused(label: &str, output: &Output, code: i32, parts: &[&str]) {
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{what}: {stderr}");
-    assert!(!stderr.contains("panicked"), "{what}: {stderr}");
-    assert_eq!(stdout, "", "{what}");
+    assert_eq!(output.status.code(), Some(code), "{label}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{label}: {stderr}");
+    assert_eq!(stdout, "", "{label}");
     for part in parts {
-        assert!(stderr.contains(part), "{what}: no {part:?} in {stderr}");
+        assert!(stderr.contains(part), "{label}: no {part:?} in {stderr}");
     }
 }
 
@@ -167,7 +167,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Prints past the test harness, which hides what a passing test says.
+/// Prints a line directly to standard error, because the test harness hides the output of a passing test.
 pub fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! The real binary and the library of this package, from end to end.
+//! End-to-end tests of the binary and the library of this package.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,4 +1,4 @@
-//! A run that is killed at any moment and resumed ends as one that was left alone: to the bit, with the same history.
+//! A killed and resumed run ends like an uninterrupted run: with the same bits and the same history.
 #![cfg(unix)]
 
 use std::fs;
@@ -14,13 +14,13 @@ use serde_json::Value;
 use text_recognizer::checkpoint;
 use text_recognizer::rng::Stream;
 
-/// All that a run comes to.
+/// All results of a run.
 #[derive(PartialEq)]
 struct Outcome {
     weights: Tensors,
-    /// Of the optimiser, and of averaged weights.
+    /// The tensors of the optimizer and of the averaged weights.
     state: Tensors,
-    /// Position, early stopping, schedule, and what was kept.
+    /// The position, and the state of early stopping, of the schedule and of the checkpoints.
     position: Value,
     /// The other checkpoints.
     kept: Vec<(String, Tensors)>,
@@ -36,7 +36,7 @@ impl Outcome {
             .into_iter()
             .filter(|name| name != "last.safetensors")
             .partition(|name| name.starts_with("last.state-"));
-        assert_eq!(states.len(), 1, "one state beside the last checkpoint, not {states:?}");
+        assert_eq!(states.len(), 1, "expected one state next to the last checkpoint, found {states:?}");
         let state = checkpoints.join(&states[0]);
         let results: Value =
             serde_json::from_str(&fs::read_to_string(folder.join("results.json")).unwrap()).unwrap();
@@ -50,19 +50,19 @@ impl Outcome {
         }
     }
 
-    fn assert_is(&self, expected: &Self, what: &str) {
-        assert_eq!(self.history, expected.history, "{what}: metrics.jsonl");
-        assert_eq!(self.position, expected.position, "{what}: position");
-        assert!(self.weights == expected.weights, "{what}: weights differ");
-        assert!(self.state == expected.state, "{what}: optimiser states differ");
+    fn assert_is(&self, expected: &Self, label: &str) {
+        assert_eq!(self.history, expected.history, "{label}: metrics.jsonl");
+        assert_eq!(self.position, expected.position, "{label}: position");
+        assert!(self.weights == expected.weights, "{label}: weights differ");
+        assert!(self.state == expected.state, "{label}: optimizer states differ");
         let names = |outcome: &Self| outcome.kept.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(self), names(expected), "{what}: kept checkpoints");
-        assert!(self.kept == expected.kept, "{what}: kept checkpoints differ");
-        assert_eq!(self.results, expected.results, "{what}: results");
+        assert_eq!(names(self), names(expected), "{label}: kept checkpoints");
+        assert!(self.kept == expected.kept, "{label}: kept checkpoints differ");
+        assert_eq!(self.results, expected.results, "{label}: results");
     }
 }
 
-/// A run that was started with `--log_dir logs`; there is one in `logs`.
+/// Returns the folder of the only run in `logs`.
 fn only_run(logs: &Path) -> PathBuf {
     let family = files(logs).pop().expect("a run's folder");
     logs.join(family).join("version_0")
@@ -72,7 +72,7 @@ fn start(mut command: Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Batches done at the newest state in `folder`, which may be that of a save still going on.
+/// Returns the number of batches at the newest state in `folder`. This save may still be in progress.
 fn batches(folder: &Path) -> u64 {
     let names = files(&folder.join("checkpoints"));
     let numbers = names
@@ -81,30 +81,30 @@ fn batches(folder: &Path) -> u64 {
     numbers.max().unwrap_or(0)
 }
 
-/// Waits for the child to have done that many batches, or to end.
+/// Waits until the child has saved a state after `count` batches, or has ended.
 fn wait_for_batches(child: &mut Child, folder: &Path, count: u64) {
     while batches(folder) < count && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_micros(100));
     }
 }
 
-/// Whether the last checkpoint is that of batch `count`, and all of it is written.
+/// Returns whether the last checkpoint is that after `count` batches, and is complete.
 fn is_saved_at(folder: &Path, count: u64) -> bool {
     let names = files(&folder.join("checkpoints"));
     let states: Vec<&String> = names.iter().filter(|name| name.starts_with("last.state-")).collect();
     states == [&format!("last.state-{count}.safetensors")]
 }
 
-/// Whether a save was going on when the process was killed.
+/// Returns whether the kill interrupted a save.
 fn is_mid_save(folder: &Path) -> bool {
     let names = files(&folder.join("checkpoints"));
     let states = names.iter().filter(|name| name.starts_with("last.state-")).count();
     states > 1 || names.iter().any(|name| name.starts_with(".tmp-"))
 }
 
-/// Kills runs at random moments until there were `kills` of them, resumes each until it is done, and compares it with
-/// one that was left alone. Only how many runs that takes depends on the machine's speed.
-fn survives(name: &str, args: &[&str], kills: u32) {
+/// Kills runs at random times, `kills` times in total, resumes each run to its end, and compares it with an uninterrupted run.
+/// The number of runs depends on the speed of the machine.
+fn check_kills(name: &str, args: &[&str], kills: u32) {
     let mut random = Stream::new(7);
     let (mut killed, mut mid_save, mut runs) = (0, 0, 0);
     while killed < kills {
@@ -116,14 +116,14 @@ fn survives(name: &str, args: &[&str], kills: u32) {
             command.args(["--seed", &seed, "--log_dir"]).arg(logs).args(more);
             command
         };
-        let left_alone = Trained::of(in_logs(&lab.path("left_alone"), &["--json"]).arg("--quiet"));
+        let uninterrupted = Trained::of(in_logs(&lab.path("uninterrupted"), &["--json"]).arg("--quiet"));
         let logs = lab.path("killed");
         let mut child = start(in_logs(&logs, &["--checkpoint_every_n_steps", "1"]));
         while !logs.exists() || files(&logs).is_empty() {
             sleep(Duration::from_millis(1));
         }
         let folder = only_run(&logs);
-        // A run that was killed before its first checkpoint would begin anew, which is no test.
+        // A run without a checkpoint cannot be resumed.
         wait_for_batches(&mut child, &folder, 1);
         while !folder.join("checkpoints/last.safetensors").exists() {
             sleep(Duration::from_micros(100));
@@ -131,7 +131,7 @@ fn survives(name: &str, args: &[&str], kills: u32) {
         while killed < kills {
             let target = batches(&folder) + random.below(25);
             wait_for_batches(&mut child, &folder, target);
-            // Somewhere in a step or a save, each of which takes milliseconds.
+            // A step and a save each take milliseconds, so that the kill is somewhere in one of them.
             sleep(Duration::from_micros(random.below(8000)));
             child.kill().unwrap();
             if child.wait().unwrap().signal().is_none() {
@@ -142,19 +142,20 @@ fn survives(name: &str, args: &[&str], kills: u32) {
             let every = (1 + random.below(3)).to_string();
             child = start(resume(&folder, &["--checkpoint_every_n_steps", &every]));
         }
-        // The rest in one go.
+        // Resumes the last time, without a kill.
         child.kill().unwrap();
         child.wait().unwrap();
         Trained::of(resume(&folder, &["--checkpoint_every_n_steps", "1000000", "--json"]).arg("--quiet"));
-        Outcome::of(&folder).assert_is(&Outcome::of(&left_alone.folder), &format!("{name}, {killed} kills"));
+        Outcome::of(&folder)
+            .assert_is(&Outcome::of(&uninterrupted.folder), &format!("{name}, {killed} kills"));
     }
     report(&format!(
-        "{name}: {killed} kills, {mid_save} of them within a save, in {runs} runs: equal to the bit"
+        "{name}: {killed} kills, {mid_save} of them during a save, in {runs} runs: all bits equal"
     ));
 }
 
 #[test]
-fn mlp_with_dropout_and_adam() {
+fn killed_mlp_with_dropout_and_adam_resumes_to_the_same_bits() {
     let args = [
         "--model=mlp",
         "--fc1=16",
@@ -170,11 +171,11 @@ fn mlp_with_dropout_and_adam() {
         "--threads=1",
         "--device=cpu",
     ];
-    survives("mlp, dropout, adam", &args, 20);
+    check_kills("mlp, dropout, adam", &args, 20);
 }
 
 #[test]
-fn lstm_with_sgd_and_a_schedule() {
+fn killed_lstm_with_sgd_and_plateau_resumes_to_the_same_bits() {
     let args = [
         "--model=lstm",
         "--units=8",
@@ -190,15 +191,15 @@ fn lstm_with_sgd_and_a_schedule() {
         "--threads=1",
         "--device=cpu",
     ];
-    survives("lstm, sgd, plateau", &args, 15);
+    check_kills("lstm, sgd, plateau", &args, 15);
 }
 
-/// The moment between the last step's checkpoint and the run's end.
+/// The kill comes between the checkpoint of the last step and the end of the run.
 #[test]
-fn killed_at_its_last_step() {
+fn run_killed_after_its_last_step_resumes_to_the_same_results() {
     let lab = Lab::new();
     let budget = ["--max_steps", "27", "--limit_val_batches", "40"];
-    let left_alone = lab.train(&budget);
+    let uninterrupted = lab.train(&budget);
     for at in 0..4 {
         let logs = lab.path(&format!("killed_{at}"));
         let more = ["--checkpoint_every_n_steps", "9", "--log_dir", logs.to_str().unwrap()];
@@ -207,7 +208,7 @@ fn killed_at_its_last_step() {
             sleep(Duration::from_millis(1));
         }
         let folder = only_run(&logs);
-        // The save is over when the state before is gone.
+        // The save is complete when the earlier state is removed.
         while !is_saved_at(&folder, 27) && child.try_wait().unwrap().is_none() {
             sleep(Duration::from_micros(100));
         }
@@ -216,12 +217,12 @@ fn killed_at_its_last_step() {
         child.wait().unwrap();
         Trained::of(resume(&folder, &["--json"]).arg("--quiet"));
         Outcome::of(&folder)
-            .assert_is(&Outcome::of(&left_alone.folder), &format!("killed {at} ms after its last step"));
+            .assert_is(&Outcome::of(&uninterrupted.folder), &format!("killed {at} ms after its last step"));
     }
 }
 
 #[test]
-fn a_finished_run_has_nothing_left_to_do() {
+fn resume_of_a_finished_run_changes_nothing() {
     let lab = Lab::new();
     let cases: &[&[&str]] = &[
         &[],
@@ -255,24 +256,24 @@ fn a_finished_run_has_nothing_left_to_do() {
 }
 
 #[test]
-fn the_weights_a_run_began_with_are_needed_once() {
+fn resume_needs_no_load_checkpoint_file() {
     let lab = Lab::new();
     let first = lab.train(&[]);
-    let borrowed = lab.path("borrowed.safetensors");
-    fs::rename(first.folder.join("checkpoints/best.safetensors"), &borrowed).unwrap();
-    let second = lab.train(&["--load_checkpoint", borrowed.to_str().unwrap()]);
-    fs::remove_file(borrowed).unwrap();
+    let initial = lab.path("initial.safetensors");
+    fs::rename(first.folder.join("checkpoints/best.safetensors"), &initial).unwrap();
+    let second = lab.train(&["--load_checkpoint", initial.to_str().unwrap()]);
+    fs::remove_file(initial).unwrap();
     let longer = Trained::of(resume(&second.folder, &["--max_epochs", "3", "--json"]).arg("--quiet"));
     assert_eq!(longer.json["epochs"], 3);
 }
 
-/// Waits for a line on standard error that says that the run is set up, signals included.
+/// Waits for the model summary on standard error. The run catches signals from then on.
 fn wait_until_set_up(child: &mut Child) -> BufReader<std::process::ChildStderr> {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains(" parameters; ") {
         line.clear();
-        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended before it began");
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the run ended before its summary");
     }
     stderr
 }
@@ -282,21 +283,21 @@ fn send(signal: &str, child: &Child) {
     assert!(sent.success(), "kill {signal}");
 }
 
-/// SIGUSR1 saves and goes on; SIGTERM and SIGINT end the run after the step at hand, with the line that continues it.
+/// SIGUSR1 saves a checkpoint. SIGTERM and SIGINT stop the run after the current step, and it prints the command to resume.
 #[test]
-fn signals() {
+fn signals_save_or_stop_the_run_and_it_resumes_to_the_same_bits() {
     let lab = Lab::new();
-    // 6,875 batches an epoch, and more epochs than any machine does meanwhile.
+    // An epoch has 6,875 batches, and the run has too many epochs to end before the signals.
     let args = ["--batch_size", "8", "--limit_train_batches", "1.0", "--max_epochs", "100000"];
     let piped = |mut command: Command| command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let end = |signal: &str, code: i32, child: Child, mut stderr: BufReader<_>, folder: &Path| {
         send(signal, &child);
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
-        assert_eq!({ child }.wait().unwrap().code(), Some(code), "{said}");
+        let mut output = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
+        assert_eq!({ child }.wait().unwrap().code(), Some(code), "{output}");
         let line = format!("{} --resume {}", env!("CARGO_BIN_EXE_run_experiment"), folder.display());
-        assert!(said.lines().any(|said| said.trim() == line), "no {line:?} in {said}");
-        assert!(!folder.join("results.json").exists(), "an interrupted run has no results");
+        assert!(output.lines().any(|found| found.trim() == line), "no {line:?} in {output}");
+        assert!(!folder.join("results.json").exists(), "a stopped run has no results");
     };
 
     let mut child = piped(lab.small(&args));
@@ -305,8 +306,8 @@ fn signals() {
     send("-USR1", &child);
     wait_for_batches(&mut child, &folder, 1);
     let saved = batches(&folder);
-    assert!(!saved.is_multiple_of(6875), "saved at batch {saved}: not in the middle of an epoch");
-    assert!(child.try_wait().unwrap().is_none(), "a run that was asked to save goes on");
+    assert!(!saved.is_multiple_of(6875), "saved at batch {saved}, expected one within an epoch");
+    assert!(child.try_wait().unwrap().is_none(), "the run continues after SIGUSR1");
     end("-TERM", 143, child, stderr, &folder);
     let terminated = batches(&folder);
     assert!(terminated >= saved);
@@ -319,15 +320,14 @@ fn signals() {
 
     let budget = (interrupted + 100).to_string();
     Trained::of(resume(&folder, &["--max_steps", &budget, "--json"]).arg("--quiet"));
-    let left_alone = lab.path("left_alone");
-    let more = ["--max_steps", &budget, "--log_dir", left_alone.to_str().unwrap()];
-    let left_alone = lab.train(&[&args[..], &more].concat());
-    Outcome::of(&folder).assert_is(&Outcome::of(&left_alone.folder), "after SIGUSR1, SIGTERM and SIGINT");
+    let uninterrupted = lab.path("uninterrupted");
+    let more = ["--max_steps", &budget, "--log_dir", uninterrupted.to_str().unwrap()];
+    let uninterrupted = lab.train(&[&args[..], &more].concat());
+    Outcome::of(&folder).assert_is(&Outcome::of(&uninterrupted.folder), "after SIGUSR1, SIGTERM and SIGINT");
 }
 
-/// A sweep has nothing to save, and ends as soon.
 #[test]
-fn a_signal_ends_a_sweep() {
+fn sigterm_stops_the_learning_rate_finder_and_leaves_no_folder() {
     let lab = Lab::new();
     let args = ["--lr_find", "only", "--lr_find_points", "1000000000", "--lr_find_max", "1e-7"];
     let mut command = lab.small(&args);
@@ -339,32 +339,32 @@ fn a_signal_ends_a_sweep() {
     }
     send("-TERM", &child);
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(143), 0), "{said}");
-    assert!(said.contains("stopped by signal 15: there is nothing to continue"), "{said}");
-    assert!(!folder.exists(), "a run that never began leaves no folder");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(143), 0), "{stderr}");
+    assert!(stderr.contains("stopped by signal 15: there is nothing to continue"), "{stderr}");
+    assert!(!folder.exists(), "a run without training leaves no folder");
 }
 
-/// A second SIGINT does not wait for the step, which takes this one many seconds of arithmetic.
+/// The step of this run takes many seconds. The second SIGINT does not wait for it.
 #[test]
-fn a_second_interrupt_ends_at_once() {
+fn second_sigint_ends_the_run_at_once() {
     let lab = Lab::new();
     let args = ["--fc1", "8192", "--fc2", "4096", "--batch_size", "16384", "--limit_train_batches", "1"];
     let mut command = lab.small(&args);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = wait_until_set_up(&mut child);
     send("-INT", &child);
-    // Signals of one kind that come together are one.
+    // Two signals of one kind at the same time would count as one.
     std::thread::sleep(Duration::from_millis(100));
     send("-INT", &child);
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
-    assert!(!said.contains("--resume"), "it has saved nothing: {said}");
+    let mut output = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{output}");
+    assert!(!output.contains("--resume"), "the run has no checkpoint: {output}");
 }
 
 #[test]
-fn last_is_the_run_that_was_saved_last() {
+fn resume_last_continues_the_run_with_the_latest_checkpoint() {
     let lab = Lab::new();
     lab.train(&[]);
     let second = lab.train(&["--seed", "1"]);
@@ -380,6 +380,6 @@ fn last_is_the_run_that_was_saved_last() {
     let resumed = last(&["--model", "mlp"]);
     let config = fs::read_to_string(resumed.folder.join("config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
-    assert_eq!(config["trainer"]["budget"]["max_epochs"], 3, "the next resume has the budget of this one");
+    assert_eq!(config["trainer"]["budget"]["max_epochs"], 3, "config.json has the new budget");
     assert_eq!((resumed.folder, resumed.json["epochs"].as_u64()), (second.folder, Some(3)));
 }

@@ -1,4 +1,4 @@
-//! The real binary on a little of the real data: what it leaves, and what its flags do.
+//! Tests of the output files and the flags of the binary, on a small part of the real data.
 
 use std::fs;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tch::{Tensor, kind};
 use text_recognizer::checkpoint;
 
 #[test]
-fn a_run_leaves_a_folder_and_prints_its_results_last() {
+fn run_writes_its_folder_and_prints_its_results_last() {
     let lab = Lab::new();
     let output = lab.small(&[]).output().unwrap();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -59,26 +59,26 @@ fn a_run_leaves_a_folder_and_prints_its_results_last() {
 }
 
 #[test]
-fn the_seed_and_the_configuration_determine_every_bit() {
+fn same_seed_and_configuration_give_the_same_bits() {
     let lab = Lab::new();
     let first = lab.train(&["--seed", "7"]);
-    let same = |other: &Trained, what: &str| {
-        assert!(first.best() == other.best() && first.last() == other.last(), "{what}: weights differ");
-        assert_eq!(first.metrics_text(), other.metrics_text(), "{what}");
-        assert_eq!(first.json["metrics"], other.json["metrics"], "{what}");
+    let same = |other: &Trained, label: &str| {
+        assert!(first.best() == other.best() && first.last() == other.last(), "{label}: weights differ");
+        assert_eq!(first.metrics_text(), other.metrics_text(), "{label}");
+        assert_eq!(first.json["metrics"], other.json["metrics"], "{label}");
     };
     same(&lab.train(&["--seed", "7"]), "the same seed");
     let config = first.folder.join("config.json");
     same(
         &Trained::of(&mut binary(&["--config", config.to_str().unwrap(), "--json"])),
-        "a run's own configuration",
+        "the config.json of the run",
     );
     let other = lab.train(&["--seed", "8"]);
     assert!(first.best() != other.best() && first.metrics_text() != other.metrics_text());
 }
 
 #[test]
-fn a_tiny_batch_is_learnt_by_heart() {
+fn overfit_of_one_batch_reaches_accuracy_1() {
     let lab = Lab::new();
     let run = lab.train(&[
         "--overfit_batches",
@@ -93,12 +93,12 @@ fn a_tiny_batch_is_learnt_by_heart() {
         "0.01",
     ]);
     assert_eq!(run.column("train_acc").last(), Some(&1.0));
-    assert_eq!(run.metric("val_acc"), 1.0, "validated on the same batch");
+    assert_eq!(run.metric("val_acc"), 1.0, "the validation uses the same batch");
     assert_eq!(run.json["steps"], 80);
 }
 
 #[test]
-fn what_a_run_would_be_is_printed_and_nothing_is_done() {
+fn print_config_prints_the_configuration_and_writes_no_files() {
     let lab = Lab::new();
     let output = lab.small(&["--print_config", "--seed", "7"]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
@@ -113,19 +113,19 @@ fn what_a_run_would_be_is_printed_and_nothing_is_done() {
 }
 
 #[test]
-fn the_doctor_finds_nothing_wrong() {
+fn doctor_reports_libtorch_devices_and_data() {
     let output = binary(&["doctor"]).output().unwrap();
-    let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", text(&output.stderr));
     for part in ["libtorch        2.13.0", "MKL", "threads", "Cpu", "mnist in ", "data/raw/mnist", ": ok"] {
-        assert!(said.contains(part), "no {part} in {said}");
+        assert!(stdout.contains(part), "no {part} in {stdout}");
     }
     let version = text(&binary(&["--version"]).output().unwrap().stdout);
     assert!(version.starts_with("run_experiment ") && version.contains("libtorch 2.13.0"), "{version}");
 }
 
 #[test]
-fn the_mode_says_which_way_is_better() {
+fn mode_max_selects_the_largest_metric() {
     let lab = Lab::new();
     let best = |more: &[&str]| {
         let run = lab.train(&[&["--max_epochs", "4", "--limit_train_batches", "10"], more].concat());
@@ -143,7 +143,7 @@ fn the_mode_says_which_way_is_better() {
 }
 
 #[test]
-fn fast_dev_run_leaves_nothing() {
+fn fast_dev_run_trains_one_batch_and_writes_no_files() {
     let lab = Lab::new();
     let run = lab.train(&["--fast_dev_run"]);
     assert_eq!((run.json["steps"].as_u64(), run.json["folder"].as_str()), (Some(1), None));
@@ -156,7 +156,7 @@ fn load_checkpoint_starts_a_new_run_from_its_weights() {
     let lab = Lab::new();
     let first = lab.train(&[]);
     let best = first.folder.join("checkpoints/best.safetensors");
-    // A learning rate that no single-precision weight can feel.
+    // This learning rate is too small to change a weight in single precision.
     let still = ["--load_checkpoint", best.to_str().unwrap(), "--optimizer", "sgd", "--lr", "1e-30"];
     let second = lab.train(&still);
     assert_ne!(second.folder, first.folder);
@@ -166,9 +166,9 @@ fn load_checkpoint_starts_a_new_run_from_its_weights() {
 }
 
 #[test]
-fn budgets_and_validation_intervals() {
+fn budgets_and_validation_intervals_give_the_expected_lines() {
     let lab = Lab::new();
-    // Flags, and the (epoch, step, validated) of each line of metrics.
+    // The flags, and (epoch, step, validated) of each line of metrics.
     type Lines = &'static [(u64, u64, bool)];
     let cases: &[(&[&str], Lines)] = &[
         (&["--max_steps", "27"], &[(1, 20, true), (1, 27, true)]),
@@ -183,7 +183,7 @@ fn budgets_and_validation_intervals() {
         (&["--max_epochs", "1", "--val_check_interval", "0.5"], &[(0, 10, true), (1, 20, true)]),
         (&["--max_epochs", "1", "--limit_val_batches", "0"], &[(1, 20, false)]),
         (&["--max_epochs", "1", "--accumulate_grad_batches", "3"], &[(1, 7, true)]),
-        // Batches 5, 10, 15 and 20 are part of steps 2, 4, 5 and 7.
+        // Batches 5, 10, 15 and 20 belong to steps 2, 4, 5 and 7.
         (
             &["--max_epochs", "1", "--val_check_interval", "5", "--accumulate_grad_batches", "3"],
             &[(0, 2, true), (0, 4, true), (0, 5, true), (1, 7, true)],
@@ -205,7 +205,7 @@ fn budgets_and_validation_intervals() {
 }
 
 #[test]
-fn accumulated_halves_make_the_step_of_the_whole() {
+fn two_accumulated_half_batches_equal_one_batch() {
     let lab = Lab::new();
     let whole = lab.train(&["--dropout", "0", "--batch_size", "128", "--limit_train_batches", "10"]);
     let halves = lab.train(&[
@@ -227,7 +227,7 @@ fn accumulated_halves_make_the_step_of_the_whole() {
 }
 
 #[test]
-fn gradients_are_tracked_and_clipped() {
+fn gradient_norm_is_logged_and_clipping_shrinks_the_step() {
     let lab = Lab::new();
     let sgd = ["--optimizer", "sgd", "--lr", "0.1", "--log_every_n_steps", "1", "--track_grad_norm"];
     let with = |more: &[&str]| lab.train(&[&sgd[..], more].concat());
@@ -238,14 +238,14 @@ fn gradients_are_tracked_and_clipped() {
     assert_eq!(free.column("train_loss_step").len(), 40);
     for algorithm in ["norm", "value"] {
         let clipped = with(&["--gradient_clip_val", "1e-12", "--gradient_clip_algorithm", algorithm]);
-        assert_eq!(clipped.column("grad_norm")[0], norms[0], "the norm is that before clipping");
+        assert_eq!(clipped.column("grad_norm")[0], norms[0], "the logged norm is that before clipping");
         let moved = |run: &Trained| (run.column("val_loss")[1] - run.column("val_loss")[0]).abs();
         assert!(moved(&clipped) < 1e-6 && moved(&free) > 1e-3, "{algorithm}");
     }
 }
 
 #[test]
-fn precisions() {
+fn precision_64_and_bf16_change_the_loss_slightly() {
     let lab = Lab::new();
     let single = lab.train(&["--dropout", "0"]);
     for (precision, kind, tolerance) in [("64", "F64", 1e-4), ("bf16", "F32", 0.05)] {
@@ -257,25 +257,25 @@ fn precisions() {
 }
 
 #[test]
-fn averages_are_judged_and_leave_training_alone() {
+fn averaged_weights_are_evaluated_and_do_not_change_training() {
     let lab = Lab::new();
     let ten =
         |more: &[&str]| lab.train(&[&["--max_epochs", "10", "--limit_train_batches", "4"], more].concat());
     let (plain, ema, swa) = (ten(&[]), ten(&["--ema_decay", "0.9"]), ten(&["--stochastic_weight_avg"]));
     for averaged in [&ema, &swa] {
         assert_eq!(averaged.column("train_loss"), plain.column("train_loss"));
-        assert!(averaged.last() == plain.last(), "the last checkpoint holds what is trained on");
+        assert!(averaged.last() == plain.last(), "the last checkpoint has the trained weights");
         assert!(averaged.best() != plain.best());
     }
     let (plain, ema, swa) = (plain.column("val_loss"), ema.column("val_loss"), swa.column("val_loss"));
     assert!(ema.iter().zip(&plain).all(|(a, b)| a != b));
-    // From 80 % of the epochs on: the mean of one is itself, that of two is not.
+    // Averaging starts at 80 % of the epochs. The average of one epoch equals its weights, that of two does not.
     assert_eq!(swa[..9], plain[..9]);
     assert_ne!(swa[9], plain[9]);
 }
 
 #[test]
-fn patience_ends_a_run_that_stands_still() {
+fn patience_stops_a_run_without_improvement() {
     let lab = Lab::new();
     let still = ["--optimizer", "sgd", "--lr", "1e-30", "--max_epochs", "50", "--limit_train_batches", "2"];
     for (more, epochs) in [(&["--patience", "2"][..], 3), (&["--patience", "2", "--min_epochs", "5"], 5)] {
@@ -286,7 +286,7 @@ fn patience_ends_a_run_that_stands_still() {
 }
 
 #[test]
-fn the_best_checkpoints_are_kept() {
+fn save_top_k_keeps_the_best_checkpoints() {
     let lab = Lab::new();
     let run = lab.train(&["--max_epochs", "5", "--save_top_k", "3", "--limit_train_batches", "10"]);
     let val_loss = run.column("val_loss");
@@ -307,7 +307,7 @@ fn the_best_checkpoints_are_kept() {
 }
 
 #[test]
-fn the_profiler_names_the_phases() {
+fn profiler_lists_the_phases() {
     let lab = Lab::new();
     let run = lab.train(&["--profiler", "simple"]);
     for phase in ["data", "forward", "backward", "optimizer", "validation", "logging", "checkpoint"] {
@@ -316,7 +316,7 @@ fn the_profiler_names_the_phases() {
 }
 
 #[test]
-fn a_loss_that_explodes_is_found_where_it_is_born() {
+fn nonfinite_loss_is_an_error_with_its_step_or_is_skipped() {
     let lab = Lab::new();
     let explode = ["--optimizer", "sgd", "--lr", "1e30", "--dropout", "0"];
     let output = lab.small(&explode).output().unwrap();
@@ -326,14 +326,14 @@ fn a_loss_that_explodes_is_found_where_it_is_born() {
         let run = lab.train(&[&explode[..], &["--on_nonfinite", policy]].concat());
         let (steps, skipped) = (run.json["steps"].as_u64().unwrap(), run.json["skipped"].as_u64().unwrap());
         assert!(skipped > 0, "{policy}");
-        assert_eq!(steps + skipped, 40, "{policy}: every batch is a step or is left out");
+        assert_eq!(steps + skipped, 40, "{policy}: each batch is a step or is skipped");
         assert_eq!(run.json["epochs"], 2, "{policy}");
     }
 }
 
-/// A ReLU hides an infinity from everything that follows it.
+/// The ReLU after the layer makes its infinite output 0, so that the loss is finite.
 #[test]
-fn an_anomaly_is_found_in_the_layer_that_has_it() {
+fn detect_anomaly_reports_the_first_layer_with_nonfinite_output() {
     let lab = Lab::new();
     let path = lab.path("weights.safetensors");
     let shapes = [("hidden.0", 10, 20), ("hidden.1", 10, 10), ("dense", 1, 10)];
@@ -343,7 +343,7 @@ fn an_anomaly_is_found_in_the_layer_that_has_it() {
         [(format!("{layer}.weight"), weight), (format!("{layer}.bias"), bias)]
     });
     let weights: Vec<_> = weights.collect();
-    // So high a series has no value below 1.
+    // All values of the series are above 1, so that the output of the layer is -infinity.
     let _ = weights[0].1.shallow_clone().fill_(-3e38);
     checkpoint::write(&path, &weights, &Value::Null).unwrap();
     let train = |more: &[&str]| {
@@ -359,11 +359,10 @@ fn an_anomaly_is_found_in_the_layer_that_has_it() {
     crate::lab::assert_refused("detect_anomaly", &output, 1, &parts);
 }
 
-/// What was best before it went wrong is kept.
 #[test]
-fn a_run_that_explodes_keeps_its_best() {
+fn run_with_nonfinite_loss_keeps_its_best_checkpoint() {
     let lab = Lab::new();
-    // One good epoch; the rate of the second is beyond anything.
+    // The first epoch is good. The learning rate of the second is far too large.
     let args = [
         "--dropout",
         "0",
@@ -380,22 +379,22 @@ fn a_run_that_explodes_keeps_its_best() {
 }
 
 #[test]
-fn the_log_level_is_heeded() {
+fn log_level_selects_the_messages() {
     let lab = Lab::new();
-    let said = |args: &[&str]| lab.train(args).stderr;
-    assert_eq!(said(&["--quiet"]), "");
-    assert_eq!(said(&["--log_level", "warn"]), "");
-    let (info, debug) = (said(&[]), said(&["--log_level", "debug"]));
+    let stderr = |args: &[&str]| lab.train(args).stderr;
+    assert_eq!(stderr(&["--quiet"]), "");
+    assert_eq!(stderr(&["--log_level", "warn"]), "");
+    let (info, debug) = (stderr(&[]), stderr(&["--log_level", "debug"]));
     assert!(info.contains(" 2/2 ") && !info.contains("debug:"), "{info}");
     assert!(debug.contains(" 2/2 ") && debug.contains("debug: saved"), "{debug}");
     let explode = ["--optimizer", "sgd", "--lr", "1e30", "--on_nonfinite", "skip", "--log_level", "warn"];
-    let warned = said(&explode);
+    let warned = stderr(&explode);
     assert_eq!(warned.matches("warning:").count(), 1, "{warned}");
 }
 
-/// Shells cut off what they have seen enough of: `run_experiment 2>&1 | head -1`.
+/// A shell closes the pipe early in `run_experiment 2>&1 | head -1`.
 #[test]
-fn a_run_outlives_its_readers() {
+fn run_with_a_closed_pipe_ends_with_results() {
     let lab = Lab::new();
     for (args, closes_stdout) in [(&[][..], false), (&["--json"][..], true)] {
         let mut child = lab.small(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -406,8 +405,8 @@ fn a_run_outlives_its_readers() {
             (Box::new(stderr), Box::new(stdout))
         };
         drop(closed);
-        let told = std::io::read_to_string(read).unwrap();
-        assert!(!told.contains("panicked"), "{told}");
+        let output = std::io::read_to_string(read).unwrap();
+        assert!(!output.contains("panicked"), "{output}");
         child.wait().unwrap();
     }
     for version in ["version_0", "version_1"] {
@@ -420,7 +419,7 @@ fn a_run_outlives_its_readers() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn threads_that_wait_for_each_other_give_up_their_core_soon_unless_told_otherwise() {
+fn spin_count_is_2000_unless_the_user_sets_it() {
     let spin_counts = |name: &str, value: &str| -> Vec<String> {
         let mut command = binary(&["--fast_dev_run", "--threads", "2", "--device", "cpu"]);
         for name in ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"] {
@@ -432,7 +431,7 @@ fn threads_that_wait_for_each_other_give_up_their_core_soon_unless_told_otherwis
         let counts = stderr.lines().filter_map(|line| line.trim().strip_prefix("GOMP_SPINCOUNT = "));
         counts.map(|count| count.trim_matches('\'').to_owned()).collect()
     };
-    assert_eq!(spin_counts("GOMP_SPINCOUNT", "7"), ["7"], "what the user has set, and no second start");
+    assert_eq!(spin_counts("GOMP_SPINCOUNT", "7"), ["7"], "the value of the user, and no restart");
     assert_eq!(spin_counts("OMP_WAIT_POLICY", "passive"), ["0"]);
     assert_eq!(spin_counts("UNRELATED", "").last().map(String::as_str), Some("2000"));
 }

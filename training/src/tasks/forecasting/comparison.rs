@@ -1,4 +1,4 @@
-//! A model's forecast beside those of the baselines.
+//! The forecast errors of a model and of the baselines, in comparison.
 
 use std::fmt::Write;
 
@@ -10,15 +10,15 @@ use super::{Forecasting, Task};
 use crate::format::number;
 use crate::time_series::{Baseline, Forecast, mase};
 
-/// Errors of forecasts of the validation split.
+/// The forecast errors on the validation split.
 pub struct Comparison {
-    /// Steps ahead.
+    /// The number of steps ahead.
     horizon: usize,
-    /// Rows of a season, if known.
+    /// Rows per season; `None` if unknown.
     season: Option<usize>,
     /// The model's mean absolute scaled error.
     mase: f64,
-    /// Mean absolute errors: the model's first, then those of the baselines that have enough rows before the split.
+    /// The mean absolute errors: first of the model, then of the baselines that have enough rows before the split.
     maes: Vec<(String, f64)>,
 }
 
@@ -34,7 +34,7 @@ impl Comparison {
         let rows = start..start + forecast.time.len();
         for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
             let forecaster = task.baseline(baseline)?;
-            // A short series has too few rows before the split for some of them, and not every series has a known season.
+            // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
             if let Ok(forecast) = Forecast::new(&*forecaster, task.module.series(), rows.clone()) {
                 maes.push((baseline.name().to_owned(), forecast.metric(&MetricName::Mae)?));
             }
@@ -43,7 +43,7 @@ impl Comparison {
         Ok(Self { horizon, season, mase: mase(mae, task.module.series(), start)?, maes })
     }
 
-    /// Returns a table with a row for each model, best first.
+    /// Returns a table with one line per model, the smallest error first.
     pub fn table(&self) -> String {
         let mut rows: Vec<_> = self.maes.iter().collect();
         rows.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -59,7 +59,7 @@ impl Comparison {
         text
     }
 
-    /// Returns the errors as JSON.
+    /// Returns the errors as a JSON object.
     pub fn json(&self) -> Value {
         let maes: Map<String, Value> =
             self.maes.iter().map(|(name, mae)| (name.clone(), (*mae).into())).collect();

@@ -1,4 +1,4 @@
-//! A network that forecasts, as something to train: its metrics are in the units of the series, whatever the scaling.
+//! The lit model of forecasting. Its loss is in scaled units, its metrics are in the units of the series.
 
 use tch::Tensor;
 use text_recognizer::data::Batch;
@@ -24,21 +24,21 @@ impl LitForecaster {
     /// Wraps a network that forecasts `horizon` steps of series scaled by `scaler`.
     ///
     /// # Errors
-    /// When a value of the configuration is impossible, or the loss is one of classes.
+    /// Fails if a value of the configuration is impossible, or if the loss is that of classification.
     pub fn new(model: Box<dyn Model>, config: LitConfig, scaler: Scaler, horizon: i64) -> Result<Self> {
         config.validate()?;
         if config.loss == LossName::CrossEntropy {
             return Err(Error::invalid(
                 "loss",
                 "cross_entropy",
-                "a loss of forecasts: mse, mae, huber, mape or smape",
+                "a loss for forecasting: mse, mae, huber, mape or smape",
             ));
         }
         let metrics = METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(*metric) }).collect();
         Ok(Self { model, config, scaler, horizon, metrics })
     }
 
-    /// The last `horizon` steps: all of a forecast, and the end of a sequence that forecasts at each step.
+    /// Returns the last `horizon` steps: all steps of a forecast, or the end of a sequence with a forecast at each time step.
     /// `[batch, steps, targets] -> [batch, horizon, targets]`.
     fn last(&self, y: &Tensor) -> Result<Tensor> {
         Ok(y.f_narrow(1, y.size()[1] - self.horizon, self.horizon)?)
@@ -55,7 +55,7 @@ impl LitModel for LitForecaster {
     }
 
     fn metrics(&self, training: bool) -> &[Box<dyn Metric>] {
-        // A small model's step is mostly the calling of operations: none is spent on what the loss says already.
+        // Metrics would take a large part of the time of a small model's training step, and add little to the loss.
         if training { &[] } else { &self.metrics }
     }
 
@@ -72,8 +72,8 @@ impl LitModel for LitForecaster {
         Ok(StepOutput { loss, metrics })
     }
 
-    /// The forecast in the units of the series: `x: [batch, window_size, features] -> [batch, horizon, targets]`, where
-    /// `x` is scaled as the training data was.
+    /// Forecasts `x: [batch, window_size, features] -> [batch, horizon, targets]`. `x` is scaled like the training data; the
+    /// forecast is in the units of the series.
     fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(self.parameters().placement().kind)?;
         let prediction = tch::no_grad(|| self.model.forward(&x, &mut ForwardContext::eval()))?;
