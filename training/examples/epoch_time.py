@@ -1,4 +1,4 @@
-"""Seconds for an epoch of epoch_time.rs' network in PyTorch 2.13.0, all data in memory.
+"""Measures seconds per epoch of the network of epoch_time.rs in PyTorch 2.13.0, with all data in memory.
 
     pip install torch==2.13.0 numpy && python epoch_time.py ../../data/raw/mnist
 """
@@ -32,7 +32,7 @@ def epoch(model, optimizer):
         optimizer.step()
 
 
-print(f"{torch.get_num_threads()} threads; seconds an epoch")
+print(f"{torch.get_num_threads()} threads; seconds per epoch")
 for name, options in [("Adam(fused=True)", {"fused": True}), ("Adam()", {})]:
     layers = [nn.Linear(784, 1024), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1024, 128), nn.ReLU(), nn.Dropout(0.5)]
     model = nn.Sequential(*layers, nn.Linear(128, 10))

@@ -1,5 +1,7 @@
-//! Seconds for an epoch of the MLP on MNIST, in turn with those of its matrix products alone, which no implementation can
-//! be faster than: `cargo run --example epoch_time`. What PyTorch takes: `epoch_time.py`, beside this.
+//! Measures seconds per epoch of the MLP on MNIST, and of its matrix products alone, which are a lower bound for every
+//! implementation.
+//!
+//! `cargo run --example epoch_time`. `epoch_time.py` measures the same epoch in PyTorch.
 
 use std::time::Instant;
 
@@ -14,7 +16,8 @@ use training::process;
 const ROUNDS: usize = 5;
 const BATCH_SIZE: usize = 128;
 
-/// The products of a step: each layer's output, the gradient of its weight, and that of its input but for the first.
+/// Computes the matrix products of `steps` steps: for each layer the output and the gradient of the weight, and for each layer
+/// except the first the gradient of the input.
 fn products(steps: usize) {
     let random = |rows: i64, columns: i64| Tensor::randn([rows, columns], kind::FLOAT_CPU);
     let sizes = [784, 1024, 128, 10];
@@ -35,7 +38,7 @@ fn products(steps: usize) {
 }
 
 fn main() -> text_recognizer::Result<()> {
-    // SAFETY: there is one thread yet.
+    // SAFETY: the process has only one thread at this point.
     unsafe { process::keep_memory() };
     process::wait_briefly();
     let mnist = Mnist::new(MnistDataset::Mnist, MnistConfig::default())?;
@@ -46,7 +49,7 @@ fn main() -> text_recognizer::Result<()> {
     let parameters = lit.parameters().tensors();
     let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
 
-    println!("{} threads; seconds an epoch of {} batches", tch::get_num_threads(), train.len());
+    println!("{} threads; seconds per epoch of {} batches", tch::get_num_threads(), train.len());
     let mut ratios = Vec::new();
     for epoch in 0..ROUNDS as u64 {
         let started = Instant::now();
@@ -67,11 +70,11 @@ fn main() -> text_recognizer::Result<()> {
         ratios.push(seconds / floor);
         let accuracy = accuracy.mean().unwrap_or(f64::NAN);
         println!(
-            "products {floor:.2}, training {seconds:.2}: {:.2} times (train_acc {accuracy:.4})",
+            "products {floor:.2}, training {seconds:.2}: ratio {:.2} (train_acc {accuracy:.4})",
             seconds / floor
         );
     }
     ratios.sort_by(f64::total_cmp);
-    println!("median: {:.2} times", ratios[ROUNDS / 2]);
+    println!("median ratio: {:.2}", ratios[ROUNDS / 2]);
     Ok(())
 }

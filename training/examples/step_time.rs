@@ -1,4 +1,4 @@
-//! Milliseconds for one training step of each time-series model, on one thread: forward, loss, backward and SGD.
+//! Measures milliseconds per training step of each time-series model on one thread: forward pass, loss, backward pass and SGD.
 //!
 //! `cargo run --example step_time`
 
@@ -14,7 +14,7 @@ use training::time_series::models::{
     ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
 };
 
-/// The fastest of 20 repetitions of 20 steps: what the machine can do when nothing else runs.
+/// Prints the milliseconds per step of the fastest of 20 repetitions of 20 steps, which other processes disturb least.
 fn measure(name: &str, model: &dyn Model, batch: i64) -> Result<()> {
     let config =
         OptimizerConfig { optimizer: OptimizerName::Sgd, momentum: 0.9, ..OptimizerConfig::default() };

@@ -1,11 +1,12 @@
-"""Writes keras_models.safetensors: what Keras computes with the time-series models of this crate.
+"""Writes keras_models.safetensors: the results of Keras for the time-series models of this package.
 
-Made with tensorflow 2.21.0 and keras 3.15.1 on the CPU:
+The file was made with tensorflow 2.21.0 and keras 3.15.1 on the CPU:
 
     pip install tensorflow==2.21.* keras safetensors && python keras_models.py
 
-Of each model, at small sizes and with weights drawn from a seed: an input batch `x`, targets `y`, the weights `w.N` in
-the order of Keras' `model.weights`, the output `out`, and the weights `s.N` after one step of SGD with momentum 0.9.
+For each model, at small sizes and with random weights from a seed, the file has an input batch `x`, targets `y`, the weights
+`w.N` in the order of `model.weights` of Keras, the output `out`, the learning rate `lr`, and the weights `s.N` after one step of
+SGD with momentum 0.9.
 """
 
 import os
@@ -61,7 +62,7 @@ MODELS = {
         ],
         "huber",
     ),
-    # Every step has an output, with one target a feature.
+    # Each time step has an output, with one target per feature.
     "conv_lstm_sequence": (
         [
             layers.Conv1D(4, 5, padding="causal", activation="relu"),
@@ -91,7 +92,7 @@ def main():
         with tf.GradientTape() as tape:
             value = tf.reduce_mean(keras.losses.get(loss)(y, model(x)))
         grads = tape.gradient(value, model.trainable_weights)
-        # So that every tensor takes a step of at least 0.01: one that a comparison to 1e-5 says something about.
+        # Every tensor then has a step of at least 0.01, which is large enough for a comparison with tolerance 1e-5.
         lr = 0.01 / min(float(np.abs(g).max()) for g in grads)
         tensors[f"{name}.lr"] = np.array([lr], "float32")
         model.compile(optimizer=keras.optimizers.SGD(lr, momentum=0.9), loss=loss)

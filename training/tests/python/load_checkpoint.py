@@ -1,8 +1,8 @@
-"""Loads a run's best checkpoint into the same network in PyTorch, and tests it on the same images.
+"""Loads the best checkpoint of a run into the same network in PyTorch, and compares the test results.
 
     python load_checkpoint.py RUN_FOLDER MNIST_FOLDER
 
-Exit code 77: a package is missing.
+The exit code is 77 if a package is missing.
 """
 
 import gzip

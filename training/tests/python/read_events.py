@@ -1,8 +1,8 @@
-"""Reads a run's event files with TensorBoard, its metrics.jsonl with pandas, and compares the two.
+"""Reads the event files of a run with TensorBoard and its metrics.jsonl with pandas, and compares the values.
 
     python read_events.py RUN_FOLDER
 
-Exit code 77: a package is missing.
+The exit code is 77 if a package is missing.
 """
 
 import json
@@ -27,13 +27,13 @@ config = json.loads((folder / "config.json").read_text())
 events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
 events.Reload()
 
-# Every measurement once, also where the run was killed and resumed; the results come after the last of them.
+# Each value must occur once, even in a killed and resumed run. The results follow the last value.
 expected = {}
 for row in metrics:
     for name, value in row.items():
         if name not in ("epoch", "step"):
             expected.setdefault(name, []).append((row["step"], np.float32(value)))
-# Pandas reads the last digit of a number as it comes, unless asked for more.
+# By default, the parser of pandas may have an error in the last digit.
 assert list(table.step) == [row["step"] for row in metrics]
 for name, points in expected.items():
     assert np.allclose(table[name].dropna(), [value for _, value in points], rtol=1e-6), name
@@ -59,4 +59,4 @@ assert "val_loss" in [info.name.tag for info in infos]
 end = hparams("_hparams_/session_end_info").session_end_info
 assert end.status == api_pb2.STATUS_SUCCESS
 
-print(f"{sum(map(len, expected.values()))} scalars of {len(expected)} tags, {len(start)} hyper-parameters")
+print(f"{sum(map(len, expected.values()))} scalars of {len(expected)} tags, {len(start)} hyperparameters")
