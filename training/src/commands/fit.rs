@@ -257,9 +257,8 @@ fn print(outcome: &Outcome, as_json: bool) -> Result<ExitCode> {
             });
             Ok(ExitCode::from(128 + *signal as u8))
         }
-        Outcome::LrFound { result, folder } => {
+        Outcome::LrFound { result, folder, plot } => {
             let json = || json!({"lr": result.suggestion, "reason": result.reason, "folder": folder});
-            let plot = folder.as_ref().map(|folder| folder.join("lr_find.png"));
             let text = if as_json { json().to_string() } else { lr_found(result, plot.as_deref()) };
             terminal::result(text)?;
             Ok(ExitCode::SUCCESS)

@@ -30,6 +30,8 @@ pub enum Outcome {
         result: LrFindResult,
         /// The run's folder.
         folder: Option<PathBuf>,
+        /// The file of the plot.
+        plot: Option<PathBuf>,
     },
 }
 

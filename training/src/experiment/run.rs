@@ -129,10 +129,8 @@ impl Run<'_> {
             let plot = folder.as_ref().map(|folder| write_lr_find(&result, folder)).transpose()?;
             if after == AfterLrFind::Only {
                 folder.iter().for_each(RunFolder::keep);
-                return Ok(Outcome::LrFound {
-                    result,
-                    folder: folder.map(|folder| folder.path().to_owned()),
-                });
+                let folder = folder.map(|folder| folder.path().to_owned());
+                return Ok(Outcome::LrFound { result, folder, plot });
             }
             self.reporter.on_lr_found(&result, plot.as_deref());
             config.lit.optimizer.lr = result.suggestion;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
+use text_recognizer::Recognizer;
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
 use text_recognizer::models::Model;
 
@@ -15,7 +16,7 @@ pub struct Classification;
 
 impl Classification {
     /// The name of the task in checkpoints.
-    pub const NAME: &str = "classification";
+    pub const NAME: &str = Recognizer::TASK;
 }
 
 impl Task for Classification {
