@@ -8,20 +8,21 @@ use serde_json::{Map, Value};
 
 use super::plots::{self, Measured};
 
-/// Plots loss and metrics by epoch, from the lines of `metrics.jsonl`, in epochs of `steps_per_epoch` steps. Also those of
-/// before a resume. A run with a single validation has no plot.
+/// Plots the loss and the metrics by epoch to `STEM.png` and `STEM.svg`, from the lines of the file `metrics`
+/// (`metrics.jsonl`, which includes the lines before a resume). An epoch has `steps_per_epoch` steps. Writes no plot
+/// for a run with fewer than two records.
 ///
 /// # Errors
 /// Fails if the file cannot be read or a plot cannot be written.
 pub fn draw_metrics(metrics: &Path, stem: &Path, steps_per_epoch: u64) -> Result<()> {
-    let reading = || format!("reading {}", metrics.display());
+    let reading = || format!("cannot read {}", metrics.display());
     let text = fs::read_to_string(metrics).with_context(reading)?;
     let mut records = Vec::new();
     // The current epoch, and its first step.
     let mut began = (0, 0);
     for line in text.lines() {
         let record: Map<String, Value> = serde_json::from_str(line).with_context(reading)?;
-        // The records of single steps are many, and another measure.
+        // Skip the records of single steps: they contain the loss of one batch, not the mean over an epoch.
         if record.contains_key("train_loss") {
             let number = |name: &str| record[name].as_u64().unwrap_or(0);
             let (epoch, step) = (number("epoch"), number("step"));

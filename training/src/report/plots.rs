@@ -1,8 +1,8 @@
-//! Plots of what a run measured and predicted, each as `STEM.svg` and `STEM.png`.
+//! Plots of the metrics and the predictions of a run, each as `STEM.svg` and `STEM.png`.
 //!
-//! Every function takes plain numbers, so that a program of your own can draw with them too. A value that is not a
-//! number or infinite is a gap in its line; when nothing at all is left to draw, that is an error, and no file is
-//! written. The PNG needs no fonts of the system; the SVG is shown in the viewer's.
+//! All functions take plain numbers, so other programs can use them too. A value that is NaN or infinite is a gap in
+//! its line. If no value is finite, the function fails and writes no file. The PNG needs no fonts of the system; the
+//! SVG uses the fonts of its viewer.
 
 mod axis;
 mod chart;
@@ -15,66 +15,66 @@ use kuva::backend::{raster::RasterBackend, svg::SvgBackend};
 use kuva::render::figure::Figure;
 use kuva::render::render::Scene;
 
-use axis::{Axis, drawable, extent};
-use chart::{COLOURS, Chart, Curve};
+use axis::{Axis, extent, plottable};
+use chart::{COLORS, Chart, Curve};
 pub use metrics::{Measured, metrics};
 use text_recognizer::util::files::write_atomic;
 
-/// Width of a plot of one panel, in pixels of the SVG; the PNG has twice as many, for sharp text.
+/// The width of a plot of one panel, in pixels of the SVG. The PNG has twice as many pixels, for sharp text.
 const WIDTH: f64 = 1000.0;
-/// Height of a plot of one panel, in pixels.
+/// The height of a plot of one panel, in pixels of the SVG.
 const HEIGHT: f64 = 600.0;
 
-/// What is written around a plot.
+/// The texts around a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlotLabels<'a> {
-    /// Above it.
+    /// The title above the plot.
     pub title: &'a str,
-    /// What the x axis measures.
+    /// The title of the x axis.
     pub x: &'a str,
-    /// Whether that is dates, in seconds since 1970 began.
+    /// Whether x values are dates, in seconds since the start of 1970.
     pub x_is_date: bool,
-    /// What the y axis measures.
+    /// The title of the y axis.
     pub y: &'a str,
 }
 
-/// With more columns than this, the first ones are drawn.
+/// The most columns that a plot shows.
 const PANELS: usize = 12;
 
-/// Draws each of `columns` (a name, and a value for each of `x`) as a line over `x`, in a panel of its own where there are
-/// several: their values may be of any size.
+/// Plots each of `columns` (a name, and one value per value of `x`) as a line over `x`. Each column has its own panel,
+/// because the ranges of columns may differ. Plots at most 12 columns.
 ///
 /// # Errors
-/// When a column is not as long as `x`, no value can be drawn, or the folder cannot be written to.
+/// Fails if a column is not as long as `x`, a column has no finite value, or the folder cannot be written to.
 pub fn series(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[(String, Vec<f64>)]) -> Result<()> {
-    panels(stem, labels, x, columns, |(name, values)| Ok((name, vec![curve(name, COLOURS[0], x, values)?])))
+    panels(stem, labels, x, columns, |(name, values)| Ok((name, vec![curve(name, COLORS[0], x, values)?])))
 }
 
-/// What came and what was forecast, of one column.
+/// The actual values and the forecast of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForecastColumn {
     /// The column's name.
     pub name: String,
-    /// A value for each place on the x axis.
+    /// The actual values, one per point on the x axis; NaN if there is none.
     pub actual: Vec<f64>,
-    /// As `actual`.
+    /// The forecast, one value per point on the x axis; NaN if there is none.
     pub forecast: Vec<f64>,
 }
 
-/// Draws what was forecast over what came, in panels as [`series`] does.
+/// Plots the forecast of each column over its actual values, with one panel per column. Plots at most 12 columns.
 ///
 /// # Errors
-/// As [`series`].
+/// Fails if a column is not as long as `x`, a column has no finite value, or the folder cannot be written to.
 pub fn forecast(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[ForecastColumn]) -> Result<()> {
     panels(stem, labels, x, columns, |ForecastColumn { name, actual, forecast }| {
-        let mut actual = curve("actual", COLOURS[0], x, actual)?;
-        // What was measured is noisy, and lies behind.
+        let mut actual = curve("actual", COLORS[0], x, actual)?;
+        // Actual values are noisy: a thin line behind the forecast.
         actual.width = 1.2;
-        Ok((name, vec![actual, curve("forecast", COLOURS[1], x, forecast)?]))
+        Ok((name, vec![actual, curve("forecast", COLORS[1], x, forecast)?]))
     })
 }
 
-/// Draws a panel for each of `columns`, below each other; `curves` gives a column's name and what is drawn of it.
+/// Plots one panel per column, one below the other. `curves` returns the name and the lines of a column.
 fn panels<C>(
     stem: &Path,
     labels: &PlotLabels,
@@ -82,21 +82,22 @@ fn panels<C>(
     columns: &[C],
     curves: impl Fn(&C) -> Result<(&String, Vec<Curve>)>,
 ) -> Result<()> {
-    let draw = || {
+    let plot = || {
         let mut charts = Vec::new();
         for column in columns.iter().take(PANELS) {
             let (name, curves) = curves(column)?;
             let mut chart = Chart::new(name, "", labels.y, curves)?;
             chart.legend = false;
             if labels.x_is_date {
-                chart.x = Axis::dates(extent(x.iter().copied()).context("there is no date")?);
+                chart.x =
+                    Axis::dates(extent(x.iter().copied()).context("no finite date, expected at least one")?);
             }
             charts.push(chart);
         }
-        let last = charts.last_mut().context("there is no column to draw")?;
+        let last = charts.last_mut().context("no column, expected at least one")?;
         (last.x_title, last.legend) = (labels.x.to_owned(), true);
         if columns.len() > PANELS {
-            last.title += &format!(" (and {} more columns, which are not drawn)", columns.len() - PANELS);
+            last.title += &format!(" (and {} more columns without a plot)", columns.len() - PANELS);
         }
         match &mut charts[..] {
             [only] => {
@@ -106,24 +107,25 @@ fn panels<C>(
             _ => grid(&charts, 1, (WIDTH, 0.5 * HEIGHT), stem),
         }
     };
-    draw().with_context(|| format!("drawing {}", stem.display()))
+    plot().with_context(|| format!("cannot plot {}", stem.display()))
 }
 
-/// Draws the losses of a sweep over learning rates (logarithmic axis), with a dashed line at `suggestion`.
+/// Plots the losses of the learning-rate finder over its learning rates (logarithmic axis), with a dashed line at
+/// `suggestion`.
 ///
-/// The y axis shows the part of the curve one reads a learning rate off, from the least loss to somewhat above the
-/// level before it; where training blew up, the line leaves the plot at the top.
+/// The y axis goes from the lowest loss to a little above the loss before the descent. If training diverged, the line
+/// leaves the plot at the top.
 ///
 /// # Errors
-/// When the lengths differ, no loss at a learning rate above 0 can be drawn, or the folder cannot be written to.
+/// Fails if the lengths differ, no loss at a learning rate above 0 is finite, or the folder cannot be written to.
 pub fn lr_find(stem: &Path, lrs: &[f64], losses: &[f64], suggestion: Option<f64>) -> Result<()> {
-    let draw = || {
-        let positive = |lr: f64| drawable(lr).filter(|&lr| lr > 0.0);
+    let plot = || {
+        let positive = |lr: f64| plottable(lr).filter(|&lr| lr > 0.0);
         let placed: Vec<_> = lrs.iter().map(|&lr| positive(lr).unwrap_or(f64::NAN)).collect();
-        let curve = curve("loss", COLOURS[0], &placed, losses)?;
+        let curve = curve("loss", COLORS[0], &placed, losses)?;
         let suggestion = suggestion.and_then(positive);
         let (swept, shown): (Vec<_>, Vec<_>) = curve.points().unzip();
-        let nothing = "no finite loss at a learning rate above 0";
+        let nothing = "no finite loss at a learning rate above 0, expected at least one";
         let losses = readable(&shown).context(nothing)?;
         let rates = extent(swept.into_iter().chain(suggestion)).context(nothing)?;
         let mut chart = Chart::new("Learning-rate finder", "learning rate", "loss", vec![curve])?;
@@ -132,15 +134,16 @@ pub fn lr_find(stem: &Path, lrs: &[f64], losses: &[f64], suggestion: Option<f64>
         chart.mark = suggestion.map(|lr| (lr, format!("suggested: {}", rate(lr))));
         grid(&[chart], 1, (WIDTH, HEIGHT), stem)
     };
-    draw().with_context(|| format!("drawing {}", stem.display()))
+    plot().with_context(|| format!("cannot plot {}", stem.display()))
 }
 
-/// From the least of `losses` to above the level before it, by half of that descent: a curve that blows up by a factor
-/// of a million keeps its valley.
+/// Returns the range of the y axis: from the lowest of `losses` to the level before the descent plus half of the
+/// descent. With this range, the descent is visible even if the loss later grows by a factor of a million.
 fn readable(losses: &[f64]) -> Option<(f64, f64)> {
     let (least, greatest) = extent(losses.iter().copied())?;
     let valley = losses.iter().position(|&loss| loss == least)?;
-    // A quantile, as a single wild batch must not set the range. Without a descent the median of all is the level.
+    // The level is the 90 % quantile, so that a single outlier does not set the range. Without a descent, it is the
+    // median.
     let (mut before, tenths) = if valley > 0 { (losses[..valley].to_vec(), 9) } else { (losses.to_vec(), 5) };
     before.sort_unstable_by(f64::total_cmp);
     let level = before[before.len() * tenths / 10];
@@ -148,24 +151,28 @@ fn readable(losses: &[f64]) -> Option<(f64, f64)> {
     Some((least, if top > least { top.min(greatest) } else { greatest }))
 }
 
-/// A learning rate as one types it, to three digits.
+/// Returns a learning rate as text for the command line, with at most three digits: `7.94e-6`.
 fn rate(lr: f64) -> String {
     let text = format!("{lr:.2e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn curve(name: &str, colour: &'static str, x: &[f64], y: &[f64]) -> Result<Curve> {
+/// Returns the line of `y` over `x`.
+///
+/// # Errors
+/// Fails if the lengths differ.
+fn curve(name: &str, color: &'static str, x: &[f64], y: &[f64]) -> Result<Curve> {
     ensure!(
         x.len() == y.len(),
-        "{name} has {} values for {} places on the x axis; give one for each, NaN where there is none",
+        "{name} has {} values for {} points on the x axis, expected one per point; try NaN for missing values",
         y.len(),
         x.len()
     );
-    Ok(Curve::new(name, colour, x.iter().copied().zip(y.iter().copied())))
+    Ok(Curve::new(name, color, x.iter().copied().zip(y.iter().copied())))
 }
 
-/// Draws the charts in rows of `columns`, each of that width and height.
+/// Plots the charts in rows of `columns` charts. `width` and `height` are those of one chart, in pixels.
 fn grid(charts: &[Chart], columns: usize, (width, height): (f64, f64), stem: &Path) -> Result<()> {
     let (plots, layouts): (Vec<_>, Vec<_>) = charts.iter().map(|chart| chart.panel(width, height)).unzip();
     let figure = Figure::new(charts.len().div_ceil(columns), columns)
@@ -176,17 +183,18 @@ fn grid(charts: &[Chart], columns: usize, (width, height): (f64, f64), stem: &Pa
     save(stem, &figure.render())
 }
 
-/// Writes both pictures, each whole or not at all; none when one of them cannot be drawn.
+/// Writes the PNG and the SVG, each with an atomic rename. Writes neither if one of them cannot be rendered.
 fn save(stem: &Path, scene: &Scene) -> Result<()> {
-    let png =
-        RasterBackend::new().render_scene(scene).map_err(|error| anyhow!("rendering a PNG: {error}"))?;
+    let png = RasterBackend::new()
+        .render_scene(scene)
+        .map_err(|error| anyhow!("cannot render the PNG: {error}"))?;
     let svg = SvgBackend::new().render_scene(scene);
-    // The larger one first: a full disk shows before anything was replaced.
+    // Write the larger file first: then a full disk fails before any file is replaced.
     write_atomic(with_suffix(stem, ".png"), &png)?;
     Ok(write_atomic(with_suffix(stem, ".svg"), svg.as_bytes())?)
 }
 
-/// Appends, where `Path::with_extension` would cut `lr_0.001` at its point.
+/// Appends `suffix` to `stem`. `Path::with_extension` would instead replace `.001` in `lr_0.001`.
 fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
     let mut path = stem.as_os_str().to_owned();
     path.push(suffix);
@@ -216,7 +224,7 @@ mod tests {
         names
     }
 
-    /// Width, height of a PNG, from its header.
+    /// Returns the width and the height of a PNG, from its header.
     fn size(png: &[u8]) -> (u32, u32) {
         assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
         assert!(png.ends_with(b"IEND\xaeB`\x82"));
@@ -225,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn both_pictures_are_written_under_the_name_as_it_is() {
+    fn series_with_a_dot_in_the_stem_writes_png_and_svg() {
         let folder = tempfile::tempdir().unwrap();
         let x: Vec<_> = (0..100).map(f64::from).collect();
         let y: Vec<_> = x.iter().map(|x| (x / 9.0).sin()).collect();
@@ -236,17 +244,17 @@ mod tests {
         assert_eq!(size(&png), (2040, 1240));
         assert!(png.len() > 10_000, "{} bytes", png.len());
         let svg = fs::read_to_string(folder.path().join("lr_0.001.svg")).unwrap();
-        for text in ["A title", "across", "up", COLOURS[0], ">80<"] {
+        for text in ["A title", "across", "up", COLORS[0], ">80<"] {
             assert!(svg.contains(text), "{text} is not in {svg}");
         }
     }
 
     #[test]
-    fn columns_have_panels_and_dates_are_written_as_such() {
+    fn series_of_two_columns_over_dates_has_two_panels_and_date_labels() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("plot");
         let labels = PlotLabels { x_is_date: true, ..LABELS };
-        // Hours of 2024's first days.
+        // One value per hour, from the start of 2024.
         let x: Vec<_> = (0..100).map(|hour| 1_704_067_200.0 + 3600.0 * f64::from(hour)).collect();
         let two = [column(&x), vec![("other".to_owned(), x.clone())]].concat();
         series(&stem, &labels, &x, &two).unwrap();
@@ -256,12 +264,12 @@ mod tests {
         }
         series(&stem, &labels, &x, &vec![two; 10].concat()).unwrap();
         let svg = fs::read_to_string(with_suffix(&stem, ".svg")).unwrap();
-        assert!(svg.contains("other (and 8 more columns, which are not drawn)"));
+        assert!(svg.contains("other (and 8 more columns without a plot)"));
         assert!(series(&stem, &labels, &[], &column(&[])).is_err());
     }
 
     #[test]
-    fn odd_data_is_drawn() {
+    fn plots_of_extreme_values_contain_no_nan() {
         let folder = tempfile::tempdir().unwrap();
         let nan = f64::NAN;
         let cases: [&[f64]; 9] = [
@@ -292,11 +300,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_an_error_that_leaves_what_was_there() {
+    fn plots_without_a_finite_value_fail_and_keep_the_files() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("plot");
         let nan = [f64::NAN, f64::INFINITY];
-        let draw = |values: &[f64]| {
+        let plot_all = |values: &[f64]| {
             let record: Vec<_> = values.iter().map(|&v| ("val_loss".to_owned(), v)).collect();
             [
                 series(&stem, &LABELS, values, &column(values)),
@@ -305,9 +313,9 @@ mod tests {
                 metrics(&stem, &[Measured { epoch: 1.0, values: &record }]),
             ]
         };
-        draw(&[1.0, 2.0]).into_iter().for_each(Result::unwrap);
+        plot_all(&[1.0, 2.0]).into_iter().for_each(Result::unwrap);
         let before = fs::read(with_suffix(&stem, ".png")).unwrap();
-        for result in draw(&[]).into_iter().chain(draw(&nan)) {
+        for result in plot_all(&[]).into_iter().chain(plot_all(&nan)) {
             let error = format!("{:#}", result.unwrap_err());
             assert!(error.contains("plot") && error.contains("no "), "{error}");
         }
@@ -319,17 +327,17 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_differ_are_named() {
+    fn forecast_of_another_length_fails_with_both_lengths() {
         let folder = tempfile::tempdir().unwrap();
         let result =
             forecast(&folder.path().join("f"), &LABELS, &[1.0, 2.0], &forecasts(&[1.0, 2.0], &[1.0]));
         let error = format!("{:#}", result.unwrap_err());
-        assert!(error.contains("forecast has 1 values for 2 places"), "{error}");
+        assert!(error.contains("forecast has 1 values for 2 points"), "{error}");
         assert!(names(folder.path()).is_empty());
     }
 
     #[test]
-    fn a_place_that_cannot_be_written_to_gets_no_half_of_a_pair() {
+    fn series_to_an_unwritable_path_writes_neither_file() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("plot.png")).unwrap();
         let error = series(&folder.path().join("plot"), &LABELS, &[1.0], &column(&[1.0])).unwrap_err();
@@ -339,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_points_stay_a_small_picture() {
+    fn forecast_of_100000_points_is_a_small_svg() {
         let folder = tempfile::tempdir().unwrap();
         let times: Vec<_> = (0..100_000).map(f64::from).collect();
         let values: Vec<_> = times.iter().map(|t| (t / 5e3).sin() + (t * 12.9898).sin()).collect();
@@ -350,12 +358,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_that_blows_up_keeps_its_valley() {
+    fn readable_range_of_diverging_losses_shows_the_descent() {
         let mut losses = vec![30.0; 50];
         losses.extend((0..20).map(|i| 30.0 - f64::from(i)));
         losses.extend((0..20).map(|i| 11.0 * 10f64.powi(i)));
         assert_eq!(readable(&losses), Some((11.0, 39.5)));
-        // What does not blow up is shown whole.
+        // A curve that does not diverge is shown completely.
         assert_eq!(readable(&[3.0, 2.0, 1.0, 2.0]), Some((1.0, 3.0)));
         assert_eq!(readable(&[1.0, 1.0]), Some((1.0, 1.0)));
         assert_eq!(readable(&[1.0, 2.0, 1e9]), Some((1.0, 2.5)));
@@ -363,9 +371,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_marks_the_suggestion() {
+    fn lr_find_with_a_suggestion_marks_it() {
         let folder = tempfile::tempdir().unwrap();
-        let stem = folder.path().join("sweep");
+        let stem = folder.path().join("lr_find");
         let lrs: Vec<_> = (0..100).map(|i| 1e-8 * 10f64.powf(f64::from(i) / 20.0)).collect();
         let losses: Vec<_> =
             lrs.iter().map(|lr| if *lr < 1e-4 { 3.0 - lr * 1e4 } else { f64::NAN }).collect();

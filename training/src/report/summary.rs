@@ -1,4 +1,4 @@
-//! A model and its data in a few lines.
+//! A summary of a model and its data in a few lines.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use text_recognizer::data::{Batch, DataLoader};
 use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::ForwardContext;
 
-/// The layers of a network, its parameters, and the rows of its data.
+/// The layers of a network, its number of parameters, and the rows of its data.
 #[derive(Debug)]
 pub struct ModelSummary {
     layers: Vec<Layer>,
@@ -26,10 +26,11 @@ struct Layer {
 }
 
 impl ModelSummary {
-    /// Passes one row of `train` through the network and notes the layers.
+    /// Collects the layers with a forward pass of one row of `train`. `rows` are those of the training, validation and
+    /// test split.
     ///
     /// # Errors
-    /// Fails if the row cannot be gathered.
+    /// Fails if the row cannot be read from the data set.
     pub fn new(lit: &dyn LitModel, train: &DataLoader, rows: [usize; 3], device: Device) -> Result<Self> {
         let mut outputs: Vec<(String, String)> = Vec::new();
         let (x, y) = train.dataset().slice(0, 1)?;
@@ -37,7 +38,7 @@ impl ModelSummary {
             let sizes = output.size().into_iter().skip(1).map(|size| format!(", {size}"));
             outputs.push((name.to_owned(), format!("[batch{}]", sizes.collect::<String>())));
         }));
-        // An error here is reported for a whole batch, by the training that follows.
+        // Ignore an error: the training that follows reports it for a whole batch.
         let _ = tch::no_grad(|| lit.step(&Batch { x, y, rows: vec![0] }, &mut context));
         drop(context);
         let parameters = lit.parameters();
@@ -67,7 +68,7 @@ impl fmt::Display for ModelSummary {
         let [train, val, test] = self.rows;
         write!(
             f,
-            "{} parameters; {train} rows to train on, {val} to validate, {test} to test; {}",
+            "{} parameters; {train} training rows, {val} validation rows, {test} test rows; {}",
             self.parameters, self.device
         )
     }

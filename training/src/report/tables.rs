@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::format::number;
 
-/// Returns a table of metrics named `val_METRIC` and `test_METRIC`: a row for each metric, a column for each split.
+/// Returns a table of the metrics named `val_METRIC` and `test_METRIC`, with a row per metric and a column per split.
 pub fn metrics(values: &[(String, f64)]) -> String {
     let splits = ["val", "test"].map(|split| {
         let of = |(name, value): &(String, f64)| {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_has_a_column_for_each_split_with_values() {
+    fn metrics_of_two_splits_have_a_column_per_split() {
         let values =
             [("val_loss", 0.5), ("val_acc", 0.9), ("test_loss", 0.25)].map(|(n, v)| (n.to_owned(), v));
         let expected = "                     val        test\nloss             0.50000     0.25000\nacc              0.90000            \n";

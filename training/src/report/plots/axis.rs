@@ -1,54 +1,54 @@
-//! From data to tick units, and from tick units to labels.
+//! Conversions from data to tick units, and from tick units to labels.
 //!
-//! The drawing crate only ever sees an axis whose ticks are one apart, so that losses of 1e-12 and of 1e12 take the
-//! same path through it; the labels are made here, from whole numbers, without the noise of a float.
+//! The crate kuva gets only axes with a distance of 1 between ticks, so it treats losses of 1e-12 and of 1e12 alike.
+//! This module writes the labels from whole numbers, without the rounding errors of floats.
 
 use std::sync::Arc;
 
 use kuva::render::datetime::{DateTimeAxis, DateUnit};
 use kuva::render::layout::TickFormat;
 
-/// About this many ticks: enough to read a value off, too few to run into each other.
+/// The approximate number of ticks: enough to read a value, and few enough that labels do not overlap.
 const TICKS: f64 = 8.0;
-/// Air between the data and the frame, as a part of the data's span.
-const AIR: f64 = 0.03;
+/// The margin between the data and the frame, as a share of the data's range.
+const MARGIN: f64 = 0.03;
 
-/// One axis: its range in tick units, and what a tick unit is.
+/// One axis: its range in tick units, and the size of a tick unit.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
-    /// Where the axis begins, in tick units.
+    /// The start of the axis, in tick units.
     pub low: f64,
-    /// Where the axis ends, in tick units.
+    /// The end of the axis, in tick units.
     pub high: f64,
     scale: Scale,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Scale {
-    /// A tick is `digit * 10^exponent`; `shared` is the power of ten that every label ends in.
+    /// A tick unit is `digit * 10^exponent`. Every label ends with the power of ten `shared`, if there is one.
     Linear { digit: i32, exponent: i32, shared: Option<i32> },
-    /// A tick is so many powers of ten.
+    /// A tick unit is this many powers of ten.
     Log { decades: i32 },
-    /// A tick unit is a second since 1970 began, and the drawing crate finds the ticks: the calendar's are not evenly spaced.
+    /// A tick unit is a second since the start of 1970. Here kuva finds the ticks, because dates are not evenly spaced.
     Dates { unit: &'static CalendarUnit, step: usize },
 }
 
-/// Seconds of a day.
+/// Seconds per day.
 const DAY: f64 = 86_400.0;
 
-/// What the ticks of dates can be apart.
+/// A possible distance between the ticks of dates.
 #[derive(Debug)]
 struct CalendarUnit {
     unit: fn() -> DateUnit,
-    /// About how long it is.
+    /// The approximate length in seconds.
     seconds: f64,
-    /// How many of them one tick may be.
+    /// The possible numbers of units per tick.
     steps: &'static [usize],
-    /// What is written of a date.
+    /// The format of the labels, as in `strftime`.
     format: &'static str,
 }
 
-/// From short to long.
+/// All units, from short to long.
 static CALENDAR: [CalendarUnit; 7] = [
     CalendarUnit { unit: || DateUnit::Second, seconds: 1.0, steps: &[1, 5, 15, 30], format: "%H:%M:%S" },
     CalendarUnit { unit: || DateUnit::Minute, seconds: 60.0, steps: &[1, 5, 15, 30], format: "%H:%M" },
@@ -60,27 +60,28 @@ static CALENDAR: [CalendarUnit; 7] = [
 ];
 const YEARS: &[usize] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-/// `value` if it can be drawn: finite, and not so large that a span of it overflows.
-pub(super) fn drawable(value: f64) -> Option<f64> {
+/// Returns `value` if it can be plotted: finite, and small enough (below 1e300) that a range of such values does not
+/// overflow. Values below 1e-300 become 0.
+pub(super) fn plottable(value: f64) -> Option<f64> {
     const LIMIT: f64 = 1e300;
     (value.abs() < LIMIT).then_some(if value.abs() < LIMIT.recip() { 0.0 } else { value })
 }
 
-/// The least and the greatest of what can be drawn, or `None` when nothing can.
+/// Returns the minimum and the maximum of the values that can be plotted, or `None` if there are none.
 pub(super) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().filter_map(drawable).fold(None, |range, v| {
+    values.into_iter().filter_map(plottable).fold(None, |range, v| {
         Some(range.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v))))
     })
 }
 
 impl Axis {
-    /// An axis over `low ..= high`, both drawable, with some air at both ends; with ticks at `whole` numbers only for
-    /// what is counted.
+    /// Creates a linear axis over `low ..= high`, with a margin at both ends. Both limits must be [`plottable`]. If
+    /// `whole`, ticks are only at whole numbers.
     pub fn linear((low, high): (f64, f64), whole: bool) -> Self {
         let size = low.abs().max(high.abs());
-        // A constant has no span of its own, and the last digits of a float are noise.
+        // A constant has a range of 0 or of rounding errors, so its axis needs another range.
         let (low, high) = match high - low {
-            span if span > size * 1e-9 => (low - AIR * span, high + AIR * span),
+            span if span > size * 1e-9 => (low - MARGIN * span, high + MARGIN * span),
             _ if size == 0.0 => (-1.0, 1.0),
             _ => (low - 0.05 * size, high + 0.05 * size),
         };
@@ -99,32 +100,33 @@ impl Axis {
         Axis { low: place(low), high: place(high), scale }
     }
 
-    /// A logarithmic axis over `low ..= high`, both drawable and above 0, on which at least two powers of ten lie.
+    /// Creates a logarithmic axis over `low ..= high` that contains at least two powers of ten. Both limits must be
+    /// [`plottable`] and above 0.
     pub fn log((low, high): (f64, f64)) -> Self {
         let (mut low, mut high) = (low.log10(), high.log10());
         if high - low < 2.0 {
             (low, high) = (low.floor(), high.ceil().max(low.floor() + 1.0));
         }
         let decades = ((high - low) / 12.0).ceil();
-        let air = AIR * (high - low);
+        let margin = MARGIN * (high - low);
         Axis {
-            low: (low - air) / decades,
-            high: (high + air) / decades,
+            low: (low - margin) / decades,
+            high: (high + margin) / decades,
             scale: Scale::Log { decades: decades as i32 },
         }
     }
 
-    /// An axis over dates, in seconds since 1970 began.
+    /// Creates an axis over dates, in seconds since the start of 1970.
     pub fn dates((low, high): (f64, f64)) -> Self {
-        let air = if high > low { AIR * (high - low) } else { DAY };
-        let (low, high) = (low - air, high + air);
+        let margin = if high > low { MARGIN * (high - low) } else { DAY };
+        let (low, high) = (low - margin, high + margin);
         let few = |unit: &CalendarUnit, step: usize| (high - low) / (unit.seconds * step as f64) <= TICKS;
         let mut steps = CALENDAR.iter().flat_map(|unit| unit.steps.iter().map(move |&step| (unit, step)));
         let (unit, step) = steps.find(|(unit, step)| few(unit, *step)).unwrap_or((&CALENDAR[6], 1000));
         Axis { low, high, scale: Scale::Dates { unit, step } }
     }
 
-    /// The calendar, if this is an axis over dates.
+    /// Returns the ticks of an axis over dates, or `None` for other axes.
     pub fn calendar(&self) -> Option<DateTimeAxis> {
         match self.scale {
             Scale::Dates { unit, step } => {
@@ -134,12 +136,12 @@ impl Axis {
         }
     }
 
-    /// Where `value` lies, in tick units.
+    /// Returns the position of `value` in tick units.
     pub fn place(&self, value: f64) -> f64 {
         self.scale.place(value)
     }
 
-    /// Labels for the ticks.
+    /// Returns the function that writes the label of a tick.
     pub fn format(&self) -> TickFormat {
         let scale = self.scale;
         TickFormat::Custom(Arc::new(move |tick| scale.label(tick)))
@@ -170,7 +172,7 @@ impl Scale {
     }
 }
 
-/// 10^exponent; by division for negative exponents, which rounds once.
+/// Returns `10^exponent`. Negative exponents use one division, so the result is rounded only once.
 fn power(exponent: i32) -> f64 {
     if exponent < 0 { 10f64.powi(-exponent).recip() } else { 10f64.powi(exponent) }
 }
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_round_numbers_at_every_scale() {
+    fn labels_of_any_scale_are_round_numbers() {
         assert_eq!(labels((0.0, 0.3)), ["0", "0.05", "0.10", "0.15", "0.20", "0.25", "0.30"]);
         assert_eq!(labels((0.0, 0.7)), ["0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7"]);
         assert_eq!(labels((1000.0, 1460.0)), ["1000", "1100", "1200", "1300", "1400"]);
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_has_no_half_ticks() {
+    fn linear_axis_of_whole_numbers_has_no_ticks_between_them() {
         for last in [1.0, 2.0, 3.0] {
             let axis = Axis::linear((1.0, last), true);
             assert_eq!([axis.place(1.0), axis.place(last)], [1.0, last]);
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_gets_a_span_around_it() {
+    fn linear_axis_of_a_constant_has_a_range_around_it() {
         for value in [0.0, 3.0, -3.0, 1e12, -1e-12, 1e299] {
             let axis = Axis::linear((value, value), false);
             let place = axis.place(value);
@@ -218,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_floats_are_no_trouble() {
+    fn linear_axis_of_extreme_floats_is_finite() {
         assert_eq!(extent([f64::NAN, f64::INFINITY, -f64::INFINITY, f64::MAX]), None);
         assert_eq!(extent([f64::NAN, 2.0, -1.0]), Some((-1.0, 2.0)));
-        assert_eq!(drawable(f64::MIN_POSITIVE), Some(0.0));
+        assert_eq!(plottable(f64::MIN_POSITIVE), Some(0.0));
         for range in [(-9e299, 9e299), (0.0, 2e-300), (1e-12, 1e12), (1e12, 1e12 + 1.0)] {
             let axis = Axis::linear(range, false);
             assert!(axis.low < axis.high && axis.high - axis.low < 20.0, "{range:?}: {axis:?}");
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_over_dates_has_a_few_ticks_of_the_calendar() {
+    fn date_axis_of_any_length_has_few_ticks() {
         let first = 1_704_067_200.0; // 2024-01-01
         for (span, labels) in [
             (3.0, 5..=8),
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_axis_counts_powers_of_ten() {
+    fn log_axis_of_any_length_contains_powers_of_ten() {
         let axis = Axis::log((1e-8, 1e-3));
         assert!((axis.place(1e-8) + 8.0).abs() < 1e-9 && axis.low < -8.0 && axis.high > -3.0);
         assert_eq!(axis.scale.label(-5.0), "1e-5");

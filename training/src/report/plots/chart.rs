@@ -1,46 +1,48 @@
-//! One panel: curves on two axes, in one look for all of our plots.
+//! One panel of a plot: curves on two axes, in the same style for all plots.
 
 use anyhow::{Context, Result};
 use kuva::plot::legend::{LegendEntry, LegendPosition, LegendShape};
 use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot, Theme};
 
-use super::axis::{Axis, drawable, extent};
+use super::axis::{Axis, extent, plottable};
 
-/// Two colours that the colour-blind tell apart too (Okabe and Ito, "Color Universal Design", 2008).
-pub(super) const COLOURS: [&str; 2] = ["#0072b2", "#d55e00"];
-/// What is drawn beside the data: a mark, its label.
+/// Two colors that color-blind people can distinguish too (Okabe and Ito, "Color Universal Design", 2008).
+pub(super) const COLORS: [&str; 2] = ["#0072b2", "#d55e00"];
+/// The color of the mark.
 const INK: &str = "#444444";
-/// A curve is thinned to what so many columns of pixels can show.
+/// The number of pixel columns for which a curve is thinned.
 const COLUMNS: f64 = 1000.0;
-/// With at most so many points, each gets a dot: so one sees what was measured and what is the line between.
+/// A curve of at most this many points has a dot per point, which distinguishes measured values from the line between
+/// them.
 const DOTTED: usize = 60;
 
-/// A named line.
+/// A named curve.
 #[derive(Debug, Clone)]
 pub(super) struct Curve {
     pub name: String,
-    pub colour: &'static str,
+    pub color: &'static str,
     pub width: f64,
-    /// Whether few points get dots.
+    /// Whether the points have dots, if they are few.
     pub dots: bool,
-    /// Pieces of the line, each unbroken.
+    /// The pieces of the line between its gaps.
     pub pieces: Vec<Vec<(f64, f64)>>,
 }
 
 impl Curve {
-    /// A curve through `points`, broken where a value cannot be drawn.
-    pub fn new(name: &str, colour: &'static str, points: impl Iterator<Item = (f64, f64)>) -> Self {
+    /// Creates a curve through `points`, with a gap at each value that cannot be plotted.
+    pub fn new(name: &str, color: &'static str, points: impl Iterator<Item = (f64, f64)>) -> Self {
         let mut pieces = vec![Vec::new()];
         for (x, y) in points {
-            match (drawable(x), drawable(y), pieces.last_mut()) {
+            match (plottable(x), plottable(y), pieces.last_mut()) {
                 (Some(x), Some(y), Some(piece)) => piece.push((x, y)),
                 _ => pieces.push(Vec::new()),
             }
         }
         pieces.retain(|piece| !piece.is_empty());
-        Curve { name: name.to_owned(), colour, width: 1.8, dots: false, pieces }
+        Curve { name: name.to_owned(), color, width: 1.8, dots: false, pieces }
     }
 
+    /// Returns the points of all pieces.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         self.pieces.iter().flatten().copied()
     }
@@ -48,7 +50,7 @@ impl Curve {
     fn legend(&self) -> LegendEntry {
         LegendEntry {
             label: self.name.clone(),
-            color: self.colour.to_owned(),
+            color: self.color.to_owned(),
             shape: LegendShape::Line,
             dasharray: None,
         }
@@ -60,32 +62,34 @@ impl Curve {
         let dotted = self.dots && self.points().count() <= DOTTED;
         for piece in &self.pieces {
             let placed: Vec<_> = piece.iter().map(|&(vx, vy)| (x.place(vx), clamp(y, y.place(vy)))).collect();
-            // A line of one point has no length.
+            // A line through one point is invisible without a dot.
             if dotted || placed.len() == 1 {
                 dots.extend(&placed);
             }
             let line = LinePlot::new()
                 .with_data(thinned(&placed, x))
-                .with_color(self.colour)
+                .with_color(self.color)
                 .with_stroke_width(self.width);
             plots.push(line.into());
         }
         if !dots.is_empty() {
-            let dots = ScatterPlot::new().with_data(dots).with_color(self.colour).with_size(3.0);
+            let dots = ScatterPlot::new().with_data(dots).with_color(self.color).with_size(3.0);
             plots.push(dots.into());
         }
         plots
     }
 }
 
-/// Keeps what lies far outside the panel near it: the line still leaves the panel, and pixels stay numbers.
+/// Limits a position far outside of the panel to one near it. The line still leaves the panel, and pixel positions do
+/// not overflow.
 fn clamp(axis: &Axis, place: f64) -> f64 {
     let span = axis.high - axis.low;
     place.clamp(axis.low - 100.0 * span, axis.high + 100.0 * span)
 }
 
-/// Of each run of points in one column of pixels the first, the lowest, the highest and the last, which draw the same
-/// line (Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", 2014).
+/// Returns the first, the lowest, the highest and the last point per pixel column, which give the same line as all
+/// points (Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", 2014). Keeps short curves
+/// unchanged.
 fn thinned(points: &[(f64, f64)], x: &Axis) -> Vec<(f64, f64)> {
     if points.len() as f64 <= 4.0 * COLUMNS {
         return points.to_vec();
@@ -104,7 +108,7 @@ fn thinned(points: &[(f64, f64)], x: &Axis) -> Vec<(f64, f64)> {
     kept
 }
 
-/// One panel.
+/// One panel of a plot.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub title: String,
@@ -113,20 +117,20 @@ pub(super) struct Chart {
     pub x: Axis,
     pub y: Axis,
     pub curves: Vec<Curve>,
-    /// A place on the x axis, with what the legend says of it.
+    /// A value of x to mark, with its label in the legend.
     pub mark: Option<(f64, String)>,
-    /// Whether a legend tells several curves apart.
+    /// Whether the panel has a legend, if it has several curves.
     pub legend: bool,
 }
 
 impl Chart {
-    /// A panel that shows all of `curves`.
+    /// Creates a panel that shows all of `curves`.
     ///
     /// # Errors
-    /// When not one point can be drawn.
+    /// Fails if no point has finite coordinates.
     pub fn new(title: &str, x_title: &str, y_title: &str, curves: Vec<Curve>) -> Result<Self> {
         let points = || curves.iter().flat_map(Curve::points);
-        let nothing = "no point to draw: every value is missing, not a number or infinite";
+        let nothing = "no finite value, expected at least one";
         let x = extent(points().map(|p| p.0)).context(nothing)?;
         let y = extent(points().map(|p| p.1)).context(nothing)?;
         let counted = points().all(|p| p.0.fract() == 0.0);
@@ -142,7 +146,7 @@ impl Chart {
         })
     }
 
-    /// As the drawing crate wants it, of `width` by `height` pixels.
+    /// Returns the plots and the layout of the panel for kuva, in `width` by `height` pixels.
     pub fn panel(&self, width: f64, height: f64) -> (Vec<Plot>, Layout) {
         let range = |axis: &Axis| (axis.low, axis.high);
         let mut layout = Layout::new(range(&self.x), range(&self.y))
@@ -206,14 +210,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_breaks_where_nothing_can_be_drawn() {
+    fn curve_with_nonfinite_values_has_gaps() {
         let values = [1.0, f64::NAN, 2.0, 3.0, f64::INFINITY, f64::NAN];
-        let curve = Curve::new("c", COLOURS[0], values.iter().enumerate().map(|(i, &y)| (i as f64, y)));
+        let curve = Curve::new("c", COLORS[0], values.iter().enumerate().map(|(i, &y)| (i as f64, y)));
         assert_eq!(curve.pieces, [vec![(0.0, 1.0)], vec![(2.0, 2.0), (3.0, 3.0)]]);
     }
 
     #[test]
-    fn thinning_keeps_every_spike_and_both_ends() {
+    fn thinned_curve_keeps_every_spike_and_both_ends() {
         let axis = Axis::linear((0.0, 99_999.0), true);
         let mut points: Vec<_> = (0..100_000).map(|i| (axis.place(f64::from(i)), 0.0)).collect();
         (points[12_345].1, points[77_777].1) = (5.0, -5.0);
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_far_outside_leaves_the_panel_as_a_number() {
+    fn clamp_of_a_far_value_is_outside_of_the_panel_and_small() {
         let axis = Axis::linear((0.0, 1.0), false);
         let far = clamp(&axis, 1e300);
         assert!(far > axis.high && far < 1e6, "{far}");

@@ -1,4 +1,4 @@
-//! Loss and metrics by epoch, a panel for each kind.
+//! Plots of loss and metrics by epoch, with one panel per metric.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use anyhow::{Context, Result};
 use super::chart::{Chart, Curve};
 use super::{HEIGHT, WIDTH, grid};
 
-/// What was measured at one moment of a run; `epoch` may lie within an epoch.
+/// The metrics at one moment of a run, which may be within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured<'a> {
-    /// Epochs finished before this moment.
+    /// Finished epochs, with a fraction within an epoch.
     pub epoch: f64,
-    /// Names, such as `train_loss`, `val_loss`, `val_acc`, and values.
+    /// Names, such as `train_loss`, `val_loss` and `val_acc`, and values.
     pub values: &'a [(String, f64)],
 }
 
-/// The parts of a run, in the order of the legend, with the shade of each: what is reported darkest.
+/// The splits in the order of the legend, each with the index of its shade. The test split is the darkest.
 const SPLITS: [(&str, usize); 3] = [("train", 0), ("val", 1), ("test", 2)];
-/// By metric: light, middle and dark of one colour, which the colour-blind tell from the others.
+/// A light, a middle and a dark shade per metric. Color-blind people can distinguish the colors of the metrics.
 const FAMILIES: [[&str; 3]; 4] = [
     ["#7ab8dc", "#0072b2", "#003a5c"],
     ["#f0a878", "#d55e00", "#6e3000"],
@@ -26,15 +26,15 @@ const FAMILIES: [[&str; 3]; 4] = [
     ["#e3b4d0", "#b5568a", "#5e2a47"],
 ];
 
-/// Draws every metric in `records` by epoch: `train_X`, `val_X` and `test_X` in the panel of `X`.
+/// Plots every metric in `records` by epoch, with `train_X`, `val_X` and `test_X` in the panel of `X`.
 ///
-/// A line joins the values of a metric at its usual distance in epochs, so also when it is validated every other
-/// epoch; where it was not measured for longer, or is not a number, the line has a gap.
+/// A line connects values at the usual distance of the metric in epochs, for example two for a validation every second
+/// epoch. The line has a gap at longer distances and at values that are NaN or infinite.
 ///
 /// # Errors
-/// When no value can be drawn, or the folder cannot be written to.
+/// Fails if no value is finite, or the folder cannot be written to.
 pub fn metrics(stem: &Path, records: &[Measured]) -> Result<()> {
-    let draw = || {
+    let plot = || {
         let mut kinds: Vec<&str> = Vec::new();
         for (name, _) in records.iter().flat_map(|record| record.values) {
             let (_, kind) = split(name);
@@ -42,30 +42,32 @@ pub fn metrics(stem: &Path, records: &[Measured]) -> Result<()> {
                 kinds.push(kind);
             }
         }
-        // A metric that was never a finite number has nothing to show; the others still have.
+        // Omit a metric without a finite value, and plot the others.
         let charts: Vec<_> = kinds
             .iter()
             .enumerate()
             .filter_map(|(i, kind)| panel(kind, FAMILIES[i % FAMILIES.len()], records).transpose())
             .collect::<Result<_>>()?;
-        let nothing = "no metric to draw: there is no record, or no value in one that is finite";
+        let nothing = "no metric with a finite value, expected at least one";
         charts.first().context(nothing)?;
         let one = charts.len() == 1;
         let (columns, size) = if one { (1, (WIDTH, HEIGHT)) } else { (2, (0.65 * WIDTH, 0.65 * HEIGHT)) };
         grid(&charts, columns, size, stem)
     };
-    draw().with_context(|| format!("drawing {}", stem.display()))
+    plot().with_context(|| format!("cannot plot {}", stem.display()))
 }
 
-/// `val_loss` is the loss on the validation part; a name without a part is a metric of the whole run.
+/// Returns the shade of the split and the metric of a name: `val_loss` is the loss on the validation split. A name
+/// without a split is a metric of the whole run.
 fn split(name: &str) -> (Option<usize>, &str) {
-    let part = |(prefix, shade): &(&str, usize)| {
+    let of_split = |(prefix, shade): &(&str, usize)| {
         let kind = name.strip_prefix(prefix)?.strip_prefix(['_', '/'])?;
         Some((Some(*shade), kind))
     };
-    SPLITS.iter().find_map(part).unwrap_or((None, name))
+    SPLITS.iter().find_map(of_split).unwrap_or((None, name))
 }
 
+/// Returns the panel of the metric `kind`, or `None` if it has no finite value.
 fn panel(kind: &str, family: [&'static str; 3], records: &[Measured]) -> Result<Option<Chart>> {
     let mut curves = Vec::new();
     for shade in [None, Some(0), Some(1), Some(2)] {
@@ -88,7 +90,7 @@ fn panel(kind: &str, family: [&'static str; 3], records: &[Measured]) -> Result<
     Chart::new(kind, "epoch", "", curves).map(Some)
 }
 
-/// Adds a point that cannot be drawn wherever two lie farther apart than is usual for them.
+/// Inserts a NaN between two points whose distance is more than 1.5 times the median distance.
 fn with_gaps(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut steps: Vec<_> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     steps.sort_unstable_by(f64::total_cmp);
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn names_belong_to_the_panel_of_their_kind() {
+    fn split_of_a_name_returns_its_shade_and_metric() {
         assert_eq!(split("train_loss"), (Some(0), "loss"));
         assert_eq!(split("val/mae"), (Some(1), "mae"));
         assert_eq!(split("test_acc"), (Some(2), "acc"));
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_joins_the_usual_distance_and_breaks_at_a_longer_one() {
+    fn line_at_a_longer_distance_has_a_gap() {
         assert_eq!(pieces(&records(&[2.0, 4.0, 6.0, 8.0, 9.0], "val_loss")), [5]);
         assert_eq!(pieces(&records(&[1.0, 2.0, 3.0, 8.0, 9.0], "val_loss")), [3, 2]);
         let mut diverged = records(&[1.0, 2.0, 3.0], "val_loss");
@@ -137,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_run_share_a_panel_and_a_family_of_colours() {
+    fn panel_of_three_splits_has_three_shades_of_a_color() {
         let values = ["val_loss", "train_loss", "test_loss", "train_acc"].map(|name| (name.to_owned(), 0.5));
         let measured = Measured { epoch: 1.0, values: &values };
         let chart = panel("loss", FAMILIES[0], &[measured]).unwrap().unwrap();
-        let names: Vec<_> = chart.curves.iter().map(|c| (c.name.as_str(), c.colour)).collect();
+        let names: Vec<_> = chart.curves.iter().map(|c| (c.name.as_str(), c.color)).collect();
         let [light, middle, dark] = FAMILIES[0];
         assert_eq!(names, [("train", light), ("val", middle), ("test", dark)]);
         assert!(panel("mae", FAMILIES[0], &[measured]).unwrap().is_none());
