@@ -1,4 +1,4 @@
-//! What watches a run. Callbacks answer whether to go on; they never reach into the trainer.
+//! Callbacks: they observe a run and return whether it continues. They never change the trainer.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -18,18 +18,18 @@ pub use model_checkpoint::{CheckpointConfig, ModelCheckpoint};
 pub use monitor::{Mode, Monitor};
 pub use progress::ProgressReport;
 
-/// Why a run ended.
+/// The reason for the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// `max_epochs` epochs were trained.
+    /// The run finished `max_epochs` epochs.
     MaxEpochs,
-    /// `max_steps` steps were taken.
+    /// The run took `max_steps` optimizer steps.
     MaxSteps,
-    /// `max_time` has passed.
+    /// The run took `max_time`.
     MaxTime,
-    /// A callback had seen enough.
+    /// A callback stopped the run, for this reason.
     Callback(String),
-    /// The operating system asked for it, with this signal.
+    /// The process received this signal.
     Signal(i32),
 }
 
@@ -45,35 +45,35 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Where in an epoch the loop is.
+/// The position of the loop within an epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Position {
     /// The epoch, from 0.
     pub epoch: u64,
-    /// Batches done in this epoch.
+    /// Finished batches of this epoch.
     pub batch: usize,
-    /// Batches in an epoch.
+    /// Batches per epoch.
     pub batches: usize,
 }
 
-/// Watches a run.
+/// An observer of a run.
 pub trait Callback {
-    /// A batch was trained on. Called for each: must cost next to nothing.
+    /// Runs after each training batch, so it must be fast.
     fn on_batch_end(&mut self, _at: Position) {}
 
-    /// A training loss was logged.
+    /// Runs after each logged training loss.
     fn on_log(&mut self, _record: &Record) {}
 
-    /// A validation, or an epoch without one, has ended with `record`.
+    /// Runs after each validation, and after each epoch without one. Returns whether the run continues.
     ///
     /// # Errors
-    /// When the record lacks what the callback watches.
+    /// Fails if `record` does not contain the metric that the callback monitors.
     fn on_validation_end(&mut self, record: &Record) -> Result<ControlFlow<StopReason>>;
 
-    /// The run has ended, well or not.
+    /// Runs at the end of the run, also after an error.
     fn on_fit_end(&mut self) {}
 
-    /// What must be saved to continue.
+    /// Returns the state that a checkpoint must contain.
     fn state(&self) -> Value {
         Value::Null
     }
@@ -81,7 +81,7 @@ pub trait Callback {
     /// Restores [`Callback::state`].
     ///
     /// # Errors
-    /// When it is not this callback's.
+    /// Fails if the state is of another kind of callback.
     fn load_state(&mut self, _state: Value) -> Result<()> {
         Ok(())
     }

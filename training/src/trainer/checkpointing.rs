@@ -1,4 +1,4 @@
-//! The files that a run can be continued from.
+//! Checkpoints to resume a run from.
 
 mod resume_state;
 mod saver;

@@ -1,4 +1,4 @@
-//! Where a run's measurements are kept.
+//! Loggers: they write the metrics of a run to files.
 
 use anyhow::Result;
 use clap::Args;
@@ -16,11 +16,11 @@ mod tensorboard;
 pub use json_lines::JsonLines;
 pub use tensorboard::TensorBoard;
 
-/// The measurements of a run beside those of its validations.
+/// The flags for logging and profiling.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoggingConfig {
-    /// Steps from one logged training loss to the next.
+    /// Log the training loss once per this many steps.
     #[arg(long = "log_every_n_steps", default_value_t = 50)]
     pub log_every_n_steps: u64,
     /// Print the time of each phase of the training loop.
@@ -41,7 +41,7 @@ impl LoggingConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
         if self.log_every_n_steps == 0 {
             return Err(Error::invalid("log_every_n_steps", 0, "at least 1"));
@@ -50,30 +50,30 @@ impl LoggingConfig {
     }
 }
 
-/// Keeps measurements.
+/// A writer of the metrics of a run.
 pub trait Logger {
-    /// Keeps one record.
+    /// Writes one record, possibly to a buffer.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the record cannot be written.
     fn log(&mut self, record: &Record) -> Result<()>;
 
-    /// Brings everything so far to the disk, and answers with what [`Logger::rewind`] needs to come back to this moment.
+    /// Writes all records so far to the disk, and returns a mark of this position for [`Logger::rewind`].
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if a record cannot be written.
     fn flush(&mut self) -> Result<Value>;
 
-    /// Forgets what was logged after the moment of `mark` (at step `step`), for a run that continues from there.
+    /// Discards the records after `mark`, which was taken at step `step`, for a run that resumes from that step.
     ///
     /// # Errors
-    /// When what was logged up to then is not there any more.
+    /// Fails if records before the mark are missing.
     fn rewind(&mut self, mark: &Value, step: u64) -> Result<()>;
 
-    /// The run has ended with these results.
+    /// Writes the results at the end of the run.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the results cannot be written.
     fn finish(&mut self, _results: &Record) -> Result<()> {
         self.flush().map(drop)
     }

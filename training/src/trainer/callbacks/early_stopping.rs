@@ -1,4 +1,4 @@
-//! Stops a run that no longer gets better.
+//! Early stopping: the end of a run that no longer improves.
 
 use std::ops::ControlFlow;
 
@@ -12,20 +12,20 @@ use super::{Callback, Mode, Monitor, StopReason};
 use crate::flags::default_flags;
 use crate::trainer::record::Record;
 
-/// Early stopping.
+/// The flags of early stopping.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStoppingConfig {
-    /// Stop when the monitored metric has not improved for this many validations; 0: do not stop early.
+    /// Stop after this many validations without improvement of the monitored metric; 0: off.
     #[arg(long = "early_stop_patience", visible_alias = "patience", default_value_t = 10)]
     pub early_stop_patience: u64,
-    /// Metric that early stopping monitors.
+    /// Monitor this metric for early stopping.
     #[arg(long = "early_stop_monitor", default_value = "val_loss")]
     pub early_stop_monitor: String,
-    /// Whether a smaller or a larger value of it is better.
+    /// Set whether a smaller (min) or a larger (max) value of --early_stop_monitor is better.
     #[arg(long = "early_stop_mode", value_enum, default_value_t = Mode::Min)]
     pub early_stop_mode: Mode,
-    /// Smallest change that counts as an improvement.
+    /// Count only changes larger than this as an improvement.
     #[arg(long = "early_stop_min_delta", default_value_t = 0.0)]
     pub early_stop_min_delta: f64,
 }
@@ -43,7 +43,7 @@ impl EarlyStoppingConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
         let min_delta = self.early_stop_min_delta;
         if !(min_delta >= 0.0 && min_delta.is_finite()) {
@@ -53,20 +53,22 @@ impl EarlyStoppingConfig {
     }
 }
 
-/// Stops after `patience` validations without improvement.
+/// A callback that stops the run after `patience` validations without improvement.
 #[derive(Debug)]
 pub struct EarlyStopping {
     monitor: Monitor,
     patience: u64,
     min_delta: f64,
     min_epochs: u64,
+    /// Validations since the last improvement.
     waited: u64,
-    /// Whether the last validation was one too many.
+    /// Whether the last validation reached both `patience` and `min_epochs`.
     enough: bool,
 }
 
 impl EarlyStopping {
-    /// Watches `monitor`; never stops before `min_epochs` epochs.
+    /// Creates early stopping on the metric of `monitor`. It never stops before `min_epochs` epochs. Only a change
+    /// larger than `min_delta` is an improvement.
     pub fn new(monitor: Monitor, patience: u64, min_delta: f64, min_epochs: u64) -> Self {
         Self { monitor, patience, min_delta, min_epochs, waited: 0, enough: false }
     }
@@ -76,8 +78,8 @@ impl EarlyStopping {
         &self.monitor
     }
 
-    /// What the last validation came to: also that of a run that was interrupted then, unless it is resumed with more
-    /// patience.
+    /// Returns whether the run continues after the last validation. The answer is the same after a resume, unless the
+    /// patience is larger then.
     pub fn verdict(&self) -> ControlFlow<StopReason> {
         if !self.enough || self.waited < self.patience {
             return ControlFlow::Continue(());
@@ -102,7 +104,7 @@ impl Callback for EarlyStopping {
     }
 
     fn state(&self) -> Value {
-        // As bits: NaN and infinity are values here, and none in JSON.
+        // Saved as bits, because JSON has no NaN and no infinity.
         json!({"best": self.monitor.best.map(f64::to_bits), "waited": self.waited, "enough": self.enough})
     }
 
@@ -119,7 +121,7 @@ impl Callback for EarlyStopping {
 mod tests {
     use super::*;
 
-    /// The number of validations after which it stops; resumed from its state before each.
+    /// Returns the number of validations after which early stopping stops. Restores its state before each of them.
     fn stops_after(
         mode: Mode,
         patience: u64,
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn stops_when_it_should() {
+    fn early_stopping_after_patience_stops() {
         let nan = f64::NAN;
         let cases: &[(&str, Option<usize>, Option<usize>)] = &[
             ("gets better", stops_after(Mode::Min, 1, 0.0, 0, &[3.0, 2.0, 1.0]), None),
@@ -161,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_metric_is_an_error_that_lists_the_known() {
+    fn early_stopping_on_unknown_metric_fails_and_lists_the_known() {
         let mut callback = EarlyStopping::new(Monitor::new("val_los", Mode::Min), 1, 0.0, 0);
         let record =
             Record { epoch: 1, step: 0, values: vec![("val_loss".into(), 1.0), ("val_acc".into(), 1.0)] };
         let error = callback.on_validation_end(&record).unwrap_err().to_string();
-        assert!(error.contains("val_los;") && error.contains("val_loss, val_acc"), "{error}");
+        assert!(error.contains("val_los:") && error.contains("val_loss, val_acc"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the best checkpoints of a run.
+//! The choice of the best checkpoints of a run.
 
 use std::path::PathBuf;
 
@@ -12,23 +12,23 @@ use crate::flags::default_flags;
 use crate::trainer::record::Record;
 use crate::trainer::run_folder::BEST;
 
-/// The checkpoints of a run.
+/// The flags for checkpoints.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Metric that the best checkpoint is chosen by.
+    /// Choose the best checkpoint by this metric.
     #[arg(long = "checkpoint_monitor", default_value = "val_loss")]
     pub checkpoint_monitor: String,
-    /// Whether a smaller or a larger value of it is better.
+    /// Set whether a smaller (min) or a larger (max) value of --checkpoint_monitor is better.
     #[arg(long = "checkpoint_mode", value_enum, default_value_t = Mode::Min)]
     pub checkpoint_mode: Mode,
-    /// Number of the best checkpoints to keep.
+    /// Keep this many of the best checkpoints, at least 1.
     #[arg(long = "save_top_k", default_value_t = 1)]
     pub save_top_k: usize,
-    /// Save the last checkpoint within an epoch too: every so many steps.
+    /// Save the last checkpoint within an epoch too, once per this many steps.
     #[arg(long = "checkpoint_every_n_steps")]
     pub checkpoint_every_n_steps: Option<u64>,
-    /// Save the last checkpoint within an epoch too: every so many minutes.
+    /// Save the last checkpoint within an epoch too, once per this many minutes.
     #[arg(long = "checkpoint_every_n_minutes")]
     pub checkpoint_every_n_minutes: Option<f64>,
 }
@@ -46,7 +46,7 @@ impl CheckpointConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
         for (name, value) in [
             ("save_top_k", self.save_top_k as u64),
@@ -65,14 +65,14 @@ impl CheckpointConfig {
     }
 }
 
-/// A checkpoint that is kept.
+/// A checkpoint among the best.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// The monitored value.
     pub value: f64,
-    /// Where in the run it was taken.
+    /// Finished epochs at that time.
     pub epoch: u64,
-    /// Where in the run it was taken.
+    /// Optimizer steps at that time.
     pub step: u64,
 }
 
@@ -82,16 +82,17 @@ impl Kept {
     }
 }
 
-/// What a validation changes about the files that are kept.
+/// The files to write and to remove after a validation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Files that are to hold the weights as they are now.
+    /// Files to which the current weights must be written.
     pub save: Vec<PathBuf>,
     /// Files that are no longer among the best.
     pub remove: Vec<PathBuf>,
 }
 
-/// Chooses the `k` best checkpoints: the best as [`BEST`], and where `k > 1` each under its epoch and step as well.
+/// The `k` best checkpoints. The file of the best is `best.safetensors`. If `k > 1`, each also has a file that is named
+/// by epoch and step.
 #[derive(Debug)]
 pub struct ModelCheckpoint {
     folder: PathBuf,
@@ -99,17 +100,17 @@ pub struct ModelCheckpoint {
     k: usize,
     /// Best first.
     kept: Vec<Kept>,
-    /// Whether [`BEST`] holds anything, be it of a validation without a finite result.
-    holds_something: bool,
+    /// Whether [`BEST`] exists. Its weights may be from a validation without a finite result.
+    best_exists: bool,
 }
 
 impl ModelCheckpoint {
-    /// Keeps the `k` best by `monitor` in `folder`.
+    /// Creates a choice of the `k` best checkpoints by the metric of `monitor`, with files in `folder`.
     pub fn new(folder: PathBuf, monitor: Monitor, k: usize) -> Self {
-        Self { folder, monitor, k, kept: Vec::new(), holds_something: false }
+        Self { folder, monitor, k, kept: Vec::new(), best_exists: false }
     }
 
-    /// The metric that the best is chosen by.
+    /// Returns the name of the metric that is monitored.
     pub fn metric(&self) -> &str {
         &self.monitor.metric
     }
@@ -119,21 +120,21 @@ impl ModelCheckpoint {
         Monitor { best: self.best().map(|kept| kept.value), ..self.monitor.clone() }
     }
 
-    /// The best so far.
+    /// Returns the best checkpoint so far.
     pub fn best(&self) -> Option<&Kept> {
         self.kept.first()
     }
 
-    /// Takes in the result of a validation.
+    /// Updates the best checkpoints with the results of a validation, and returns the files to change.
     ///
     /// # Errors
-    /// When the metric is unknown.
+    /// Fails if `record` does not contain the monitored metric.
     pub fn on_validation_end(&mut self, record: &Record) -> Result<Changes> {
         let value = self.monitor.value(record)?;
         let mut changes = Changes::default();
-        // What is not finite is no result to keep, but a run that has no other still has weights to look at.
+        // A non-finite result is never among the best. But a run without any other result still saves its weights.
         if !value.is_finite() {
-            if !std::mem::replace(&mut self.holds_something, true) {
+            if !std::mem::replace(&mut self.best_exists, true) {
                 changes.save.push(self.folder.join(BEST));
             }
             return Ok(changes);
@@ -146,7 +147,7 @@ impl ModelCheckpoint {
         let new = Kept { value, epoch: record.epoch, step: record.step };
         if place == 0 {
             changes.save.push(self.folder.join(BEST));
-            self.holds_something = true;
+            self.best_exists = true;
         }
         if self.k > 1 {
             changes.save.push(self.folder.join(new.file_name()));
@@ -161,14 +162,14 @@ impl ModelCheckpoint {
         Ok(changes)
     }
 
-    /// What must be saved to continue.
+    /// Returns the state for a checkpoint.
     pub fn state(&self) -> &[Kept] {
         &self.kept
     }
 
     /// Restores [`ModelCheckpoint::state`].
     pub fn load_state(&mut self, kept: Vec<Kept>) {
-        self.holds_something = !kept.is_empty();
+        self.best_exists = !kept.is_empty();
         self.kept = kept;
     }
 }
@@ -177,7 +178,7 @@ impl ModelCheckpoint {
 mod tests {
     use super::*;
 
-    /// The files after a row of validations, with the value that each holds.
+    /// Returns the files after validations with these `values`, and the value of each file.
     fn files(mode: Mode, k: usize, values: &[f64]) -> Vec<(String, f64)> {
         let mut checkpoint = ModelCheckpoint::new(PathBuf::new(), Monitor::new("val", mode), k);
         let mut files = std::collections::BTreeMap::new();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_k_best_stay_and_the_best_has_its_own_name() {
+    fn model_checkpoint_of_two_keeps_two_files_and_the_best() {
         let got = files(Mode::Max, 2, &[0.5, f64::NAN, 0.7, 0.6, 0.4, 0.65]);
         let expected =
             [(BEST, 0.7), ("epoch=1-step=2.safetensors", 0.7), ("epoch=1-step=5.safetensors", 0.65)];
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn one_best_has_one_file() {
+    fn model_checkpoint_of_one_keeps_one_file() {
         assert_eq!(files(Mode::Min, 1, &[f64::INFINITY, 3.0, 2.0, 2.5]), [(BEST.to_owned(), 2.0)]);
     }
 }

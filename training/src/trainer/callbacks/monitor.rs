@@ -1,4 +1,4 @@
-//! The best value of a metric so far.
+//! A metric and its best value so far.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trainer::record::Record;
 
-/// Whether a smaller or a larger value is better.
+/// The direction in which a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -17,35 +17,35 @@ pub enum Mode {
     Max,
 }
 
-/// Watches one metric.
+/// A metric and its best value so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Monitor {
     /// The metric's name in a [`Record`].
     pub metric: String,
-    /// Whether it should be small or large.
+    /// Whether a smaller or a larger value is better.
     pub mode: Mode,
-    /// The best value so far.
+    /// The best value so far; `None` before the first.
     pub best: Option<f64>,
 }
 
 impl Monitor {
-    /// Watches `metric`, with nothing seen.
+    /// Creates a monitor of `metric` without a best value.
     pub fn new(metric: &str, mode: Mode) -> Self {
         Self { metric: metric.to_owned(), mode, best: None }
     }
 
-    /// The metric's value.
+    /// Returns the metric's value in `record`.
     ///
     /// # Errors
-    /// When the record has no such metric: the message lists those that it has.
+    /// Fails if the record has no such metric; the error lists the metrics that it has.
     pub fn value(&self, record: &Record) -> Result<f64> {
         record.get(&self.metric).with_context(|| {
             let names: Vec<&str> = record.values.iter().map(|(name, _)| name.as_str()).collect();
-            format!("there is no metric {}; those measured are {}", self.metric, names.join(", "))
+            format!("cannot monitor {}: no such metric, expected one of {}", self.metric, names.join(", "))
         })
     }
 
-    /// Whether `value` is better than `than`. NaN is better than nothing and worse than anything.
+    /// Returns whether `value` is better than `than` by more than `min_delta`. NaN is worse than any other value.
     pub fn is_better(&self, value: f64, than: f64, min_delta: f64) -> bool {
         match self.mode {
             _ if than.is_nan() => !value.is_nan(),
@@ -54,7 +54,8 @@ impl Monitor {
         }
     }
 
-    /// Takes in `value`; tells whether it is the best so far by more than `min_delta`.
+    /// Returns whether `value` is better than the best so far by more than `min_delta`, and updates the best. The first
+    /// value is always an improvement, also NaN.
     pub fn observe(&mut self, value: f64, min_delta: f64) -> bool {
         let improved = self.best.is_none_or(|best| self.is_better(value, best, min_delta));
         if improved {

@@ -1,5 +1,5 @@
-//! The progress of a run, for a person: a table of epochs, and on a terminal a bar below it. All of it goes to standard
-//! error, so that standard output holds results alone.
+//! The progress of a run, for a person: a table of epochs and, on a terminal, a bar below it. Both go to standard
+//! error, so that standard output contains only results.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -21,21 +21,21 @@ use bar::EpochState;
 use pace::Pace;
 use table::{Row, Table};
 
-/// The time between two drawings of the bar.
-const REDRAW: Duration = Duration::from_millis(50);
+/// The shortest time between two updates of the bar.
+const REFRESH: Duration = Duration::from_millis(50);
 
-/// The surroundings of a report: a clock, a terminal's width, and a place for lines. Tests bring their own.
+/// The environment of a report: a clock, the width of the terminal, and an output for lines. Tests pass their own.
 pub struct Surroundings {
-    /// Returns the time since any fixed moment.
+    /// Returns the time since a fixed moment.
     pub now: Box<dyn Fn() -> Duration>,
-    /// Returns the number of columns that a line may fill.
+    /// Returns the number of columns per line.
     pub width: Box<dyn Fn() -> usize>,
     /// Prints a line.
     pub print: Box<dyn FnMut(&str)>,
 }
 
 impl Surroundings {
-    /// Returns those of this process: the system's clock and standard error.
+    /// Returns the surroundings of this process: the system's clock and standard error.
     pub fn of_process() -> Self {
         let (start, stderr) = (Instant::now(), Term::stderr());
         Self {
@@ -46,11 +46,12 @@ impl Surroundings {
     }
 }
 
-/// The report of a run's progress: a table with a row per validation, and on a terminal a bar for the epoch in progress.
+/// A callback that prints a run's progress: a table with a row per validation and, on a terminal, a bar for the current
+/// epoch.
 ///
-/// The table fits the terminal's width; metrics without a column are in `metrics.jsonl`. Each new best of the first
-/// monitored metric has a mark. Rows are at most one per second, but for the last row and the new bests before each
-/// printed row.
+/// The table fits the terminal's width; metrics without a column are only in `metrics.jsonl`. Each new best of the
+/// first monitored metric has a mark. The table grows by at most one row per second, plus the last row of the run and
+/// recent rows with a new best.
 pub struct ProgressReport {
     max_epochs: u64,
     /// The metric that marks the best epoch.
@@ -60,30 +61,32 @@ pub struct ProgressReport {
     surroundings: Surroundings,
     bar: Option<Bar>,
     at: Option<Position>,
-    /// The start of the epoch in progress.
+    /// The start of the current epoch.
     started: Duration,
 }
 
 /// The bar and its state.
 struct Bar {
     bar: ProgressBar,
-    drawn: Duration,
+    /// The time of the last update.
+    updated: Duration,
     loss: Option<f64>,
-    /// Batches of the epoch in progress that were done before this process began to time it.
+    /// Batches of the current epoch that were finished before this process started to time it.
     untimed: usize,
 }
 
 impl ProgressReport {
-    /// Reports on a run of at most `max_epochs` epochs that measures `metrics`, in the order of their measurement. The
-    /// first of `monitors` decides which epoch is the best; a value that it already has comes from before a resume.
+    /// Creates a report of a run of at most `max_epochs` epochs. `metrics` are the names in its records, in their
+    /// order. The first of `monitors` decides which epoch is the best. If it already has a best value, the run was
+    /// resumed.
     pub fn new(max_epochs: u64, metrics: &[String], monitors: Vec<Monitor>) -> Self {
         let report = Self::with_surroundings(max_epochs, metrics, monitors, Surroundings::of_process());
-        // Debug messages come from other threads too, and would break the bar.
-        let draws = std::io::stderr().is_terminal() && log::max_level() <= log::LevelFilter::Info;
-        Self { bar: draws.then(Bar::new), ..report }
+        // Other threads print debug messages too, which would break the bar.
+        let has_bar = std::io::stderr().is_terminal() && log::max_level() <= log::LevelFilter::Info;
+        Self { bar: has_bar.then(Bar::new), ..report }
     }
 
-    /// Reports as [`ProgressReport::new`] does, without a bar, to other surroundings.
+    /// Creates the report of [`ProgressReport::new`], but without a bar and with other surroundings.
     pub fn with_surroundings(
         max_epochs: u64,
         metrics: &[String],
@@ -104,6 +107,7 @@ impl ProgressReport {
         }
     }
 
+    /// Prints the lines of `rows` above the bar.
     fn print(&mut self, rows: Vec<Row>) {
         if rows.is_empty() {
             return;
@@ -117,7 +121,7 @@ impl ProgressReport {
         }
     }
 
-    /// Returns the epochs done, of how many: those of the record at the end of an epoch, else a share more.
+    /// Returns the finished epochs and their maximum: `3/10` at the end of an epoch, `2.50/10` within one.
     fn epoch(&self, record: &Record) -> String {
         match self.at.filter(|at| at.batch < at.batches) {
             Some(at) => format!("{}.{:02}/{}", at.epoch, 100 * at.batch / at.batches, self.max_epochs),
@@ -134,8 +138,8 @@ impl Callback for ProgressReport {
             bar.untimed = at.batch.saturating_sub(1);
         }
         let now = (self.surroundings.now)();
-        if now >= bar.drawn + REDRAW {
-            bar.drawn = now;
+        if now >= bar.updated + REFRESH {
+            bar.updated = now;
             let state = EpochState {
                 epoch: format!("{}/{}", at.epoch + 1, self.max_epochs),
                 batch: at.batch,
@@ -183,7 +187,7 @@ impl Bar {
     fn new() -> Self {
         let bar = ProgressBar::new_spinner();
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or(ProgressStyle::default_spinner()));
-        Self { bar, drawn: Duration::ZERO, loss: None, untimed: 0 }
+        Self { bar, updated: Duration::ZERO, loss: None, untimed: 0 }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Brings checkpoints to the disk while training goes on.
+//! Writing of checkpoints to the disk while the training continues.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,51 +14,52 @@ use text_recognizer::checkpoint;
 
 use super::write_with_state;
 
-/// Weights on their way to files. The tensors are copies: training changes its own meanwhile.
+/// Weights to write to files. The tensors are copies, because training changes the originals meanwhile.
 #[derive(Debug)]
 pub struct Weights {
-    /// The files.
+    /// The paths of the files; each gets all weights.
     pub paths: Vec<PathBuf>,
     /// Named tensors.
     pub tensors: Vec<(String, Tensor)>,
-    /// What their metadata says.
+    /// The metadata of the files.
     pub metadata: Value,
 }
 
-/// Where the run can continue, as [`write_with_state`] takes it.
+/// The last checkpoint: the arguments of [`write_with_state`].
 #[derive(Debug)]
 pub struct Last {
-    /// The checkpoint's file.
+    /// The path of the file of weights.
     pub path: PathBuf,
     /// Copies of the weights.
     pub weights: Vec<(String, Tensor)>,
-    /// What its metadata says.
+    /// The metadata of the file of weights.
     pub metadata: Value,
-    /// Copies of the optimiser's tensors and of averages.
+    /// Copies of the optimizer's tensors and of the averaged weights.
     pub state_tensors: Vec<(String, Tensor)>,
-    /// Everything else.
+    /// All other state.
     pub state: Value,
     /// A number that no other checkpoint of the run has.
     pub serial: u64,
 }
 
-/// What the run's files are to be at one moment.
+/// The files to write and to remove in one save.
 #[derive(Debug, Default)]
 pub struct Save {
-    /// The folder of all of them, which comes to be if it is not there.
+    /// The folder of all files; it is created if it does not exist.
     pub folder: PathBuf,
     /// Weights that are among the best.
     pub kept: Vec<Weights>,
-    /// Files that no longer are.
+    /// Files that are no longer among the best.
     pub unwanted: Vec<PathBuf>,
-    /// Written after the others: who continues from here finds them in place.
+    /// The last checkpoint. It is written after the other files, so that they exist if a run resumes from it.
     pub last: Option<Last>,
 }
 
 impl Save {
     fn write(self) -> Result<()> {
         let started = Instant::now();
-        fs::create_dir_all(&self.folder).with_context(|| format!("creating {}", self.folder.display()))?;
+        fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot create {}", self.folder.display()))?;
         for kept in &self.kept {
             for path in &kept.paths {
                 checkpoint::write(path, &kept.tensors, &kept.metadata)?;
@@ -66,9 +67,9 @@ impl Save {
         }
         for path in &self.unwanted {
             match fs::remove_file(path) {
-                // Never written, or removed by a process that was killed before it could say so.
+                // The file was never written, or a killed process removed it before its last save.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                done => done.with_context(|| format!("removing {}", path.display()))?,
+                done => done.with_context(|| format!("cannot remove {}", path.display()))?,
             }
         }
         if let Some(Last { path, weights, metadata, state_tensors, state, serial }) = self.last {
@@ -79,40 +80,41 @@ impl Save {
     }
 }
 
-/// Leaves the cores to the threads that train: what is written may take longer, a step may not.
-fn step_back() {
+/// Lowers the priority of this thread, so that it does not slow down the threads that train.
+fn lower_priority() {
     #[cfg(target_os = "linux")]
-    // SAFETY: sets a number of the calling thread, which is all that Linux takes 0 for.
+    // SAFETY: the call takes no pointers. On Linux, a `who` of 0 changes only the calling thread.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, 19);
     }
 }
 
-/// Writes one [`Save`] at a time, in a thread of its own: waiting for a disk takes several steps' time.
+/// A writer of one [`Save`] at a time, in a thread of its own, because a write to the disk takes as long as several
+/// steps.
 #[derive(Debug, Default)]
 pub struct Saver {
     running: Option<JoinHandle<Result<()>>>,
 }
 
 impl Saver {
-    /// Begins to write, once what was begun before is on the disk.
+    /// Starts a save after the previous save has ended.
     ///
     /// # Errors
-    /// As [`Saver::wait`].
+    /// Fails if the previous save failed, or the thread cannot be started.
     pub fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         let thread = Builder::new().name("save".into()).spawn(move || {
-            step_back();
+            lower_priority();
             save.write()
         });
-        self.running = Some(thread.context("starting the thread that saves")?);
+        self.running = Some(thread.context("cannot start the thread that saves checkpoints")?);
         Ok(())
     }
 
-    /// Waits until what was begun is on the disk.
+    /// Waits until the current save is on the disk.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// Fails if a file could not be written or removed.
     pub fn wait(&mut self) -> Result<()> {
         match self.running.take().map(JoinHandle::join) {
             None => Ok(()),

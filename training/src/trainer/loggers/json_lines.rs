@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: one JSON object a line, for `pandas.read_json(path, lines=True)`.
+//! `metrics.jsonl`: one JSON object per line, for `pandas.read_json(path, lines=True)`.
 //!
-//! The lines hold what was measured and never when, so that a run that was killed and resumed leaves the same bytes as one
-//! that was not.
+//! The lines contain no times. So a run that was killed and resumed writes the same bytes as a run without
+//! interruption.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Logger;
 use crate::trainer::record::Record;
 
-/// Appends records to a file.
+/// A logger that appends records to a file.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
@@ -21,18 +21,18 @@ pub struct JsonLines {
 }
 
 impl JsonLines {
-    /// Opens `path`, creating it where it is not there.
+    /// Opens `path`, and creates it if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be opened for writing.
+    /// Fails if the file cannot be opened for writing.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
     fn context(&self) -> String {
-        format!("writing {}", self.path.display())
+        format!("cannot write {}", self.path.display())
     }
 }
 
@@ -49,16 +49,18 @@ impl Logger for JsonLines {
     }
 
     fn rewind(&mut self, mark: &Value, _step: u64) -> Result<()> {
-        let length = mark.as_u64().context("the checkpoint does not say how long the metrics were")?;
+        let length = mark
+            .as_u64()
+            .context("cannot resume the metrics: the checkpoint does not contain their length")?;
         self.file.flush()?;
         let file = self.file.get_mut();
         let there = file.metadata()?.len();
         ensure!(
             there >= length,
-            "{} has {there} bytes, the checkpoint knows {length}: it was cut",
+            "cannot resume {}: it has {there} bytes, expected at least {length}; the file was cut",
             self.path.display()
         );
-        file.set_len(length).with_context(|| format!("truncating {}", self.path.display()))?;
+        file.set_len(length).with_context(|| format!("cannot truncate {}", self.path.display()))?;
         file.seek(std::io::SeekFrom::End(0))?;
         Ok(())
     }
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resumed_history_is_appended_and_never_doubled() {
+    fn rewind_to_a_mark_discards_the_records_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let record = |step| Record { epoch: 0, step, values: vec![("train_loss".into(), 0.5)] };

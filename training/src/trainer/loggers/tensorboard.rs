@@ -1,4 +1,4 @@
-//! A TensorBoard event file, with the run's hyper-parameters for the HPARAMS tab.
+//! A TensorBoard event file, with the run's hyperparameters for the HPARAMS tab.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,25 +22,25 @@ use tensorboard_rs::record_writer::RecordWriter;
 use super::Logger;
 use crate::trainer::record::Record;
 
-/// Writes scalars as they come. The crate's `SummaryWriter` loses what is not flushed and panics on a full disk, so
-/// only its record format is used.
+/// A logger that writes scalars to a TensorBoard event file. It uses only the record format of the crate
+/// `tensorboard_rs`, because the crate's `SummaryWriter` loses values that are not flushed and panics on a full disk.
 pub struct TensorBoard {
     path: PathBuf,
     writer: RecordWriter<BufWriter<File>>,
 }
 
 impl TensorBoard {
-    /// Creates an event file in `folder`, under a name no other process takes, that opens with the
-    /// hyper-parameters `hparams` and the metrics that will be compared by.
+    /// Creates an event file in `folder`, with a name that no other process uses. The file starts with the
+    /// hyperparameters `hparams` and the names of `metrics`, by which TensorBoard compares runs.
     ///
     /// # Errors
-    /// When it cannot be created.
+    /// Fails if the file cannot be created or written.
     pub fn create(folder: &Path, hparams: &[(String, Value)], metrics: &[String]) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name =
             format!("events.out.tfevents.{}.{}.{}", now.as_secs(), std::process::id(), now.subsec_nanos());
         let path = folder.join(name);
-        let file = File::create_new(&path).with_context(|| format!("creating {}", path.display()))?;
+        let file = File::create_new(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let mut board = Self { path, writer: RecordWriter::new(BufWriter::new(file)) };
         let mut version = Event::new();
         version.set_file_version("brain.Event:2".into());
@@ -58,8 +58,8 @@ impl TensorBoard {
     fn write(&mut self, mut event: Event, step: u64) -> Result<()> {
         event.set_step(step as i64);
         event.set_wall_time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-        let bytes = event.write_to_bytes().context("encoding an event")?;
-        self.writer.write(&bytes).with_context(|| format!("writing {}", self.path.display()))
+        let bytes = event.write_to_bytes().context("cannot encode a TensorBoard event")?;
+        self.writer.write(&bytes).with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 
@@ -77,11 +77,12 @@ impl Logger for TensorBoard {
     }
 
     fn flush(&mut self) -> Result<Value> {
-        self.writer.flush().with_context(|| format!("writing {}", self.path.display()))?;
+        self.writer.flush().with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(Value::Null)
     }
 
-    /// Event files are append-only: a start event has TensorBoard drop what an earlier file has from `step` on.
+    /// Writes a start event, because event files are append-only. TensorBoard then ignores the values of earlier files
+    /// after `step`.
     fn rewind(&mut self, _mark: &Value, step: u64) -> Result<()> {
         let mut start = SessionLog::new();
         start.set_status(SessionLog_SessionStatus::START);
@@ -103,7 +104,7 @@ impl Logger for TensorBoard {
     }
 }
 
-/// The two values that the HPARAMS tab reads at a run's start.
+/// Returns the two values that the HPARAMS tab needs at the start of a run.
 fn hparams_start(hparams: &[(String, Value)], metrics: &[String]) -> Summary {
     let infos = metrics.iter().map(|metric| {
         let mut name = MetricName::new();
@@ -132,6 +133,7 @@ fn hparams_start(hparams: &[(String, Value)], metrics: &[String]) -> Summary {
     summary
 }
 
+/// Converts a JSON value to a protobuf value; arrays and objects become their JSON text.
 fn proto_value(value: &Value) -> ProtoValue {
     let mut proto = ProtoValue::new();
     match value {
@@ -143,10 +145,11 @@ fn proto_value(value: &Value) -> ProtoValue {
     proto
 }
 
+/// Returns a summary value that carries `data` for the plugin of the HPARAMS tab.
 fn hparams_value(tag: &str, data: &HParamsPluginData) -> Summary_Value {
     let mut plugin = SummaryMetadata_PluginData::new();
     plugin.set_plugin_name("hparams".into());
-    // Messages of this plugin hold maps and strings, which always encode.
+    // Encoding cannot fail: the messages of this plugin contain only maps and strings.
     plugin.set_content(data.write_to_bytes().unwrap_or_default());
     let mut metadata = SummaryMetadata::new();
     metadata.set_plugin_data(plugin);

@@ -1,22 +1,22 @@
-//! The line that is redrawn on a terminal while an epoch is trained.
+//! The progress bar of the current epoch: a line that a terminal updates.
 
 use std::time::Duration;
 
 use crate::format;
 
-/// The bar's length: shorter than the first, something else is left out of the line; longer than the second it never is.
+/// The shortest and the longest bar, in characters. For less room, the line omits other parts instead.
 const BAR: (usize, usize) = (8, 30);
 
-/// The state of the epoch in progress.
+/// The state of the current epoch.
 #[derive(Debug)]
 pub struct EpochState {
-    /// The epoch, of how many: `3/10`.
+    /// The epoch and the maximum: `3/10`.
     pub epoch: String,
-    /// Batches done in this epoch.
+    /// Finished batches of this epoch.
     pub batch: usize,
-    /// Batches in an epoch.
+    /// Batches per epoch.
     pub batches: usize,
-    /// How many of the batches done took `elapsed`: fewer than all after a resume within an epoch.
+    /// Finished batches in the time `elapsed`. After a resume within an epoch, this is less than `batch`.
     pub timed: usize,
     /// The time since the epoch's start.
     pub elapsed: Duration,
@@ -26,7 +26,7 @@ pub struct EpochState {
 
 impl EpochState {
     /// Returns a line of at most `width` columns: `epoch 3/10 ███▌ 290/430 [00:01<00:00, 296 batches/s] loss 0.1234`.
-    /// Where that is too long, it leaves out the speed, then the times, then the loss, then the bar.
+    /// If that is too long, omits the speed, then the times, then the loss, then the bar.
     pub fn line(&self, width: usize) -> String {
         let head = format!("epoch {}", self.epoch);
         let count = format!("{:>1$}/{2}", self.batch, self.batches.to_string().len(), self.batches);
@@ -51,12 +51,12 @@ impl EpochState {
         format!("{head} {count}").chars().take(width).collect()
     }
 
-    /// Draws the share of batches done in `cells` characters, to an eighth of a character.
+    /// Returns a bar of `cells` characters for the share of finished batches, exact to an eighth of a character.
     fn bar(&self, cells: usize) -> String {
         const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
         let eighths = (8 * cells * self.batch.min(self.batches)) / self.batches.max(1);
-        let part = (eighths % 8).checked_sub(1).map(|part| EIGHTHS[part]);
-        let bar: String = std::iter::repeat_n('█', eighths / 8).chain(part).collect();
+        let last = (eighths % 8).checked_sub(1).map(|eighths| EIGHTHS[eighths]);
+        let bar: String = std::iter::repeat_n('█', eighths / 8).chain(last).collect();
         format!("{bar:<cells$}")
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn line_of_60_columns_leaves_out_the_speed() {
+    fn line_of_60_columns_omits_the_speed() {
         let line = "epoch 3/10 ██████████      290/430 [00:00<00:00] loss 0.1234";
         assert_eq!(state(290, Some(0.12341)).line(60), line);
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn line_after_a_resume_times_the_batches_of_this_process() {
+    fn line_after_a_resume_counts_the_batches_of_this_process() {
         let resumed = EpochState { timed: 98, ..state(332, None) };
         assert!(resumed.line(80).contains("332/430 [00:00<00:00, 100 batches/s]"), "{}", resumed.line(80));
     }

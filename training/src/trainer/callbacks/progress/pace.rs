@@ -1,27 +1,29 @@
-//! The choice of the rows to print where epochs are short.
+//! The choice of the rows to print if epochs are short.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::table::Row;
 
-/// The time between two rows.
+/// The shortest time between two printed rows.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The rows before a printed one that are printed too, where they are new bests.
+/// The number of rows before a printed row that are also printed if they are new bests.
 const LOOK_BACK: usize = 10;
 
-/// A limit of one row per second. Before a row come the new bests among the ten rows that were held back before it, or
-/// else the newest best that was held back.
+/// A limit of one row per second. With each printed row, also prints the new bests among the ten rows before it. If
+/// there are none, prints the newest best since the last printed row.
 #[derive(Debug, Default)]
 pub struct Pace {
+    /// The time of the last printed row.
     printed: Option<Duration>,
+    /// The newest rows that are not printed yet.
     held: VecDeque<Row>,
     /// The newest best that is no longer in `held`.
     best: Option<Row>,
 }
 
 impl Pace {
-    /// Takes in a row at the time `now` and returns the rows to print, oldest first.
+    /// Adds a row at the time `now` and returns the rows to print, oldest first.
     pub fn push(&mut self, row: Row, now: Duration) -> Vec<Row> {
         self.held.push_back(row);
         if self.held.len() > LOOK_BACK + 1 {
@@ -34,7 +36,7 @@ impl Pace {
         self.flush()
     }
 
-    /// Returns the last row, if it is not printed yet, after the bests that were held back.
+    /// Returns the last row if it is not printed yet, and before it the new bests to print with it.
     pub fn flush(&mut self) -> Vec<Row> {
         let older = self.best.take().filter(|_| !self.held.iter().any(|row| row.best));
         let last = self.held.pop_back();
@@ -47,7 +49,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Returns the epochs that are printed, of epochs that each take `millis` and of which `bests` are new bests.
+    /// Returns the printed epochs of `epochs` epochs, of `millis` ms each. `bests` are the new bests.
     fn printed(epochs: u64, millis: u64, bests: &[u64]) -> Vec<u64> {
         let mut pace = Pace::default();
         let mut rows = Vec::new();
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn short_epochs_are_printed_once_a_second_and_at_the_end() {
+    fn short_epochs_are_printed_once_per_second_and_at_the_end() {
         assert_eq!(printed(25, 100, &[1]), [1, 11, 21, 25]);
         assert_eq!(printed(1, 100, &[1]), [1]);
         assert_eq!(printed(0, 100, &[]), [0u64; 0]);
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn bests_before_the_last_ten_rows_are_printed_where_no_newer_is() {
+    fn bests_before_the_last_ten_rows_are_printed_if_none_is_newer() {
         assert_eq!(printed(100, 3, &[1, 20, 33]), [1, 33, 100]);
         assert_eq!(printed(60, 50, &[1, 5, 24]), [1, 5, 21, 24, 41, 60]);
     }

@@ -12,13 +12,13 @@ const NUMBER: usize = 9;
 const TIME: usize = 11;
 /// The title of the column of marks.
 const BEST: &str = "best";
-/// The rows after which the header is repeated, so that a screen holds one.
+/// The number of rows between two headers, so that a screen shows at least one.
 const ROWS_PER_HEADER: usize = 40;
 
 /// One validation, or the end of an epoch without one.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// Epochs done, of how many: `3/10`, or `2.50/10` within an epoch.
+    /// Finished epochs and their maximum: `3/10`, or `2.50/10` within an epoch.
     pub epoch: String,
     /// Metrics by name.
     pub values: Vec<(String, f64)>,
@@ -44,12 +44,12 @@ struct Column {
     width: usize,
 }
 
-/// The layout of rows in lines that fit the terminal.
+/// A table whose lines fit the terminal.
 #[derive(Debug)]
 pub struct Table {
     /// The names of the metrics, the most important first.
     metrics: Vec<String>,
-    /// How many of them may get a shortened title rather than no column.
+    /// The number of first metrics with a column in any case, if necessary with a shortened title.
     monitored: usize,
     /// The width of the widest epoch so far.
     epoch: usize,
@@ -58,8 +58,9 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates a table of `metrics`, in the order of a record. The `monitored` get the first columns after the training
-    /// loss, and the others as many as there is room for. `epoch` is the widest entry of the first column.
+    /// Creates a table of `metrics`, which have the order of a record. The `monitored` metrics have the first columns
+    /// after the training loss, and the others follow if there is room. `epoch` is the widest entry of the first
+    /// column.
     pub fn new(metrics: &[String], monitored: &[String], epoch: &str) -> Self {
         let is_first = |name: &str| name == "train_loss" || monitored.iter().any(|m| m == name);
         let others = |stage: bool| {
@@ -79,7 +80,8 @@ impl Table {
         Self { metrics: ordered, monitored, epoch, columns: Vec::new(), rows_since_header: 0 }
     }
 
-    /// Returns the line of `row`, after the header where there is none yet, or where the columns are new.
+    /// Returns the line of `row`. Before it comes the header, if it is the first one, if the columns changed, or after
+    /// 40 rows.
     pub fn lines(&mut self, row: &Row, width: usize) -> Vec<String> {
         self.epoch = self.epoch.max(row.epoch.len());
         let columns = self.layout(width);
@@ -94,8 +96,8 @@ impl Table {
         lines
     }
 
-    /// Chooses the columns for a terminal of `width` columns. The epoch and the mark stay, then come the monitored metrics,
-    /// the training loss, the time and the other metrics.
+    /// Returns the columns for a terminal of `width` characters. The epoch and the mark always have a column. In this
+    /// order, the monitored metrics, the training loss, the time and the other metrics have one if there is room.
     fn layout(&self, width: usize) -> Vec<Column> {
         let mut room = width.saturating_sub(self.epoch + GAP + BEST.len());
         let time = room >= 2 * (GAP + NUMBER) + GAP + TIME;
@@ -106,7 +108,7 @@ impl Table {
         for (at, name) in self.metrics.iter().enumerate() {
             let mut width = name.chars().count().max(NUMBER);
             if at < self.monitored {
-                // A long name leaves room for the columns that must come after it.
+                // Shorten a long name, so that the columns that must follow have room.
                 let after = (self.monitored - at - 1) * (GAP + NUMBER);
                 width = width.min(room.saturating_sub(after + GAP)).max(NUMBER);
             }
@@ -115,7 +117,7 @@ impl Table {
                 metrics.push(Column { cell: Cell::Metric(name.clone()), width });
             }
         }
-        // The training loss is the first that is measured of an epoch.
+        // The training loss has the first column of a metric.
         metrics.sort_by_key(|column| column.cell != Cell::Metric("train_loss".to_owned()));
         let mut columns = vec![Column { cell: Cell::Epoch, width: self.epoch }];
         columns.extend(metrics);
@@ -142,8 +144,8 @@ impl Column {
         match &self.cell {
             Cell::Epoch => row.epoch.clone(),
             Cell::Metric(name) => {
-                let value = row.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
-                // A number such as -1.2345e-100 gives up digits to fit.
+                let value = row.values.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+                // A wide number such as -1.2345e-100 has fewer digits, so that it fits.
                 let fit = |value| {
                     let texts = (1..=5).rev().map(|digits| format::significant(value, digits));
                     texts.into_iter().find(|text| text.len() <= self.width)
@@ -156,7 +158,7 @@ impl Column {
     }
 }
 
-/// Joins the cells of a line, each aligned right.
+/// Joins the right-aligned cells of a line.
 fn line(columns: &[Column], cell: impl Fn(&Column) -> String) -> String {
     let cells = columns.iter().map(|column| format!("{:>1$}", cell(column), column.width));
     cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn header_comes_once_per_screen() {
+    fn header_after_40_rows_is_repeated() {
         let metrics = names(&["train_loss", "val_loss"]);
         let mut table = Table::new(&metrics, &metrics[1..], "10/10");
         let row = row("3/10", &metrics, 0.5, false);
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn header_of_a_resized_terminal_comes_again() {
+    fn header_after_a_new_width_is_repeated() {
         let metrics = names(&["train_loss", "val_loss", "val_acc"]);
         let mut table = Table::new(&metrics, &metrics[1..2], "10/10");
         let row = row("3/10", &metrics, 0.5, false);
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn row_without_validation_leaves_its_cells_empty() {
+    fn row_without_validation_has_empty_cells() {
         let metrics = names(&["train_loss", "val_loss"]);
         let mut table = Table::new(&metrics, &metrics[1..], "10/10");
         let lines = table.lines(&row("3/10", &metrics[..1], 0.5, false), 80);

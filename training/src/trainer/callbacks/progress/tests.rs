@@ -4,7 +4,7 @@ use std::rc::Rc;
 use super::*;
 use crate::trainer::callbacks::Mode;
 
-/// A report with a clock that the test sets, and the lines that it printed.
+/// A report with a clock that the test sets, and the printed lines.
 struct Desk {
     report: ProgressReport,
     now: Rc<Cell<Duration>>,
@@ -26,7 +26,7 @@ impl Desk {
         Self { report, now, lines }
     }
 
-    /// Trains to batch `batch` of 4 in epoch `epoch`, from 0, for `millis`, and validates.
+    /// Trains up to batch `batch` of 4 in epoch `epoch` (from 0), which takes `millis` ms, and validates.
     fn validate(&mut self, epoch: u64, batch: usize, millis: u64, loss: f64, acc: f64) {
         self.now.set(self.now.get() + Duration::from_millis(millis));
         self.report.on_batch_end(Position { epoch, batch, batches: 4 });
@@ -46,7 +46,7 @@ fn monitor(metric: &str, mode: Mode) -> Vec<Monitor> {
     vec![Monitor::new(metric, mode)]
 }
 
-/// Returns the epochs that have a mark, of one row per epoch.
+/// Returns the epochs with a mark, from 1, of a run with one validation per epoch.
 fn marked(monitors: Vec<Monitor>, values: &[f64]) -> Vec<usize> {
     let mut desk = Desk::new(10, monitors);
     for (epoch, &value) in (0..).zip(values) {
@@ -88,7 +88,7 @@ fn report_within_epochs_shows_fractions_and_time_since_the_start_of_the_epoch() 
 }
 
 #[test]
-fn report_of_short_epochs_has_the_first_the_last_and_recent_bests() {
+fn report_of_short_epochs_has_the_first_the_last_and_recent_best_epochs() {
     let mut desk = Desk::new(100, monitor("val_loss", Mode::Min));
     for epoch in 0..100 {
         let loss = if [0, 50, 94].contains(&epoch) { 1.0 / (epoch + 1) as f64 } else { 2.0 };
@@ -106,7 +106,7 @@ fn report_of_a_run_that_ends_at_once_prints_nothing() {
 }
 
 #[test]
-fn report_of_a_resumed_run_goes_on_with_its_epoch_and_best() {
+fn report_of_a_resumed_run_continues_with_its_epoch_and_best() {
     let best = Monitor { best: Some(0.5), ..Monitor::new("val_loss", Mode::Min) };
     let mut desk = Desk::new(10, vec![best]);
     desk.validate(6, 4, 1000, 0.75, 0.5);
@@ -117,7 +117,7 @@ fn report_of_a_resumed_run_goes_on_with_its_epoch_and_best() {
 }
 
 #[test]
-fn marks_of_either_mode_are_on_each_new_best() {
+fn marks_of_both_modes_are_on_each_new_best() {
     let values = [0.5, 0.75, 0.25, 0.25, 0.875];
     assert_eq!(marked(monitor("val_loss", Mode::Min), &values), [1, 3]);
     assert_eq!(marked(monitor("val_acc", Mode::Max), &values), [1, 2, 5]);
