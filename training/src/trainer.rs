@@ -1,7 +1,8 @@
-//! The training loop and everything around it.
+//! The training loop and its components.
 //!
-//! [`Fit::run`] is the loop, to be read from top to bottom. The data gives a batch, the lit model its loss and metrics, the
-//! optimizer steps, and after each validation one [`Record`] goes to callbacks, checkpoints and loggers.
+//! [`Fit::run`] is the loop; read it from top to bottom. A loader returns a batch, the lit model computes its loss and
+//! its metrics, and the optimizer takes a step. After each validation, the callbacks, the checkpoints and the loggers
+//! get one [`Record`].
 
 mod averaging;
 mod budget;

@@ -1,4 +1,4 @@
-//! Averages of the weights, which are evaluated and kept in place of the weights themselves.
+//! Averages of the weights. Validation and the best checkpoints use them in place of the weights themselves.
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
@@ -9,14 +9,14 @@ use text_recognizer::nn::Parameters;
 
 use crate::flags::default_flags;
 
-/// Averages of the weights.
+/// The flags for averages of the weights.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AveragingConfig {
-    /// Evaluate and keep an exponential moving average of the weights with this decay; 0: off.
+    /// Evaluate and save an exponential moving average of the weights with this decay, from 0 to below 1; 0: off.
     #[arg(long = "ema_decay", default_value_t = 0.0)]
     pub ema_decay: f64,
-    /// Evaluate and keep the mean of the weights after each of the last epochs (from 80 % of --max_epochs on).
+    /// Evaluate and save the mean of the weights at the end of each epoch in the last 20 % of --max_epochs.
     #[arg(long = "stochastic_weight_avg", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub stochastic_weight_avg: bool,
 }
@@ -31,19 +31,19 @@ impl AveragingConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
         if !(0.0..1.0).contains(&self.ema_decay) {
-            return Err(Error::invalid("ema_decay", self.ema_decay, "a number in 0..1, 1 excluded"));
+            return Err(Error::invalid("ema_decay", self.ema_decay, "a number from 0 to below 1"));
         }
         if self.ema_decay > 0.0 && self.stochastic_weight_avg {
-            let expected = "no --ema_decay beside it: one average";
+            let expected = "false together with --ema_decay; try one of the two";
             return Err(Error::invalid("stochastic_weight_avg", true, expected));
         }
         Ok(())
     }
 
-    /// Creates the average that the flags ask for.
+    /// Returns the average that the flags select, or `None` if both are off.
     pub fn build(&self, parameters: &Parameters) -> Option<WeightAverage> {
         if self.ema_decay > 0.0 {
             return Some(WeightAverage::exponential(self.ema_decay, parameters));
@@ -55,21 +55,22 @@ impl AveragingConfig {
 /// A running average of all parameters.
 #[derive(Debug)]
 pub struct WeightAverage {
-    /// `Some`: exponential, after each step. `None`: the mean over the last epochs.
+    /// `Some`: an exponential average, updated after each step. `None`: a mean, updated after each of the last epochs.
     decay: Option<f64>,
     values: Vec<Tensor>,
     count: u64,
 }
 
 impl WeightAverage {
-    /// An exponential moving average: `average = decay * average + (1 - decay) * weights`, from the initial weights.
+    /// Creates an exponential moving average that starts from the current weights. After each step,
+    /// `average = decay * average + (1 - decay) * weights`.
     pub fn exponential(decay: f64, parameters: &Parameters) -> Self {
         let values = parameters.tensors().iter().map(|p| p.detach().copy()).collect();
         Self { decay: Some(decay), values, count: 1 }
     }
 
-    /// The mean of the weights after each epoch that [`WeightAverage::after_epoch`] is told of (Izmailov et al.,
-    /// "Averaging weights leads to wider optima", 2018).
+    /// Creates a mean of the weights over all calls of [`WeightAverage::after_epoch`] (Izmailov et al., "Averaging
+    /// weights leads to wider optima and better generalization", 2018).
     pub fn stochastic(parameters: &Parameters) -> Self {
         Self { decay: None, ..Self::exponential(0.0, parameters) }.emptied()
     }
@@ -79,12 +80,15 @@ impl WeightAverage {
         self
     }
 
-    /// Whether there is an average yet.
+    /// Returns whether the average contains any weights yet.
     pub fn is_active(&self) -> bool {
         self.count > 0
     }
 
-    /// The optimiser took a step.
+    /// Updates an exponential average after an optimizer step; leaves a mean unchanged.
+    ///
+    /// # Errors
+    /// Fails if libtorch reports an error.
     pub fn after_step(&mut self, parameters: &Parameters) -> Result<()> {
         if let Some(decay) = self.decay {
             self.pull(parameters, 1.0 - decay)?;
@@ -92,7 +96,10 @@ impl WeightAverage {
         Ok(())
     }
 
-    /// An epoch that counts has ended.
+    /// Updates a mean at the end of an epoch; leaves an exponential average unchanged.
+    ///
+    /// # Errors
+    /// Fails if libtorch reports an error.
     pub fn after_epoch(&mut self, parameters: &Parameters) -> Result<()> {
         if self.decay.is_none() {
             self.count += 1;
@@ -110,7 +117,10 @@ impl WeightAverage {
         })
     }
 
-    /// Exchanges the average and the weights.
+    /// Exchanges the average and the weights. A second call restores both.
+    ///
+    /// # Errors
+    /// Fails if libtorch reports an error.
     pub fn swap(&mut self, parameters: &Parameters) -> Result<()> {
         tch::no_grad(|| {
             for (value, parameter) in self.values.iter_mut().zip(parameters.tensors()) {
@@ -122,12 +132,17 @@ impl WeightAverage {
         })
     }
 
-    /// What must be saved to continue: tensors in the order of the parameters, and their count.
+    /// Returns the state for a checkpoint: one average per parameter, in their order, and the number of averaged
+    /// weights.
     pub fn state(&self) -> (&[Tensor], u64) {
         (&self.values, self.count)
     }
 
-    /// Restores [`WeightAverage::state`]; `find` gives the saved tensor of a parameter.
+    /// Restores [`WeightAverage::state`]. `names` are the names of the parameters, and `find` returns the saved average
+    /// of a name.
+    ///
+    /// # Errors
+    /// Fails if the average of a parameter is missing or has another shape.
     pub fn load_state(
         &mut self,
         names: &[String],
@@ -135,7 +150,8 @@ impl WeightAverage {
         find: impl Fn(&str) -> Option<Tensor>,
     ) -> Result<()> {
         for (value, name) in self.values.iter_mut().zip(names) {
-            let saved = find(name).with_context(|| format!("the checkpoint has no average of {name}"))?;
+            let saved = find(name)
+                .with_context(|| format!("cannot restore the average of {name}: the checkpoint has none"))?;
             value.f_copy_(&saved)?;
         }
         self.count = count;
@@ -163,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn exponential() {
+    fn exponential_average_after_a_step_moves_by_one_minus_decay() {
         let parameters = parameters();
         let mut average = WeightAverage::exponential(0.75, &parameters);
         set(&parameters, 5.0);
@@ -176,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn stochastic() {
+    fn stochastic_average_after_epochs_is_their_mean() {
         let parameters = parameters();
         let mut average = WeightAverage::stochastic(&parameters);
         assert!(!average.is_active());

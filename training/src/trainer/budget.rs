@@ -8,20 +8,20 @@ use text_recognizer::{Error, Result};
 
 use crate::flags::default_flags;
 
-/// The budget of a run.
+/// The limits of a run's length, in epochs, steps and time.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetConfig {
     /// Stop after this many epochs.
     #[arg(long = "max_epochs", default_value_t = 10)]
     pub max_epochs: u64,
-    /// Do not stop early before this many epochs.
+    /// Disable early stopping before this many epochs.
     #[arg(long = "min_epochs", default_value_t = 0)]
     pub min_epochs: u64,
     /// Stop after this many optimizer steps.
     #[arg(long = "max_steps")]
     pub max_steps: Option<u64>,
-    /// Stop after this much time, as DD:HH:MM:SS, HH:MM:SS, or seconds.
+    /// Stop after this time, as seconds, MM:SS, HH:MM:SS or DD:HH:MM:SS.
     #[arg(long = "max_time", value_parser = parse_time)]
     pub max_time: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl BudgetConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> Result<()> {
         if self.min_epochs > self.max_epochs {
             let expected = format!("at most max_epochs, {}", self.max_epochs);
@@ -54,6 +54,7 @@ impl BudgetConfig {
     }
 }
 
+/// Returns the seconds of a time such as `90`, `02:03`, `1:00:00` or `01:00:00:01`.
 fn parse_time(text: &str) -> Result<u64, String> {
     let units = [1, 60, 3600, 86400];
     let parts: Vec<&str> = text.split(':').rev().collect();
@@ -61,7 +62,7 @@ fn parse_time(text: &str) -> Result<u64, String> {
     (parts.len() <= units.len())
         .then(|| seconds.sum::<Option<u64>>())
         .flatten()
-        .ok_or_else(|| "expected DD:HH:MM:SS, HH:MM:SS, MM:SS, or seconds".into())
+        .ok_or_else(|| "expected seconds, MM:SS, HH:MM:SS or DD:HH:MM:SS".into())
 }
 
 #[cfg(test)]
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parse_time_reads_every_form_and_refuses_others() {
+    fn parse_time_of_each_form_returns_seconds_and_of_others_fails() {
         for (text, seconds) in [("90", 90), ("02:03", 123), ("1:00:00", 3600), ("01:00:00:01", 86401)] {
             assert_eq!(parse_time(text), Ok(seconds), "{text}");
         }

@@ -1,4 +1,4 @@
-//! The trainer's flags: a group for each part of the trainer, each defined beside that part.
+//! The trainer's flags: one group per component of the trainer, defined in the file of that component.
 
 use std::path::PathBuf;
 
@@ -21,25 +21,26 @@ use crate::flags::default_flags;
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainerConfig {
-    /// Seed of the initial weights, the order of the data and the dropout noise.
+    /// Set the seed of the initial weights, the order of the data and the dropout noise.
     #[arg(long = "seed", default_value_t = 42)]
     pub seed: u64,
     /// Smoke test: run one batch of each split and write no files.
     #[arg(long = "fast_dev_run", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub fast_dev_run: bool,
-    /// Start a new run from the weights of this checkpoint, or of another safetensors file such as a PyTorch state_dict.
+    /// Start a new run from the weights of this checkpoint, or of another safetensors file such as a PyTorch
+    /// state_dict.
     #[arg(long = "load_checkpoint", value_name = "FILE")]
     pub load_checkpoint: Option<PathBuf>,
     /// The length of the run.
     #[command(flatten)]
     pub budget: BudgetConfig,
-    /// Batches.
+    /// Batch sizes and numbers of batches.
     #[command(flatten)]
     pub loaders: LoaderConfig,
-    /// The times of validation.
+    /// The schedule of validation.
     #[command(flatten)]
     pub validation: ValidationConfig,
-    /// Accumulation and clipping.
+    /// Accumulation and clipping of gradients.
     #[command(flatten)]
     pub gradients: GradientConfig,
     /// The handling of NaN and infinity.
@@ -57,7 +58,7 @@ pub struct TrainerConfig {
     /// Logging.
     #[command(flatten)]
     pub logging: LoggingConfig,
-    /// Device, threads and arithmetic.
+    /// Device, threads and precision.
     #[command(flatten)]
     pub device: DeviceConfig,
 }
@@ -69,7 +70,7 @@ impl Default for TrainerConfig {
 }
 
 impl TrainerConfig {
-    /// Returns the flags that a resumed run may change, of all groups.
+    /// Returns the flags of all groups that a resumed run may change.
     pub fn free() -> impl Iterator<Item = &'static str> {
         let groups = [
             &["load_checkpoint"],
@@ -89,7 +90,7 @@ impl TrainerConfig {
     /// Checks the values of all groups.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> Result<()> {
         self.budget.validate()?;
         self.loaders.validate()?;
@@ -102,7 +103,7 @@ impl TrainerConfig {
         self.device.validate()
     }
 
-    /// Returns the configuration as `--fast_dev_run` changes it: one epoch, of one batch of each split.
+    /// Returns the configuration with the changes of `--fast_dev_run`: one epoch of one batch of each split.
     pub fn effective(&self) -> Self {
         let mut config = self.clone();
         if self.fast_dev_run {

@@ -1,4 +1,4 @@
-//! The device of a run, its threads and its arithmetic.
+//! The device of a run, its threads and its precision.
 
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -7,38 +7,37 @@ use text_recognizer::{Error, Result};
 
 use crate::flags::default_flags;
 
-/// The arithmetic of the network.
+/// The precision of the network's arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Precision {
-    /// Single precision.
+    /// Single precision, float32.
     #[value(name = "32")]
     #[serde(rename = "32")]
     Single,
-    /// Double precision.
+    /// Double precision, float64.
     #[value(name = "64")]
     #[serde(rename = "64")]
     Double,
-    /// Matrix products in bfloat16, everything else in single precision.
+    /// Matrix products in bfloat16, everything else in float32.
     #[value(name = "bf16")]
     #[serde(rename = "bf16")]
     Bf16,
 }
 
-/// Device, threads and arithmetic.
+/// The flags for device, threads and precision.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceConfig {
-    /// Device: cpu, cuda, cuda:N, mps, or auto, the best there is.
+    /// Run on this device: cpu, cuda, cuda:N, mps, or auto (a GPU if available, else the CPU).
     #[arg(long = "device", default_value = "auto")]
     pub device: String,
-    /// Threads per operation [default: one for small models, else every core].
+    /// Use this many threads per operation, 1 to 1024 [default: 1 for small models, else all cores].
     #[arg(long = "threads")]
     pub threads: Option<usize>,
-    /// Arithmetic: single, double, or bfloat16 matrix products.
+    /// Set the precision: float32, float64, or float32 with bfloat16 matrix products.
     #[arg(long = "precision", value_enum, default_value_t = Precision::Single)]
     pub precision: Precision,
-    /// Give the same numbers in every run on this machine: one thread unless --threads asks for more, reproducible CUDA
-    /// kernels.
+    /// Make runs on this machine reproducible: one thread (unless --threads is set) and no cuDNN benchmark mode.
     #[arg(long = "deterministic", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub deterministic: bool,
 }
@@ -49,6 +48,7 @@ impl Default for DeviceConfig {
     }
 }
 
+/// The most threads per operation.
 const MAX_THREADS: usize = 1024;
 
 impl DeviceConfig {
@@ -58,21 +58,21 @@ impl DeviceConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> Result<()> {
-        // GNU's OpenMP lays out its team on the stack.
+        // GNU OpenMP keeps a record per thread on the stack: too many threads overflow it.
         match self.threads.filter(|threads| !(1..=MAX_THREADS).contains(threads)) {
             Some(threads) => Err(Error::invalid("threads", threads, format!("1 to {MAX_THREADS}"))),
             None => Ok(()),
         }
     }
 
-    /// Returns the floating-point kind of weights and data.
+    /// Returns the dtype of weights and data: `Double` for `--precision 64`, else `Float`.
     pub fn kind(&self) -> Kind {
         if self.precision == Precision::Double { Kind::Double } else { Kind::Float }
     }
 
-    /// Returns the kind of matrix products, if it differs from that of the weights.
+    /// Returns the dtype of matrix products, or `None` if it is the dtype of the weights.
     pub fn matmul_kind(&self) -> Option<Kind> {
         (self.precision == Precision::Bf16).then_some(Kind::BFloat16)
     }
@@ -80,7 +80,7 @@ impl DeviceConfig {
     /// Returns the device that `--device` names.
     ///
     /// # Errors
-    /// Fails if there is no such device; the message lists those of this machine.
+    /// Fails if this machine has no such device; the error lists the devices that it has.
     pub fn resolve(&self) -> Result<Device> {
         let gpus = Cuda::device_count();
         let index = |text: &str| text.parse::<usize>().ok().filter(|&index| (index as i64) < gpus);
@@ -94,18 +94,19 @@ impl DeviceConfig {
             other => other.strip_prefix("cuda:").and_then(index).map(Device::Cuda),
         };
         device.ok_or_else(|| {
-            let mut there = vec!["cpu".to_owned()];
-            there.extend((0..gpus).map(|gpu| format!("cuda:{gpu}")));
-            there.extend(tch::utils::has_mps().then(|| "mps".to_owned()));
-            let expected = format!("auto, or a device of this machine: {}", there.join(", "));
+            let mut available = vec!["cpu".to_owned()];
+            available.extend((0..gpus).map(|gpu| format!("cuda:{gpu}")));
+            available.extend(tch::utils::has_mps().then(|| "mps".to_owned()));
+            let expected = format!("auto, or a device of this machine: {}", available.join(", "));
             Error::invalid("--device", &self.device, expected)
         })
     }
 
-    /// Sets the number of threads for a network of `parameters` values and batches of `batch_size` rows: small networks
-    /// lose more by handing work over than they win.
+    /// Sets libtorch's number of threads to `--threads`. Without that flag, sets one thread for `--deterministic` and
+    /// for small networks, and else keeps libtorch's default. The size is `parameters` values times `batch_size` rows.
+    /// On a small network, the communication of threads takes more time than they save.
     pub fn set_threads(&self, parameters: usize, batch_size: usize) {
-        // Multiplications of one forward pass from which on two threads were measured to be faster than one.
+        // Multiplications per forward pass. Measured: above this number, two threads are faster than one.
         const LARGE: usize = 16_000_000;
         let small = parameters.saturating_mul(batch_size) < LARGE;
         let threads = self.threads.or((small || self.deterministic).then_some(1));

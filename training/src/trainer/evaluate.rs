@@ -1,4 +1,4 @@
-//! Loss and metrics of data that is not trained on.
+//! Evaluation: loss and metrics without training.
 
 use anyhow::Result;
 use tch::Kind;
@@ -9,10 +9,11 @@ use text_recognizer::nn::ForwardContext;
 use super::state::MeanMetrics;
 use super::strategy::Strategy;
 
-/// Returns loss and metrics over a whole loader, as `STAGE_loss` and `STAGE_METRIC`.
+/// Returns loss and metrics over all batches of a loader and over all ranks, named `STAGE_loss` and `STAGE_METRIC`.
+/// `matmul_kind` is the dtype of matrix products; `None` is that of the weights.
 ///
 /// # Errors
-/// Fails if the batches do not have the shapes of the model.
+/// Fails if a batch does not have the shapes that the model expects.
 pub fn evaluate(
     lit: &dyn LitModel,
     loader: &DataLoader,
@@ -23,10 +24,10 @@ pub fn evaluate(
     evaluate_batches(lit, loader.epoch(0, 0), stage, matmul_kind, strategy)
 }
 
-/// Returns loss and metrics over some batches, as [`evaluate`] does.
+/// Returns loss and metrics over some batches, under the names of [`evaluate`].
 ///
 /// # Errors
-/// As [`evaluate`].
+/// Fails if a batch does not have the shapes that the model expects.
 pub(super) fn evaluate_batches(
     lit: &dyn LitModel,
     batches: impl Iterator<Item = text_recognizer::Result<Batch>>,

@@ -1,4 +1,4 @@
-//! Fit, train an epoch, validate, test.
+//! The training loop: fit, train an epoch, train a batch, take an optimizer step.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -31,24 +31,24 @@ mod weights;
 
 use weights::RestorePoint;
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct FitSummary {
-    /// Why.
+    /// The reason for its end.
     pub stop: StopReason,
-    /// Epochs finished.
+    /// Finished epochs.
     pub epochs: u64,
-    /// Optimiser steps taken.
+    /// Optimizer steps.
     pub steps: u64,
-    /// Steps left out for a non-finite loss or gradient.
+    /// Batches that were skipped because of a non-finite loss or gradient.
     pub skipped: u64,
-    /// Time spent on training batches, without validation, by this process.
+    /// The time that this process spent on training batches, without validation.
     pub train_time: Duration,
-    /// Training batches done by this process.
+    /// The number of training batches of this process.
     pub train_batches: u64,
-    /// The last validation's record.
+    /// The record of the last validation.
     pub last: Option<Record>,
-    /// The best checkpoint: its file, monitored metric, value and epoch.
+    /// The best checkpoint; `None` if the run writes no files or no value was finite.
     pub best: Option<Best>,
 }
 
@@ -59,7 +59,7 @@ pub struct Best {
     pub metric: String,
     /// Its value.
     pub value: f64,
-    /// Epochs finished when it was taken.
+    /// Finished epochs at that time.
     pub epoch: u64,
 }
 
@@ -69,9 +69,9 @@ pub struct Fit<'a> {
     lit: &'a dyn LitModel,
     loaders: &'a Loaders,
     strategy: &'a dyn Strategy,
-    /// `None` for a run that leaves no files.
+    /// `None` for a run that writes no files.
     folder: Option<&'a RunFolder>,
-    /// The metadata of each checkpoint, without its position in the run.
+    /// The metadata of all checkpoints, without epoch and step.
     metadata: Value,
     optimizer: Optimizer,
     schedule: Schedule,
@@ -84,13 +84,15 @@ pub struct Fit<'a> {
     profiler: Profiler,
     state: LoopState,
     accumulated: Accumulated,
-    /// What `--on_nonfinite restore` returns to.
+    /// The state that `--on_nonfinite restore` restores.
     restore_point: Option<RestorePoint>,
-    /// Checkpoints of the best that are not on the disk yet, and files that are no longer among them.
+    /// The best weights that are not on the disk yet.
     unsaved: Vec<Weights>,
+    /// Files that are no longer among the best; the next save removes them.
     unwanted: Vec<PathBuf>,
     saver: Saver,
     started: Instant,
+    /// Step and time of the last save.
     saved_at: (u64, Instant),
     train_time: Duration,
     train_batches: u64,
@@ -98,10 +100,11 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// Trains until the budget is spent, a callback has seen enough, or a signal comes.
+    /// Trains until the budget is spent, a callback stops the run, or a signal arrives.
     ///
     /// # Errors
-    /// When a loss or gradient is non-finite (see `--on_nonfinite`), or a file cannot be written.
+    /// Fails if a loss or gradient is non-finite (see `--on_nonfinite`), a batch does not have the shapes that the
+    /// model expects, or a file cannot be written.
     pub fn run(&mut self) -> Result<FitSummary> {
         let outcome = self.fit();
         let saved = self.settle(outcome.is_err());
@@ -131,7 +134,7 @@ impl<'a> Fit<'a> {
             folder.keep();
         }
         self.mark_restore_point();
-        // A run that was interrupted after it had seen enough has still seen enough.
+        // The run may have been interrupted after early stopping and before its end.
         if let Some(ControlFlow::Break(reason)) = self.early_stopping.as_ref().map(EarlyStopping::verdict) {
             return self.finish(reason);
         }
@@ -170,7 +173,7 @@ impl<'a> Fit<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Forward, backward and, where enough gradients came together, a step.
+    /// Runs the forward and the backward pass and, after `accumulate_grad_batches` batches, an optimizer step.
     fn train_batch(&mut self, batch: &Batch) -> Result<()> {
         let parameters = self.lit.parameters().tensors();
         let mut anomaly = false;
@@ -209,7 +212,7 @@ impl<'a> Fit<'a> {
     }
 
     fn optimizer_step(&mut self, output: &StepOutput) -> Result<()> {
-        // Absent if every batch since the last step was left out.
+        // `None` if all batches since the last step were skipped.
         let Some(mut grads) = self.accumulated.take_mean(self.config.gradients.accumulate_grad_batches)?
         else {
             return Ok(());
@@ -234,7 +237,7 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// Validation, checkpoint and the wishes of others, at the end of a step.
+    /// Validates and saves at the end of a step, if due. Returns whether the run continues.
     fn after_step(&mut self, at: Position) -> Result<ControlFlow<StopReason>> {
         let epoch_ends = at.batch == at.batches;
         if epoch_ends {
@@ -250,8 +253,8 @@ impl<'a> Fit<'a> {
         })?;
         let end = self.budget(asked.out_of_time);
         let mut flow = ControlFlow::Continue(());
-        // The result of a run is a validation of its last weights. It comes before the checkpoint: a run that is killed
-        // between the two must not continue as one that has nothing left to do.
+        // A run ends with a validation of its last weights. Validate before saving: a run that is killed between the
+        // two then validates again after a resume. In the other order, it would resume as finished, without a result.
         if epoch_ends || end.is_some() || self.validates(at) {
             flow = self.end_of_validation(at, epoch_ends)?;
         }
@@ -298,15 +301,15 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// The results of the whole run, for the loggers.
+    /// Writes the results of the whole run to the loggers.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// Fails if a logger cannot write them.
     pub fn finish_loggers(&mut self, results: &Record) -> Result<()> {
         self.loggers.iter_mut().try_for_each(|logger| logger.finish(results))
     }
 
-    /// The table of `--profiler`; empty where it is off.
+    /// Returns the table of `--profiler`; an empty text if it is off.
     pub fn profile(&self) -> String {
         self.profiler.to_string()
     }

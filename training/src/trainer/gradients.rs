@@ -7,31 +7,31 @@ use text_recognizer::{Error, Result, optim};
 
 use crate::flags::default_flags;
 
-/// The way gradients are clipped.
+/// The method of gradient clipping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum ClipAlgorithm {
-    /// By the norm of all gradients together.
+    /// Clip the norm of all gradients together.
     Norm,
-    /// Each element by itself.
+    /// Clip each value.
     Value,
 }
 
-/// Accumulation and clipping of gradients.
+/// The flags for accumulation and clipping of gradients.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GradientConfig {
-    /// Clip gradients to this size; 0: off.
+    /// Clip gradients to at most this norm or absolute value; 0: off.
     #[arg(long = "gradient_clip_val", default_value_t = 0.0)]
     pub gradient_clip_val: f64,
-    /// Clip the norm of all gradients, or each value.
+    /// Clip the norm of all gradients together, or each value.
     #[arg(long = "gradient_clip_algorithm", value_enum, default_value_t = ClipAlgorithm::Norm)]
     pub gradient_clip_algorithm: ClipAlgorithm,
-    /// Batches per optimizer step.
+    /// Accumulate the gradients of this many batches per optimizer step.
     #[arg(long = "accumulate_grad_batches", default_value_t = 1)]
     pub accumulate_grad_batches: u64,
-    /// Log the norm of all gradients.
+    /// Log the norm of all gradients, once per --log_every_n_steps steps.
     #[arg(long = "track_grad_norm", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub track_grad_norm: bool,
 }
@@ -49,7 +49,7 @@ impl GradientConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> Result<()> {
         if self.accumulate_grad_batches == 0 {
             return Err(Error::invalid("accumulate_grad_batches", 0, "at least 1"));
@@ -61,10 +61,10 @@ impl GradientConfig {
         Ok(())
     }
 
-    /// Clips `grads` in place.
+    /// Clips `grads` in place, as the flags select.
     ///
     /// # Errors
-    /// Fails if libtorch does.
+    /// Fails if libtorch reports an error.
     pub fn clip(&self, grads: &mut [Tensor]) -> Result<()> {
         match self.gradient_clip_algorithm {
             _ if self.gradient_clip_val == 0.0 => Ok(()),
@@ -74,7 +74,7 @@ impl GradientConfig {
     }
 }
 
-/// The sum of the gradients since the last step.
+/// The sum of the gradients since the last optimizer step.
 #[derive(Debug, Default)]
 pub struct Accumulated(Option<Vec<Tensor>>);
 
@@ -82,7 +82,7 @@ impl Accumulated {
     /// Adds the gradients of a batch.
     ///
     /// # Errors
-    /// Fails if libtorch does.
+    /// Fails if libtorch reports an error.
     pub fn add(&mut self, grads: Vec<Tensor>) -> Result<()> {
         match &mut self.0 {
             None => self.0 = Some(grads),
@@ -95,7 +95,7 @@ impl Accumulated {
         Ok(())
     }
 
-    /// Returns whether there is nothing to step with.
+    /// Returns whether nothing was added since the last optimizer step.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -105,10 +105,10 @@ impl Accumulated {
         self.0 = None;
     }
 
-    /// Takes the sum divided by `batches`; `None` if nothing was added.
+    /// Returns the sum divided by `batches` and clears it; `None` if nothing was added.
     ///
     /// # Errors
-    /// Fails if libtorch does.
+    /// Fails if libtorch reports an error.
     pub fn take_mean(&mut self, batches: u64) -> Result<Option<Vec<Tensor>>> {
         let Some(mut grads) = self.0.take() else { return Ok(None) };
         if batches > 1 {

@@ -1,4 +1,4 @@
-//! The loaders of a run, and how many batches they serve.
+//! The loaders of a run and their numbers of batches.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,7 +10,7 @@ use text_recognizer::data::{DataLoader, DataSplits, Dataset, Shuffle};
 use super::strategy::Strategy;
 use crate::flags::default_flags;
 
-/// A number of batches, or a share of all of them.
+/// A limit of batches, as a number or as a share of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum BatchLimit {
@@ -39,7 +39,10 @@ impl std::str::FromStr for BatchLimit {
         }
         match text.parse::<f64>() {
             Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self::Share(share)),
-            _ => Err("expected a number of batches, as in 10, or a share of them, as in 0.25 or 1.0".into()),
+            _ => {
+                Err("expected a number of batches such as 10, or a share of all batches such as 0.25 or 1.0"
+                    .into())
+            }
         }
     }
 }
@@ -53,24 +56,23 @@ impl std::fmt::Display for BatchLimit {
     }
 }
 
-/// Batches: their size, and how many of each split are used.
+/// The flags for the size of batches and their number per split.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoaderConfig {
-    /// Rows per batch.
+    /// Train on batches of this many rows.
     #[arg(long = "batch_size", default_value_t = 128)]
     pub batch_size: usize,
-    /// Train on this many batches (or share of them) again and again, unshuffled, and validate on the same: a check that
-    /// the model can overfit; 0: off.
+    /// Train and validate on the same batches (number or share), unshuffled, to check that the model can overfit; 0: off.
     #[arg(long = "overfit_batches", default_value = "0")]
     pub overfit_batches: BatchLimit,
-    /// Training batches per epoch.
+    /// Train on this many batches (number or share) per epoch.
     #[arg(long = "limit_train_batches", default_value = "1.0")]
     pub limit_train_batches: BatchLimit,
-    /// Validation batches, of at least 1,024 rows each.
+    /// Validate on this many batches (number or share) of at least 1,024 rows.
     #[arg(long = "limit_val_batches", default_value = "1.0")]
     pub limit_val_batches: BatchLimit,
-    /// Test batches, of at least 1,024 rows each.
+    /// Test on this many batches (number or share) of at least 1,024 rows.
     #[arg(long = "limit_test_batches", default_value = "1.0")]
     pub limit_test_batches: BatchLimit,
 }
@@ -88,7 +90,7 @@ impl LoaderConfig {
     /// Checks the values.
     ///
     /// # Errors
-    /// Names the first impossible value.
+    /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
         if self.batch_size == 0 {
             return Err(Error::invalid("batch_size", 0, "at least 1"));
@@ -96,13 +98,14 @@ impl LoaderConfig {
         Ok(())
     }
 
-    /// Uses one batch of each split.
+    /// Limits each split to one batch.
     pub fn smoke_test(&mut self) {
         let one = BatchLimit::Count(1);
         (self.limit_train_batches, self.limit_val_batches, self.limit_test_batches) = (one, one, one);
     }
 
-    /// Returns the rows of an evaluation batch: metrics do not depend on it, and large batches are faster.
+    /// Returns the rows per evaluation batch, at least 1,024: metrics do not depend on it, and large batches are
+    /// faster.
     pub fn eval_batch_size(&self) -> usize {
         self.batch_size.max(1024)
     }
@@ -111,20 +114,21 @@ impl LoaderConfig {
 /// The loaders of a run.
 #[derive(Debug)]
 pub struct Loaders {
-    /// The training split, shuffled unless the run is to overfit.
+    /// The training split, shuffled unless `--overfit_batches` is set.
     pub train: DataLoader,
-    /// The validation split; `None` if validation is switched off.
+    /// The validation split; `None` if `--limit_val_batches` leaves no batch.
     pub val: Option<DataLoader>,
-    /// The test split; `None` if the data has none, or testing is switched off.
+    /// The test split; `None` if the data has none or `--limit_test_batches` leaves no batch.
     pub test: Option<DataLoader>,
 }
 
 impl Loaders {
-    /// Moves the data to `device`, and floating-point values to `kind`, and serves this rank's rows of each batch as `config`
-    /// says; `shuffle` is the order of the training split.
+    /// Creates the loaders with the batch sizes and limits of `config`, each of which serves this rank's rows of a batch. Moves
+    /// the data to `device` and converts its floating-point values to the dtype `kind`. `shuffle` is the order of the
+    /// training split.
     ///
     /// # Errors
-    /// Fails if a split is empty or the device has no room for it.
+    /// Fails if a split is empty or does not fit on the device, or `--limit_train_batches` leaves no batch.
     pub fn new(
         splits: DataSplits,
         config: &LoaderConfig,
@@ -140,7 +144,7 @@ impl Loaders {
             let dataset = dataset.to(device, kind)?;
             let loader = DataLoader::new(dataset, batch_size, shuffle);
             let loader = loader.and_then(|loader| loader.shard(strategy.rank(), strategy.world_size()));
-            loader.with_context(|| format!("the {split} split"))
+            loader.with_context(|| format!("cannot load the {split} split"))
         };
         let evaluated = |split, dataset| serve(split, dataset, config.eval_batch_size(), Shuffle::No);
         let present = |loader: DataLoader| (!loader.is_empty()).then_some(loader);
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batch_limit_is_a_count_or_a_share() {
+    fn batch_limit_of_integer_is_a_count_and_of_decimal_a_share() {
         for (text, of_ten) in [("3", 3), ("0.5", 5), ("1.0", 10), ("1", 1), ("0", 0), ("99", 10)] {
             assert_eq!(text.parse::<BatchLimit>().unwrap().of(10), of_ten, "{text}");
         }

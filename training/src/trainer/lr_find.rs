@@ -1,4 +1,4 @@
-//! The learning-rate sweep: the loss at rates from small to large, on a copy of the weights.
+//! The learning-rate finder: measures the loss at learning rates from small to large, then restores the weights.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,45 +14,45 @@ use super::{Loaders, Signals, TrainerConfig};
 use crate::flags::default_flags;
 use text_recognizer::util::files::write_atomic;
 
-/// What happens after a sweep.
+/// The action after the learning-rate finder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum AfterLrFind {
-    /// The run goes on with the suggested rate.
+    /// Train with the suggested learning rate.
     Fit,
-    /// Nothing: the sweep was all.
+    /// Stop after the learning-rate finder.
     Only,
 }
 
-/// How long one rate is tried.
+/// The length of the training at each learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Interval {
     /// One batch.
     Step,
-    /// All batches.
+    /// All batches of an epoch.
     Epoch,
 }
 
-/// The rates of a sweep: `min * (max / min)^(i / points)` for `i` in `0..points`.
+/// The flags of the learning-rate finder. It tries the rates `min * (max / min)^(i / points)` for `i` in `0..points`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LrFindConfig {
-    /// First try learning rates from small to large; then train with the suggested one, or do not.
+    /// Run the learning-rate finder, then train with the suggested rate (fit) or stop (only).
     #[arg(long = "lr_find", visible_alias = "auto_lr_find", value_enum, num_args = 0..=1, default_missing_value = "fit")]
     pub lr_find: Option<AfterLrFind>,
-    /// Smallest rate of the sweep.
+    /// Start the learning-rate finder at this rate, above 0.
     #[arg(long = "lr_find_min", default_value = "1e-8")]
     pub lr_find_min: f64,
-    /// Largest rate of the sweep, which is not reached.
+    /// End the learning-rate finder below this rate.
     #[arg(long = "lr_find_max", default_value_t = 1.0)]
     pub lr_find_max: f64,
-    /// Number of rates.
+    /// Try this many learning rates, at least 3.
     #[arg(long = "lr_find_points", default_value_t = 100)]
     pub lr_find_points: u32,
-    /// How long each rate is tried.
+    /// Train for this long at each learning rate.
     #[arg(long = "lr_find_interval", value_enum, default_value_t = Interval::Step)]
     pub lr_find_interval: Interval,
 }
@@ -72,20 +72,21 @@ impl LrFindConfig {
 /// The result of the learning-rate finder.
 #[derive(Debug)]
 pub struct LrFindResult {
-    /// The rates, ascending; shorter than asked for where the loss blew up.
+    /// The learning rates, ascending; fewer than `--lr_find_points` if the loss diverged.
     pub lrs: Vec<f64>,
-    /// The mean loss at each; the last may be non-finite.
+    /// The mean loss at each learning rate; the last may be non-finite.
     pub losses: Vec<f64>,
-    /// What to train with.
+    /// The suggested learning rate.
     pub suggestion: f64,
-    /// Why.
+    /// The reason for the suggestion, as text.
     pub reason: String,
 }
 
-/// Tries the rates on `lit`, whose weights are afterwards as they were; breaks off with the signal that asks for an end.
+/// Trains `lit` at each learning rate, restores its weights, and suggests a learning rate. Returns `Break` with the
+/// signal if one arrived.
 ///
 /// # Errors
-/// When the configuration is impossible, or no rate gives a finite loss.
+/// Fails if the configuration is impossible, or fewer than three losses are finite.
 pub fn lr_find(
     config: &LrFindConfig,
     trainer: &TrainerConfig,
@@ -96,9 +97,12 @@ pub fn lr_find(
     let (min, max, points) = (config.lr_find_min, config.lr_find_max, config.lr_find_points);
     ensure!(
         min > 0.0 && max > min && max.is_finite(),
-        "--lr_find_min {min} --lr_find_max {max}: expected 0 < min < max"
+        "cannot run the learning-rate finder: --lr_find_min is {min} and --lr_find_max is {max}, expected 0 < min < max"
     );
-    ensure!(points >= 3, "--lr_find_points is {points}: expected at least 3");
+    ensure!(
+        points >= 3,
+        "cannot run the learning-rate finder: --lr_find_points is {points}, expected at least 3"
+    );
     let weights = lit.parameters().snapshot();
     let tried = try_rates(config, trainer, lit, loaders, signals);
     lit.parameters().load(&weights)?;
@@ -109,6 +113,7 @@ pub fn lr_find(
     })
 }
 
+/// Returns the learning rates and the mean loss at each. Stops early if the loss diverges or a signal arrives.
 fn try_rates(
     config: &LrFindConfig,
     trainer: &TrainerConfig,
@@ -136,7 +141,7 @@ fn try_rates(
         let loss = mean.mean().unwrap_or(f64::NAN);
         lrs.push(lr);
         losses.push(loss);
-        // Nothing is learned about larger rates from weights that are lost.
+        // The loss diverged, so these weights give no information about larger rates.
         let first = losses[0];
         if !loss.is_finite() || loss > 100.0 * first.abs().max(1e-12) || signals.stop().is_some() {
             break;
@@ -145,13 +150,17 @@ fn try_rates(
     Ok((lrs, losses))
 }
 
-/// A quarter of the rate where the smoothed loss is lowest: the lowest point itself is where the loss is about to
-/// turn, and a whole run needs a margin.
+/// Suggests a quarter of the rate with the lowest smoothed loss (a mean of three points). At the lowest point itself,
+/// the loss is about to rise, and a whole run needs a margin.
+///
+/// # Errors
+/// Fails if fewer than three losses are finite.
 fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<LrFindResult> {
     let finite = losses.iter().take_while(|loss| loss.is_finite()).count();
     if finite < 3 {
         bail!(
-            "the learning-rate sweep has {finite} finite losses, from {:e}: try a smaller --lr_find_min",
+            "cannot suggest a learning rate: {finite} losses from {:e} on are finite, expected at least 3; try a smaller \
+             --lr_find_min",
             lrs[0]
         );
     }
@@ -162,15 +171,15 @@ fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<LrFindResult> {
     let lowest = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))).unwrap_or(0);
     let suggestion = lrs[lowest] / 4.0;
     let reason =
-        format!("a quarter of {:.2e}, where the loss was lowest ({:.4})", lrs[lowest], losses[lowest]);
+        format!("a quarter of {:.2e}, the rate with the lowest loss ({:.4})", lrs[lowest], losses[lowest]);
     Ok(LrFindResult { lrs, losses, suggestion, reason })
 }
 
 impl LrFindResult {
-    /// Writes `lr,loss` as CSV.
+    /// Writes a CSV file with the columns `lr` and `loss`, a row per learning rate.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
         let rows = self.lrs.iter().zip(&self.losses).map(|(lr, loss)| format!("{lr:e},{loss}\n"));
         Ok(write_atomic(path, ("lr,loss\n".to_owned() + &rows.collect::<String>()).as_bytes())?)
@@ -182,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_suggestion_is_below_the_lowest_loss_and_blow_ups_do_not_count() {
+    fn suggest_of_diverging_losses_is_a_quarter_of_the_best_rate() {
         let lrs: Vec<f64> = (0..6).map(|i| 10f64.powi(i - 6)).collect();
         let result = suggest(lrs.clone(), vec![5.0, 4.0, 2.0, 1.0, 9.0, f64::NAN]).unwrap();
         assert_eq!(result.suggestion, 1e-4 / 4.0);

@@ -1,4 +1,4 @@
-//! Finds where a NaN or an infinity was born.
+//! The handling of NaN and infinity, and the search for their origin.
 
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -10,27 +10,27 @@ use text_recognizer::nn::{ForwardContext, is_finite};
 
 use crate::flags::default_flags;
 
-/// The answer to a loss or a gradient that is NaN or infinite.
+/// The action on a loss or a gradient that is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum OnNonfinite {
-    /// The run ends with an error that names where it was born.
+    /// Stop with an error that names the origin of the value.
     Stop,
-    /// The step is left out.
+    /// Skip the step.
     Skip,
-    /// Weights and optimizer return to the last checkpoint, and the data goes on.
+    /// Restore weights and optimizer from the last checkpoint, and continue with the next batch.
     Restore,
 }
 
-/// The handling of NaN and infinity.
+/// The flags for NaN and infinity.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NonfiniteConfig {
-    /// Action on a loss or gradient that is NaN or infinite.
+    /// Set the action on a loss or gradient that is NaN or infinite.
     #[arg(long = "on_nonfinite", value_enum, default_value_t = OnNonfinite::Stop)]
     pub on_nonfinite: OnNonfinite,
-    /// Check every layer's output for NaN and infinity too, even where loss and gradients hide it (slow).
+    /// Check the output of every layer for NaN and infinity, not only the loss and the gradients (slow).
     #[arg(long = "detect_anomaly", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub detect_anomaly: bool,
 }
@@ -46,20 +46,21 @@ impl NonfiniteConfig {
     pub const FREE: &[&str] = &["on_nonfinite", "detect_anomaly"];
 }
 
-/// Passes `batch` through the model again, watching every layer, and says what is non-finite first. The pass is the
-/// same as the one that failed: dropout is a pure function of the seed and the step that `context` was made of.
+/// Repeats the forward and the backward pass of `batch`, checks every layer, and returns a description of the first
+/// non-finite value. The passes are identical to those that failed: the dropout noise is a pure function of the seed
+/// and the step in `context`.
 ///
 /// # Errors
-/// When the pass itself fails.
+/// Fails if a pass itself fails.
 pub fn diagnose(lit: &dyn LitModel, batch: &Batch, context: ForwardContext<'_>) -> Result<String> {
     if let Some((name, _)) = lit.parameters().iter().find(|(_, parameter)| !is_finite(parameter)) {
-        return Ok(format!("the weights {name} hold it already"));
+        return Ok(format!("the weight {name} was non-finite before this step"));
     }
     if !is_finite(&batch.x) {
-        return Ok("it is in the batch's inputs".into());
+        return Ok("the inputs of the batch are non-finite".into());
     }
     if !is_finite(&batch.y) {
-        return Ok("it is in the batch's targets".into());
+        return Ok("the targets of the batch are non-finite".into());
     }
     let mut first: Option<String> = None;
     let mut context = context.observed(Box::new(|name: &str, output: &Tensor| {
@@ -71,20 +72,22 @@ pub fn diagnose(lit: &dyn LitModel, batch: &Batch, context: ForwardContext<'_>) 
     let parameters = lit.parameters();
     let grads = context.gradients(&output.loss, parameters.tensors())?;
     if let Some(layer) = first {
-        return Ok(format!("the first layer whose output is non-finite is {layer}"));
+        return Ok(format!("the first layer with a non-finite output is {layer}"));
     }
     if !is_finite(&output.loss) {
-        return Ok("every layer's output is finite, the loss of them is not".into());
+        return Ok("the outputs of all layers are finite, but the loss is not".into());
     }
-    // Gradients flow from the last layer to the first.
-    let born = parameters.names().iter().zip(&grads).rev().find(|(_, grad)| !is_finite(grad));
-    Ok(match born {
-        Some((name, _)) => format!("the loss is finite; the first gradient that is not is that of {name}"),
-        None => "passed through again, the batch is finite".into(),
+    // The backward pass goes from the last layer to the first.
+    let origin = parameters.names().iter().zip(&grads).rev().find(|(_, grad)| !is_finite(grad));
+    Ok(match origin {
+        Some((name, _)) => format!(
+            "the loss is finite; the first non-finite gradient of the backward pass is that of {name}"
+        ),
+        None => "a second pass of the same batch is finite".into(),
     })
 }
 
-/// A list of row numbers, short enough for a message.
+/// Returns the row numbers of a batch as text, at most eight of them.
 pub fn rows(batch: &Batch) -> String {
     let shown: Vec<String> = batch.rows.iter().take(8).map(i64::to_string).collect();
     let more = if batch.len() > 8 { format!(", … ({} rows)", batch.len()) } else { String::new() };

@@ -1,4 +1,4 @@
-//! Where the time goes.
+//! The time of each phase of the training loop.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum ProfilerName {
-    /// A table of phases, printed at the end.
+    /// Print a table of phases at the end.
     Simple,
 }
 
-/// What a run spends time on.
+/// A phase of the training loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Gathering batches.
     Data,
-    /// From inputs to the loss.
+    /// The forward pass, from the inputs to the loss.
     Forward,
-    /// From the loss to the gradients.
+    /// The backward pass, from the loss to the gradients.
     Backward,
     /// Checking and clipping gradients, and updating the weights.
     Optimizer,
@@ -44,7 +44,7 @@ const PHASES: [(Phase, &str); 7] = [
     (Phase::Checkpoint, "checkpoint"),
 ];
 
-/// Adds up the time of each phase. Switched off, it costs a branch.
+/// The sums of the time in each phase. A profiler that is off costs one branch per lap.
 #[derive(Debug)]
 pub struct Profiler {
     started: Option<Instant>,
@@ -53,13 +53,13 @@ pub struct Profiler {
 }
 
 impl Profiler {
-    /// Switched on or off.
+    /// Creates a profiler that is on or off.
     pub fn new(on: bool) -> Self {
         let now = on.then(Instant::now);
         Self { started: now, last: now, spent: [(Duration::ZERO, 0); PHASES.len()] }
     }
 
-    /// Books the time since the last call to `phase`.
+    /// Adds the time since the previous lap to the sum of `phase`.
     pub fn lap(&mut self, phase: Phase) {
         let Some(last) = &mut self.last else { return };
         let now = Instant::now();
@@ -76,15 +76,15 @@ impl fmt::Display for Profiler {
             return Ok(());
         };
         let total = started.elapsed().as_secs_f64();
-        writeln!(f, "{:<12}{:>10}{:>10}{:>14}{:>8}", "phase", "calls", "seconds", "ms a call", "share")?;
+        writeln!(f, "{:<12}{:>10}{:>10}{:>14}{:>8}", "phase", "calls", "seconds", "ms per call", "share")?;
         for ((_, name), (time, calls)) in PHASES.iter().zip(&self.spent).filter(|(_, (_, calls))| *calls > 0)
         {
             let seconds = time.as_secs_f64();
             let (each, share) = (seconds * 1e3 / *calls as f64, 100.0 * seconds / total);
             writeln!(f, "{name:<12}{calls:>10}{seconds:>10.3}{each:>14.4}{share:>7.1}%")?;
         }
-        let booked: f64 = self.spent.iter().map(|(time, _)| time.as_secs_f64()).sum();
-        let rest = total - booked;
+        let measured: f64 = self.spent.iter().map(|(time, _)| time.as_secs_f64()).sum();
+        let rest = total - measured;
         writeln!(f, "{:<12}{:>10}{rest:>10.3}{:>14}{:>7.1}%", "other", "", "", 100.0 * rest / total)?;
         write!(f, "{:<12}{:>10}{total:>10.3}", "total", "")
     }

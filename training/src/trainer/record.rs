@@ -1,25 +1,25 @@
-//! What was measured, on its way to callbacks and loggers.
+//! Records: the metrics at one moment, for callbacks and loggers.
 
 use serde_json::{Map, Value};
 
 /// Named values at one moment of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Epochs finished before this moment.
+    /// Finished epochs.
     pub epoch: u64,
-    /// Optimiser steps taken.
+    /// Optimizer steps.
     pub step: u64,
-    /// Names and values, in the order of their measurement.
+    /// Names and values, in the order of measurement.
     pub values: Vec<(String, f64)>,
 }
 
 impl Record {
-    /// The value of a metric.
+    /// Returns the value of a metric, or `None` if the record does not contain it.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
-    /// As one JSON object; what is not finite becomes null, as JSON has no word for it.
+    /// Returns the record as one JSON object. NaN and infinity become null, because JSON has no such numbers.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
         object.insert("epoch".into(), self.epoch.into());

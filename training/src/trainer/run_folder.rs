@@ -1,4 +1,4 @@
-//! One folder a run: `LOG_DIR/NAME/version_N`, never written to by two processes.
+//! One folder per run, `LOG_DIR/NAME/version_N`. A lock prevents two processes from writing to it.
 
 use std::cell::RefCell;
 use std::fs::{self, File, TryLockError};
@@ -11,32 +11,31 @@ use serde_json::Value;
 
 use text_recognizer::util::files::{TEMPORARY, write_atomic};
 
-/// The name of the best checkpoint.
+/// The file name of the best checkpoint.
 pub const BEST: &str = "best.safetensors";
-/// The name of the last checkpoint.
+/// The file name of the last checkpoint.
 pub const LAST: &str = "last.safetensors";
 
-/// A run's folder, locked while this lives.
+/// The folder of a run, locked until this value is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held for the lock, which the operating system drops with the process, however it ends.
+    /// The locked file. The operating system releases the lock at the end of the process, also after a crash.
     _lock: File,
-    /// The folders that were created for a run that has not begun, innermost first.
+    /// The folders that were created for a run that has not started, innermost first.
     provisional: RefCell<Vec<PathBuf>>,
 }
 
 impl RunFolder {
-    /// Creates the next free `LOG_DIR/NAME/version_N`. It goes again with this value, unless [`RunFolder::keep`] is called: a
-    /// run that is refused leaves nothing.
+    /// Creates the next free `LOG_DIR/NAME/version_N`. Dropping the value removes the folder, unless
+    /// [`RunFolder::keep`] was called. So a run that fails before its start leaves no folder.
     ///
     /// # Errors
-    /// When the folder cannot be created.
+    /// Fails if the folder cannot be created or locked.
     pub fn create(log_dir: &Path, name: &str) -> Result<Self> {
         let parent = log_dir.join(name);
-        let hint = || {
-            format!("creating a folder for the run in {} (--log_dir chooses another place)", parent.display())
-        };
+        let hint =
+            || format!("cannot create a folder for the run in {} (try another --log_dir)", parent.display());
         let mut created = vec![PathBuf::new()];
         created.extend(parent.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned));
         fs::create_dir_all(&parent).with_context(hint)?;
@@ -54,9 +53,9 @@ impl RunFolder {
                     folder.provisional.replace(created);
                     return Ok(folder);
                 }
-                // Another run took it in the meantime.
+                // Another run created it in the meantime.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
-                // Another run that was refused took its folders away.
+                // Another run failed before its start and removed the parent.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     fs::create_dir_all(&parent).with_context(hint)?;
                 }
@@ -65,47 +64,51 @@ impl RunFolder {
         }
     }
 
-    /// Opens the folder of an earlier run, to continue it, and clears what a killed process left half-written.
+    /// Opens the folder of an earlier run to resume it, and removes incomplete files of a killed process.
     ///
     /// # Errors
-    /// When there is no such folder, or another process is writing to it.
+    /// Fails if the folder does not exist, or another process has locked it.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
-            bail!("{} is not a run's folder", path.display());
+            bail!("cannot open {}: it is not a folder, expected the folder of a run", path.display());
         }
         let folder = Self::lock(path.to_owned())?;
         for place in [folder.path.clone(), folder.checkpoints()] {
             for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                     fs::remove_file(entry.path())
-                        .with_context(|| format!("removing {}", entry.path().display()))?;
+                        .with_context(|| format!("cannot remove {}", entry.path().display()))?;
                 }
             }
         }
         Ok(folder)
     }
 
+    /// Locks the folder `path`.
     fn lock(path: PathBuf) -> Result<Self> {
         let lock_path = path.join(".lock");
         let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = options.with_context(|| format!("creating {}", lock_path.display()))?;
+        let lock = options.with_context(|| format!("cannot create {}", lock_path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock, provisional: RefCell::default() }),
             Err(TryLockError::WouldBlock) => {
-                bail!("another process is writing to {}: wait until it ends, or stop it", path.display())
+                bail!(
+                    "cannot lock {}: another process is writing to it; try again after that process has ended",
+                    path.display()
+                )
             }
             Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {}", lock_path.display()))
+                Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
             }
         }
     }
 
-    /// The run has begun: its folder stays, however it ends.
+    /// Keeps the folder when this value is dropped. The trainer calls this at the start of the run.
     pub fn keep(&self) {
         self.provisional.borrow_mut().clear();
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -130,12 +133,12 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    /// Returns a file for a plot or a table; `name` may lack the extension.
+    /// Returns the path of a plot or a table. `name` may have no extension.
     pub fn artifact(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Writes the run's configuration, which `--config` takes.
+    /// Writes the run's configuration, a JSON file that `--config` reads.
     ///
     /// # Errors
     /// Fails if the file cannot be written.
@@ -143,7 +146,7 @@ impl RunFolder {
         write_json(&config_in(&self.path), config)
     }
 
-    /// Writes the run's results.
+    /// Writes the run's results to `results.json`.
     ///
     /// # Errors
     /// Fails if the file cannot be written.
@@ -174,10 +177,10 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         let created = self.provisional.take();
-        // An error is not reported: an empty folder more is no harm.
+        // Ignore errors: a remaining empty folder does no harm.
         if let [run, parents @ ..] = &created[..] {
             let _ = fs::remove_dir_all(run);
-            // Only if they are empty.
+            // Stop at the first parent that is not empty.
             let _ = parents.iter().try_for_each(fs::remove_dir);
         }
     }
@@ -188,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_count_up_and_gaps_stay() {
+    fn run_folder_after_version_7_is_version_8() {
         let logs = tempfile::tempdir().unwrap();
         fs::create_dir_all(logs.path().join("a/version_7")).unwrap();
         fs::create_dir_all(logs.path().join("a/version_x")).unwrap();
@@ -198,11 +201,11 @@ mod tests {
             assert_eq!(folder.path().file_name().unwrap(), expected);
         }
         assert!(RunFolder::create(logs.path(), "b").unwrap().path().ends_with("b/version_0"));
-        assert!(!logs.path().join("b").exists(), "a run that did not begin");
+        assert!(!logs.path().join("b").exists(), "a run that did not start left a folder");
     }
 
     #[test]
-    fn one_writer_at_a_time() {
+    fn run_folder_of_another_writer_cannot_be_opened() {
         let logs = tempfile::tempdir().unwrap();
         let first = RunFolder::create(logs.path(), "a").unwrap();
         first.keep();

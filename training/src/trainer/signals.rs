@@ -1,4 +1,4 @@
-//! What the operating system asks of a run.
+//! Signals of the operating system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Remembers signals until the loop has time for them.
+/// The signals that arrived. The loop checks them after each step.
 #[derive(Debug)]
 pub struct Signals {
     stop: [(i32, Arc<AtomicBool>); 2],
@@ -15,16 +15,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens: SIGINT and SIGTERM ask for an end after the step at hand, a second SIGINT ends the process at once,
-    /// SIGUSR1 asks for a checkpoint.
+    /// Registers handlers. SIGINT and SIGTERM stop the run after the current step, a second SIGINT ends the process at
+    /// once, and SIGUSR1 saves a checkpoint after the current step.
     ///
     /// # Errors
-    /// When the operating system refuses a handler.
+    /// Fails if the operating system does not accept a handler.
     pub fn listen() -> Result<Self> {
         let [stop, save] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let terminate = Arc::new(AtomicBool::new(false));
         let register = || -> std::io::Result<()> {
-            // Registered first, so that it sees the flag as the signal before has left it.
+            // Register this handler first: it reads the flag before the next handler sets it.
             flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&stop))?;
             flag::register(SIGINT, Arc::clone(&stop))?;
             flag::register(SIGTERM, Arc::clone(&terminate))?;
@@ -32,16 +32,16 @@ impl Signals {
             flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&save))?;
             Ok(())
         };
-        register().context("listening for signals")?;
+        register().context("cannot register signal handlers")?;
         Ok(Self { stop: [(SIGINT, stop), (SIGTERM, terminate)], save })
     }
 
-    /// The signal that asks for an end, if one came.
+    /// Returns the signal that stops the run, if one arrived.
     pub fn stop(&self) -> Option<i32> {
         self.stop.iter().find(|(_, flag)| flag.load(Ordering::Relaxed)).map(|(number, _)| *number)
     }
 
-    /// Whether a checkpoint was asked for since the last call.
+    /// Returns whether SIGUSR1 arrived since the last call.
     pub fn save(&self) -> bool {
         self.save.swap(false, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The position of a run, in numbers that can be saved.
+//! The state of the training loop, in a form that a checkpoint can contain.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use text_recognizer::lit_models::{Metric, Running, StepOutput};
 
 use super::strategy::Strategy;
 
-/// The loop's position: together with the weights, the optimiser and the seed it determines the rest of the run.
+/// The position of the loop. Together with the weights, the optimizer and the seed, it determines the rest of the run.
 #[derive(Debug, Default)]
 pub struct LoopState {
-    /// Epochs finished.
+    /// Finished epochs.
     pub epoch: u64,
-    /// Batches done in the epoch at hand.
+    /// Finished batches of the current epoch.
     pub batch: usize,
-    /// Optimiser steps taken.
+    /// Optimizer steps.
     pub step: u64,
-    /// Batches done in all epochs, which dropout noise depends on.
+    /// Finished batches of all epochs. The dropout noise depends on this number.
     pub batches_seen: u64,
-    /// Steps that were left out for a non-finite gradient.
+    /// Batches that were skipped because of a non-finite loss or gradient.
     pub skipped: u64,
-    /// Training loss and metrics of the epoch at hand.
+    /// Training loss and metrics of the current epoch.
     pub train: MeanMetrics,
 }
 
@@ -38,7 +38,7 @@ pub struct SavedLoopState {
 }
 
 impl LoopState {
-    /// For a checkpoint.
+    /// Returns the state for a checkpoint. Synchronizes with the device.
     pub fn save(&mut self) -> SavedLoopState {
         SavedLoopState {
             epoch: self.epoch,
@@ -72,7 +72,7 @@ impl From<SavedLoopState> for LoopState {
     }
 }
 
-/// Loss and metrics averaged over batches.
+/// The means of loss and metrics over batches.
 #[derive(Debug, Default)]
 pub struct MeanMetrics {
     loss: Running,
@@ -80,10 +80,10 @@ pub struct MeanMetrics {
 }
 
 impl MeanMetrics {
-    /// Adds a batch of `rows` rows, whose output has a sum for each of `metrics`.
+    /// Adds a batch of `rows` rows. `output` has one sum per metric in `metrics`, in the same order.
     ///
     /// # Errors
-    /// Fails if libtorch does.
+    /// Fails if libtorch reports an error.
     pub fn add(&mut self, output: &StepOutput, metrics: &[Box<dyn Metric>], rows: usize) -> Result<()> {
         self.loss.add_mean(&output.loss, rows as i64)?;
         for (metric, part) in metrics.iter().zip(&output.metrics) {
@@ -97,11 +97,11 @@ impl MeanMetrics {
         Ok(())
     }
 
-    /// Returns `STAGE_loss` and `STAGE_METRIC` for each of `metrics`, over all ranks; nothing if nothing was added.
-    /// Synchronizes with the device.
+    /// Returns the loss as `STAGE_loss` and each of `metrics` as `STAGE_METRIC`, over all ranks. Omits values to which
+    /// nothing was added. Synchronizes with the device.
     ///
     /// # Errors
-    /// Fails if a rank is gone.
+    /// Fails if the connection to another rank is lost.
     pub fn values(
         &mut self,
         stage: &str,

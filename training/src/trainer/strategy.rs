@@ -5,43 +5,43 @@ use std::fmt::Debug;
 use anyhow::Result;
 use tch::Tensor;
 
-/// The requests of a rank that all ranks must answer in the same step.
+/// The requests of one rank. All ranks must follow them in the same step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// The signal that asks for an end.
+    /// The signal that stops the run.
     pub stop: Option<i32>,
     /// Whether the time budget is spent.
     pub out_of_time: bool,
-    /// Whether a checkpoint is asked for.
+    /// Whether a checkpoint must be saved.
     pub save: bool,
     /// Whether a loss or gradient is NaN or infinite.
     pub nonfinite: bool,
 }
 
-/// The group of processes ("ranks") that train together. Every method is called by all ranks in the same order.
+/// The group of processes ("ranks") that train together. All ranks must call the methods in the same order.
 pub trait Strategy: Debug {
-    /// Returns the number of this process, from 0.
+    /// Returns the index of this process, from 0.
     fn rank(&self) -> usize;
 
-    /// Returns the number of processes.
+    /// Returns the number of processes, at least 1.
     fn world_size(&self) -> usize;
 
     /// Replaces each tensor by its mean over all ranks.
     ///
     /// # Errors
-    /// Fails if a rank is gone.
+    /// Fails if the connection to another rank is lost.
     fn all_reduce_mean(&self, tensors: &mut [Tensor]) -> Result<()>;
 
     /// Replaces each number by its sum over all ranks.
     ///
     /// # Errors
-    /// Fails if a rank is gone.
+    /// Fails if the connection to another rank is lost.
     fn all_reduce_sum(&self, values: &mut [f64]) -> Result<()>;
 
-    /// Returns the flags that any rank has set.
+    /// Returns the flags that at least one rank has set.
     ///
     /// # Errors
-    /// Fails if a rank is gone.
+    /// Fails if the connection to another rank is lost.
     fn agree(&self, flags: Flags) -> Result<Flags>;
 
     /// Returns whether this rank writes files and reports.
@@ -50,7 +50,7 @@ pub trait Strategy: Debug {
     }
 }
 
-/// One process: there is nobody to talk to.
+/// The strategy of a single process: its reductions change nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SingleProcess;
 

@@ -38,13 +38,21 @@ const COMMAND_LINES: &[Case] = &[
     (&["--threads", "100000"], 1, &["threads is 100000", "1 to 1024"]),
     (&["--fc1", "99999999999999"], 1, &["[99999999999999, 784]", "memory"]),
     (&["--limit_train_batches", "0"], 1, &["limit_train_batches is 0", "at least one batch"]),
-    (&["--limit_val_batches", "1.5"], 2, &["'1.5'", "a share of them"]),
+    (&["--limit_val_batches", "1.5"], 2, &["'1.5'", "a share of all batches"]),
     (&["--gradient_clip_val=-1"], 1, &["gradient_clip_val is -1", "0 or greater"]),
-    (&["--ema_decay", "1"], 1, &["ema_decay is 1", "1 excluded"]),
+    (&["--ema_decay", "1"], 1, &["ema_decay is 1", "from 0 to below 1"]),
     (&["--ema_decay", "0.9", "--stochastic_weight_avg"], 1, &["stochastic_weight_avg", "--ema_decay"]),
     (&["--save_top_k", "0"], 1, &["save_top_k is 0", "at least 1"]),
-    (&["--checkpoint_monitor", "f1"], 1, &["--checkpoint_monitor", "no metric f1", "train_loss", "val_acc"]),
-    (&["--early_stop_monitor", "f1"], 1, &["--early_stop_monitor", "no metric f1", "train_loss", "val_acc"]),
+    (
+        &["--checkpoint_monitor", "f1"],
+        1,
+        &["--checkpoint_monitor", "cannot monitor f1", "train_loss", "val_acc"],
+    ),
+    (
+        &["--early_stop_monitor", "f1"],
+        1,
+        &["--early_stop_monitor", "cannot monitor f1", "train_loss", "val_acc"],
+    ),
     (&["--device", "tpu"], 1, &["--device is tpu", "auto, or a device of this machine: cpu"]),
     (&["--device", "cuda:99"], 1, &["--device is cuda:99", "a device of this machine: cpu"]),
     (&["--config", "nowhere.json"], 1, &["nowhere.json", "No such file"]),
@@ -204,7 +212,7 @@ fn resume_of_a_damaged_run_is_an_error_with_the_file() {
         (
             "cut history",
             |run| edit(run.join("metrics.jsonl"), |bytes| bytes.truncate(10)),
-            &["metrics.jsonl", "has 10 bytes", "it was cut"],
+            &["metrics.jsonl", "has 10 bytes", "the file was cut"],
         ),
     ];
     for (at, (label, damage, parts)) in cases.iter().enumerate() {
@@ -234,7 +242,7 @@ fn checkpoint_of_another_shape_or_kind_is_an_error() {
         "weights without a state",
         &resume(Path::new(best), &["--max_epochs", "3"]).output().unwrap(),
         1,
-        &[best, "holds weights alone", "--load_checkpoint"],
+        &[best, "contains only weights", "--load_checkpoint"],
     );
     let cut = lab.path("cut.safetensors");
     fs::write(&cut, &fs::read(best).unwrap()[..1000]).unwrap();
@@ -280,7 +288,12 @@ fn resume_of_a_locked_folder_is_an_error() {
     lock.lock().unwrap();
     let folder = run.folder.to_str().unwrap();
     let again = || resume(&run.folder, &["--max_epochs", "3"]).output().unwrap();
-    assert_refused("locked", &again(), 1, &["another process is writing to", folder, "wait until it ends"]);
+    assert_refused(
+        "locked",
+        &again(),
+        1,
+        &["another process is writing to", folder, "after that process has ended"],
+    );
     drop(lock);
     assert!(again().status.success());
 }
@@ -309,7 +322,7 @@ fn log_dir_below_a_file_is_an_error() {
         "below a file",
         &lab.small(&["--log_dir", under]).output().unwrap(),
         1,
-        &["creating a folder for the run in", under, "--log_dir chooses another place"],
+        &["cannot create a folder for the run in", under, "try another --log_dir"],
     );
 }
 

@@ -355,7 +355,7 @@ fn detect_anomaly_reports_the_first_layer_with_nonfinite_output() {
     };
     Trained::of(&mut train(&[]));
     let output = train(&["--detect_anomaly"]).output().unwrap();
-    let parts = ["NaN or infinite in step 1 ", "the first layer whose output is non-finite is hidden.0"];
+    let parts = ["NaN or infinite in step 1 ", "the first layer with a non-finite output is hidden.0"];
     crate::lab::assert_refused("detect_anomaly", &output, 1, &parts);
 }
 

@@ -1,4 +1,4 @@
-//! What a run leaves behind to be continued, and how it is.
+//! Saving and resuming of a run.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,11 +14,12 @@ use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
 use crate::trainer::state::SavedLoopState;
 
-/// The last checkpoint is written after an epoch, but not again within this time: an epoch of a small model takes
-/// milliseconds, bringing a file safely to the disk tens of them.
+/// The shortest time between two saves of the last checkpoint at the end of an epoch. An epoch of a small model takes
+/// milliseconds, but a synchronized write to the disk takes tens of milliseconds.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Fit<'_> {
+    /// Returns whether a step must save the last checkpoint.
     pub(super) fn checkpoint_is_due(&self, epoch_ends: bool) -> bool {
         let (step, time) = self.saved_at;
         let steps = self.config.checkpoint.checkpoint_every_n_steps;
@@ -28,12 +29,16 @@ impl Fit<'_> {
             || minutes.is_some_and(|n| time.elapsed().as_secs_f64() >= 60.0 * n)
     }
 
-    /// Everything that the rest of the run depends on.
+    /// Starts to save the last checkpoint: the weights and all other state that the rest of the run depends on. Also
+    /// saves the best weights that are not on the disk yet.
+    ///
+    /// # Errors
+    /// Fails if the previous save failed, or a logger cannot write.
     pub(super) fn save_last(&mut self) -> Result<()> {
         self.mark_restore_point();
         self.saved_at = (self.state.step, Instant::now());
         let Some(folder) = self.folder else { return Ok(()) };
-        // Before anything is copied: two moments of a large model at once may be one too many for the memory.
+        // Wait before copying: two copies of a large model may not fit into memory.
         self.saver.wait()?;
         let marks = self.loggers.iter_mut().map(|logger| logger.flush()).collect::<Result<Vec<_>>>()?;
         let state = json!({
@@ -70,8 +75,8 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// Takes a copy of weights that are to be kept. They go to the disk with the next [`Fit::save_last`]: a killed run
-    /// continues from before them, and comes by them again.
+    /// Copies the weights if they are among the best. The next [`Fit::save_last`] writes them to the disk. A run that
+    /// is killed in between resumes at an earlier step and computes them again.
     pub(super) fn keep_best(&mut self, record: &Record) -> Result<()> {
         let Some(kept) = &mut self.model_checkpoint else { return Ok(()) };
         let changes = kept.on_validation_end(record)?;
@@ -88,6 +93,7 @@ impl Fit<'_> {
         Ok(())
     }
 
+    /// Removes `paths` from the weights that are not on the disk yet.
     fn leave_out(&mut self, paths: &[PathBuf]) {
         for weights in &mut self.unsaved {
             weights.paths.retain(|path| !paths.contains(path));
@@ -95,7 +101,7 @@ impl Fit<'_> {
         self.unsaved.retain(|weights| !weights.paths.is_empty());
     }
 
-    /// Waits for the disk. A run that failed keeps the best that it has come to.
+    /// Waits until all files are on the disk. For a failed run, first saves its best weights.
     pub(super) fn settle(&mut self, failed: bool) -> Result<()> {
         if let Some(folder) = self.folder.filter(|_| failed && !self.unsaved.is_empty()) {
             let kept = std::mem::take(&mut self.unsaved);
@@ -113,10 +119,10 @@ impl Fit<'_> {
         metadata
     }
 
-    /// Continues from a checkpoint of this run's folder.
+    /// Resumes from the checkpoint `path` of this run's folder.
     ///
     /// # Errors
-    /// When the checkpoint is damaged, is not of such a run, or has no state to continue from.
+    /// Fails if the checkpoint is damaged, is of a run with another model or optimizer, or holds no state.
     pub fn resume(&mut self, path: &Path) -> Result<()> {
         let (contents, saved) = read_with_state(path)?;
         let state = &saved.metadata;
@@ -150,7 +156,7 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// The best checkpoint's file, if one was kept.
+    /// Returns the file of the best checkpoint, or `None` if there is none.
     pub fn best_path(&self) -> Option<PathBuf> {
         let path = self.folder?.best();
         path.exists().then_some(path)

@@ -1,4 +1,4 @@
-//! A run before its first step: what it is made of, what it watches, and who watches it.
+//! The setup of a run: optimizer, monitors, callbacks and loggers.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use crate::trainer::strategy::Strategy;
 use crate::trainer::{Loaders, RunFolder, Signals};
 
 impl<'a> Fit<'a> {
-    /// Prepares a run of `lit` on `loaders`. With a `folder` it keeps checkpoints there, each with `metadata`, a JSON
-    /// object.
+    /// Prepares a run of `lit` on `loaders`. If there is a `folder`, the run writes checkpoints to it, each with
+    /// `metadata`, a JSON object.
     ///
     /// # Errors
-    /// When a value of the configuration is impossible, or a monitored metric does not exist.
+    /// Fails if a value of the configuration is impossible, or a monitored metric does not exist.
     pub fn new(
         config: &'a TrainerConfig,
         lit: &'a dyn LitModel,
@@ -72,17 +72,20 @@ impl<'a> Fit<'a> {
         Ok(fit)
     }
 
-    /// Early stopping and the best checkpoint, each with the metric that it watches.
+    /// Sets up early stopping and the best checkpoint, each with the metric that it monitors.
     fn watch(&mut self) -> Result<()> {
         let config = self.config;
         let names = self.metric_names();
         let monitor = |flag: &str, metric: &str, mode| -> Result<Monitor> {
             if !names.iter().any(|name| name == metric) {
-                bail!("--{flag}: there is no metric {metric}; those measured are {}", names.join(", "));
+                bail!(
+                    "cannot monitor {metric} (--{flag}): no such metric, expected one of {}",
+                    names.join(", ")
+                );
             }
             Ok(Monitor::new(metric, mode))
         };
-        // Without a validation part the training loss is what there is to watch.
+        // Without a validation split, the training loss replaces the validation loss.
         let fallback = |metric: &str| match &self.loaders.val {
             None if metric == "val_loss" => "train_loss".to_owned(),
             _ => metric.to_owned(),
@@ -105,7 +108,7 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// The names of what a validation's record holds.
+    /// Returns the names of the metrics in the record of a validation.
     pub fn metric_names(&self) -> Vec<String> {
         let of = |stage: &str, metrics: &[Box<dyn Metric>]| -> Vec<String> {
             let metrics = metrics.iter().map(|metric| metric.name());
@@ -137,7 +140,7 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Heeds signals.
+    /// Makes the run stop or save a checkpoint when a signal arrives.
     pub fn signals(mut self, signals: &'a Signals) -> Self {
         self.signals = Some(signals);
         self

@@ -1,4 +1,4 @@
-//! When a run looks at its validation part, and who hears of it.
+//! Validation within a run.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,8 @@ use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
 
 impl Fit<'_> {
-    /// Validates if it is time to, and hands one record to everybody.
+    /// Validates if a validation is due, and gives one record to the loggers, the checkpoints and the callbacks.
+    /// Returns whether the run continues.
     pub(super) fn end_of_validation(
         &mut self,
         at: Position,
@@ -49,10 +50,12 @@ impl Fit<'_> {
         Ok(flow)
     }
 
+    /// Returns whether a validation is due at the position `at`.
     pub(super) fn validates(&self, at: Position) -> bool {
         self.config.validation.is_due(at, self.config.gradients.accumulate_grad_batches)
     }
 
+    /// Evaluates the batches of `--num_sanity_val_steps`, so that a broken validation fails before the training.
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let steps = self.config.validation.num_sanity_val_steps;
         if let Some(val) = self.loaders.val.as_ref().filter(|_| self.state.step == 0 && steps > 0) {

@@ -1,4 +1,4 @@
-//! What happens to the weights beside the optimiser's steps: averages, and the answer to what is not finite.
+//! Changes of the weights outside of optimizer steps: averages, and the handling of NaN and infinity.
 
 use anyhow::{Result, bail};
 use tch::{Device, Tensor};
@@ -9,7 +9,7 @@ use text_recognizer::optim;
 use super::Fit;
 use crate::trainer::nonfinite::{self, OnNonfinite};
 
-/// What `--on_nonfinite restore` returns to.
+/// The state that `--on_nonfinite restore` restores.
 pub(super) struct RestorePoint {
     weights: Vec<(String, Tensor)>,
     optimizer: Vec<(String, Tensor)>,
@@ -17,6 +17,7 @@ pub(super) struct RestorePoint {
 }
 
 impl Fit<'_> {
+    /// Adds the weights to their mean at the end of an epoch in the last 20 % of `max_epochs`.
     pub(super) fn average_epoch(&mut self) -> Result<()> {
         let late = self.state.epoch as f64 > 0.8 * self.config.budget.max_epochs as f64;
         if let Some(averaging) = self.averaging.as_mut().filter(|_| late) {
@@ -25,7 +26,7 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// Exchanges weights and average, if there is one.
+    /// Exchanges the weights and their average, if there is one.
     pub(super) fn swap_average(&mut self) -> Result<()> {
         match self.averaging.as_mut().filter(|averaging| averaging.is_active()) {
             Some(averaging) => averaging.swap(self.lit.parameters()),
@@ -33,8 +34,9 @@ impl Fit<'_> {
         }
     }
 
-    /// On the CPU each step is looked at, which costs it next to nothing. Elsewhere the default policy looks when
-    /// something is logged or saved, so that no step waits for the device.
+    /// Returns whether loss and gradients are finite. On the CPU, checks every step, which costs almost no time. On
+    /// other devices, `--on_nonfinite stop` checks only steps that log or save and the last step of an epoch, and
+    /// returns `true` for the others, so that they do not wait for the device.
     pub(super) fn is_finite(&self, output: &StepOutput, grads: &[Tensor]) -> Result<bool> {
         let on_cpu = output.loss.device() == Device::Cpu;
         let logs = (self.state.step + 1).is_multiple_of(self.config.logging.log_every_n_steps);
@@ -49,13 +51,14 @@ impl Fit<'_> {
         Ok(output.loss.f_double_value(&[])?.is_finite() && optim::all_finite(grads))
     }
 
+    /// Handles a non-finite loss or gradient of `batch` as `--on_nonfinite` requires.
     pub(super) fn on_nonfinite(&mut self, batch: &Batch) -> Result<()> {
         match self.config.nonfinite.on_nonfinite {
             OnNonfinite::Stop => {
                 let cause = nonfinite::diagnose(self.lit, batch, self.context())?;
                 bail!(
-                    "a number became NaN or infinite in step {} (epoch {}, batch {}, rows {}): {cause}. Try a \
-                     smaller --lr or --gradient_clip_val; --on_nonfinite skip leaves such steps out",
+                    "cannot continue training: a value is NaN or infinite in step {} (epoch {}, batch {}, rows {}): \
+                     {cause}; try a smaller --lr, --gradient_clip_val, or --on_nonfinite skip",
                     self.state.step + 1,
                     self.state.epoch + 1,
                     self.state.batch,
@@ -71,15 +74,16 @@ impl Fit<'_> {
             }
         }
         self.state.skipped += 1;
-        // The first is news; what a run comes to in the end stands in its results.
+        // Warn once only: the results of the run contain the total.
         let level = if self.state.skipped == 1 { log::Level::Warn } else { log::Level::Debug };
         let (epoch, batch) = (self.state.epoch + 1, self.state.batch);
-        log::log!(level, "epoch {epoch}, batch {batch}: a NaN or infinite loss or gradient, left out");
-        // Half of a step would be neither the step nor none.
+        log::log!(level, "skipped batch {batch} of epoch {epoch}: its loss or a gradient is NaN or infinite");
+        // Drop the other batches of this step too: a step uses all of its batches or none.
         self.accumulated.clear();
         Ok(())
     }
 
+    /// Copies the state that `--on_nonfinite restore` restores.
     pub(super) fn mark_restore_point(&mut self) {
         if self.config.nonfinite.on_nonfinite == OnNonfinite::Restore {
             let state =
