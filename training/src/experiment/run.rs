@@ -170,7 +170,7 @@ impl Run<'_> {
         fit.finish_loggers(&results)?;
         if let Some(folder) = &folder {
             let steps = (loaders.train.len() as u64).div_ceil(trainer.gradients.accumulate_grad_batches);
-            history::draw_metrics(&folder.metrics(), &folder.artifact("metrics"), steps)?;
+            history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps)?;
         }
         drop(fit);
         let trained = Trained::Network(lit, loaders);

@@ -14,7 +14,7 @@ use super::plots::{self, Measured};
 ///
 /// # Errors
 /// Fails if the file cannot be read or a plot cannot be written.
-pub fn draw_metrics(metrics: &Path, stem: &Path, steps_per_epoch: u64) -> Result<()> {
+pub fn plot_metrics(metrics: &Path, stem: &Path, steps_per_epoch: u64) -> Result<()> {
     let reading = || format!("cannot read {}", metrics.display());
     let text = fs::read_to_string(metrics).with_context(reading)?;
     let mut records = Vec::new();
