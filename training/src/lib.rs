@@ -21,6 +21,8 @@ pub mod process;
 pub mod report;
 pub mod tasks;
 pub mod terminal;
+#[cfg(test)]
+mod testing;
 pub mod time_series;
 pub mod trainer;
 pub mod version;

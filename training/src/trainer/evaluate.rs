@@ -39,6 +39,10 @@ pub(super) fn evaluate_batches(
     tch::no_grad(|| -> Result<()> {
         for batch in batches {
             let batch = batch?;
+            // A batch of fewer rows than ranks is empty for some of them, and the mean of no losses is NaN.
+            if batch.is_empty() {
+                continue;
+            }
             let output = lit.step(&batch, &mut ForwardContext::eval().matmul_kind(matmul_kind))?;
             means.add(&output, lit.metrics(false), batch.len())?;
         }

@@ -314,3 +314,6 @@ impl<'a> Fit<'a> {
         self.profiler.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,4 +45,18 @@ impl Signals {
     pub fn save(&self) -> bool {
         self.save.swap(false, Ordering::Relaxed)
     }
+
+    /// Returns signals that only [`Signals::raise`] raises.
+    #[cfg(test)]
+    pub fn silent() -> Self {
+        let flag = Arc::<AtomicBool>::default;
+        Self { stop: [(SIGINT, flag()), (SIGTERM, flag())], save: flag() }
+    }
+
+    /// Raises a signal as the operating system would; any but SIGINT and SIGTERM asks for a checkpoint.
+    #[cfg(test)]
+    pub fn raise(&self, number: i32) {
+        let stop = self.stop.iter().find(|(stop, _)| *stop == number).map(|(_, flag)| flag);
+        stop.unwrap_or(&self.save).store(true, Ordering::Relaxed);
+    }
 }

@@ -113,9 +113,9 @@ impl MeanMetrics {
             values.push((format!("{stage}_loss"), loss));
         }
         for metric in metrics {
-            if let Some(running) = self.metrics.get_mut(metric.name())
-                && let Some(mean) = mean(running, strategy)?
-            {
+            // A rank without rows adds zero: every rank takes part in every sum.
+            let running = self.metrics.entry(metric.name().to_owned()).or_default();
+            if let Some(mean) = mean(running, strategy)? {
                 values.push((format!("{stage}_{}", metric.name()), metric.finish(mean)));
             }
         }
