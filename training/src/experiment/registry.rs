@@ -321,3 +321,6 @@ pub fn check_pair(model: &ModelEntry, data: &DataEntry) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
