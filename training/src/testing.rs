@@ -1,5 +1,7 @@
 //! Builders for tests: a data set of five rows, a model of one weight, a run's folder, and a callback that records.
 
+mod properties;
+
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;

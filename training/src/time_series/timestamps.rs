@@ -130,7 +130,7 @@ impl Timestamps {
     fn step(&self) -> Option<Step> {
         match self {
             Self::Numbers(numbers) => number_step(numbers).map(Step::Number),
-            Self::Dates { dates, .. } => date_step(dates),
+            Self::Dates { dates, format } => date_step(dates, format),
         }
     }
 
@@ -192,7 +192,7 @@ fn number_step(numbers: &[f64]) -> Option<f64> {
     numbers.iter().enumerate().all(regular).then_some(step)
 }
 
-fn date_step(dates: &[NaiveDateTime]) -> Option<Step> {
+fn date_step(dates: &[NaiveDateTime], format: &str) -> Option<Step> {
     let [first, second, ..] = *dates else {
         return None;
     };
@@ -203,7 +203,9 @@ fn date_step(dates: &[NaiveDateTime]) -> Option<Step> {
         let steps = (0u32..).map(|count| advance(first, *step, count));
         dates.iter().zip(steps).all(|(date, expected)| Some(*date) == expected)
     };
-    [Step::Duration(second - first), Step::Months { months, month_end }].into_iter().find(regular)
+    // Two months are as many days apart as any two dates, but timestamps without a day have no step of days.
+    let duration = format.contains("%d").then_some(Step::Duration(second - first));
+    duration.into_iter().chain([Step::Months { months, month_end }]).find(regular)
 }
 
 /// Returns the timestamp `count` steps after `first`, or `None` after the end of the calendar.
@@ -250,6 +252,7 @@ mod tests {
             (&["2023-11-15", "2024-02-15", "2024-05-15"], ["2024-08-15", "2024-11-15"]),
             (&["1949-11", "1949-12", "1950-01"], ["1950-02", "1950-03"]),
             (&["1949/11", "1949/12", "1950/01"], ["1950/02", "1950/03"]),
+            (&["2024-01", "2024-02"], ["2024-03", "2024-04"]),
             (&["2024/12/30", "2024/12/31"], ["2025/01/01", "2025/01/02"]),
             (&["2024-01-01 23:00", "2024-01-01 23:30"], ["2024-01-02 00:00", "2024-01-02 00:30"]),
             (
@@ -272,6 +275,7 @@ mod tests {
     fn season_of_each_interval_is_that_of_statsmodels() {
         let cases: &[(&[&str], Option<usize>)] = &[
             (&["2024-01", "2024-02", "2024-03"], Some(12)),
+            (&["2024-01", "2024-02"], Some(12)),
             (&["2024-01-31", "2024-02-29", "2024-03-31"], Some(12)),
             (&["2023-01", "2023-04", "2023-07"], Some(4)),
             (&["2024-01", "2025-01", "2026-01"], None),
