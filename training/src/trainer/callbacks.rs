@@ -16,7 +16,7 @@ mod progress;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 pub use model_checkpoint::{CheckpointConfig, ModelCheckpoint};
 pub use monitor::{Mode, Monitor};
-pub use progress::ProgressReport;
+pub use progress::{ProgressReport, Surroundings};
 
 /// The reason for the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,14 +46,13 @@ impl Signals {
         self.save.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns signals that only [`Signals::raise`] raises.
-    #[cfg(test)]
+    /// Returns signals that never come, for a caller that handles signals itself.
     pub fn silent() -> Self {
         let flag = Arc::<AtomicBool>::default;
         Self { stop: [(SIGINT, flag()), (SIGTERM, flag())], save: flag() }
     }
 
-    /// Raises a signal as the operating system would; any but SIGINT and SIGTERM asks for a checkpoint.
+    /// Raises a signal as if it came; any but SIGINT and SIGTERM asks for a checkpoint.
     #[cfg(test)]
     pub fn raise(&self, number: i32) {
         let stop = self.stop.iter().find(|(stop, _)| *stop == number).map(|(_, flag)| flag);

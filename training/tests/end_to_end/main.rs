@@ -11,3 +11,4 @@ mod libtorch;
 mod python;
 mod resume;
 mod runs;
+mod snapshots;
