@@ -4,7 +4,7 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for arg in env::var("DEP_TEXT_RECOGNIZER_LINK_ARGS").unwrap_or_default().split_terminator(';') {
+    if let Ok(arg) = env::var("DEP_TEXT_RECOGNIZER_LINK_ARG") {
         println!("cargo::rustc-link-arg={arg}");
     }
     if let Ok(lib) = env::var("DEP_TEXT_RECOGNIZER_LIBTORCH_LIB") {
