@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod errors;
+mod examples;
 mod forecasting;
 mod fuzz;
 mod keras_golden;
