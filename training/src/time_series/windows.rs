@@ -9,6 +9,19 @@ use text_recognizer::{Error, Result};
 /// The values of a window are `stride` rows apart, and each window starts `shift` rows after the one before. The last windows
 /// are shorter than `size`; `drop_remainder` leaves them out.
 ///
+/// ```
+/// use text_recognizer::tch::{Tensor, kind};
+/// use training::time_series::windows;
+///
+/// let ten = Tensor::arange(10, kind::FLOAT_CPU);
+/// let all = windows(&ten, 5, 1, 1, false)?;
+/// assert_eq!((all.len(), &all[0], &all[9]), (10, &ten.slice(0, 0, 5, 1), &ten.slice(0, 9, 10, 1)));
+///
+/// let full = windows(&ten, 5, 1, 1, true)?;
+/// assert_eq!((full.len(), &full[5]), (6, &ten.slice(0, 5, 10, 1)));
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
+///
 /// # Errors
 /// Fails if `size`, `shift` or `stride` is below 1, or if `series` is a scalar.
 pub fn windows(
@@ -38,6 +51,20 @@ pub fn windows(
 ///
 /// `series` is `[time, features]`, or `[time]` for one feature. A batch has `x: [batch, window_size, features]` and
 /// `y: [batch, 1, features]`. A buffer of `shuffle_buffer` windows shuffles them, in a new order in each epoch.
+///
+/// ```
+/// use text_recognizer::tch::{Tensor, kind};
+/// use training::time_series::windowed_dataset;
+///
+/// let ten = Tensor::arange(10, kind::FLOAT_CPU);
+/// for batch in windowed_dataset(&ten, 4, 2, 10, 42)?.epoch(0, 0) {
+///     let batch = batch?;
+///     assert_eq!((batch.x.size(), batch.y.size()), (vec![2, 4, 1], vec![2, 1, 1]));
+///     // The label is the value after the window.
+///     assert_eq!(batch.x.select(1, 3) + 1.0, batch.y.select(1, 0));
+/// }
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 ///
 /// # Errors
 /// Fails if the series is shorter than one window and its next value, or if a size is 0.
