@@ -112,7 +112,7 @@ fn model_that_does_not_fit_its_data_is_an_error_and_leaves_no_folder() {
 #[test]
 fn device_cuda_without_a_gpu_is_an_error() {
     if tch::Cuda::device_count() > 0 {
-        return crate::lab::report("skipped: this machine has a GPU");
+        return crate::skips::skip("this machine has a GPU");
     }
     let lab = Lab::new();
     assert_refused(
@@ -335,7 +335,7 @@ fn log_dir_that_is_read_only_is_an_error() {
     fs::create_dir(lab.logs()).unwrap();
     fs::set_permissions(lab.logs(), fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(lab.logs().join("probe"), "").is_ok() {
-        return crate::lab::report("skipped: this user may write to read-only folders");
+        return crate::skips::skip("this user may write to read-only folders");
     }
     assert_refused("read-only", &lab.small(&[]).output().unwrap(), 1, &["Permission denied", "--log_dir"]);
     fs::set_permissions(lab.logs(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -366,7 +366,7 @@ fn save_on_a_full_disk_is_an_error_and_keeps_the_last_checkpoint() {
         Command::new(program).args(args).arg(lab.logs()).output().is_ok_and(|output| output.status.success())
     };
     if !mount("mount", &["-t", "tmpfs", "-o", "size=1m", "tmpfs"]) {
-        return crate::lab::report("skipped: this user may not mount a file system");
+        return crate::skips::skip("this user may not mount a file system");
     }
     let first = lab.small(&["--json"]).output().unwrap();
     let folder = lab.logs().join("mlp-mnist/version_0");

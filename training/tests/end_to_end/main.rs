@@ -12,4 +12,5 @@ mod libtorch;
 mod python;
 mod resume;
 mod runs;
+mod skips;
 mod snapshots;

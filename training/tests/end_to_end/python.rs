@@ -1,22 +1,33 @@
-//! Reads the files of a run with Python tools: TensorBoard, pandas and PyTorch. The interpreter is that of the variable PYTHON,
-//! or python3. If it lacks a package, the tests print a line and pass.
+//! The files of a run, read by the Python tools that they are written for.
+//!
+//! The variable PYTHON names the interpreter (default: python3), and TEST_PYTHONPATH a folder with packages. Tests whose packages
+//! are missing are skipped; `tests/python/requirements.txt` lists them.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::lab::{Lab, Trained, report, resume, text};
+use crate::skips::skip_without_package;
 
-/// Runs a script of `tests/python`. Its exit code is 77 if a package is missing.
+/// Runs a script of `tests/python`, which ends with code 77 if a package is missing.
 fn python(script: &str, args: &[&Path]) {
     let interpreter = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
-    // The PYTHONPATH of Cargo has a module `torch` that is not PyTorch.
-    let Ok(output) = Command::new(&interpreter).arg(path).args(args).env_remove("PYTHONPATH").output() else {
-        return report(&format!("skipped: {script}: found no {interpreter}"));
+    let mut command = Command::new(&interpreter);
+    // Cargo's PYTHONPATH has a module `torch` that is not PyTorch, and its library path has our libtorch, not PyTorch's.
+    command.arg(path).args(args).env_remove("PYTHONPATH").env_remove("LD_LIBRARY_PATH");
+    if let Some(packages) = std::env::var_os("TEST_PYTHONPATH") {
+        command.env("PYTHONPATH", packages);
+    }
+    let Ok(output) = command.output() else {
+        return skip_without_package(&format!("there is no {interpreter}"));
     };
     let stdout = text(&output.stdout);
-    assert!(matches!(output.status.code(), Some(0 | 77)), "{script}: {stdout}{}", text(&output.stderr));
-    report(&format!("{script}: {}", stdout.trim_end()));
+    match output.status.code() {
+        Some(0) => report(&format!("{script}: {}", stdout.trim_end())),
+        Some(77) => skip_without_package(&format!("{interpreter} has {}", stdout.trim_end())),
+        _ => panic!("{script}: {stdout}{}", text(&output.stderr)),
+    }
 }
 
 #[test]

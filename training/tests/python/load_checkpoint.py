@@ -15,7 +15,7 @@ try:
     import torch
     from safetensors.torch import load_file
 except ImportError as error:
-    print(f"skipped: {error}")
+    print(str(error).lower())  # no module named ...
     sys.exit(77)
 
 

@@ -15,7 +15,7 @@ try:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 except ImportError as error:
-    print(f"skipped: {error}")
+    print(str(error).lower())  # no module named ...
     sys.exit(77)
 
 folder = Path(sys.argv[1])
