@@ -32,34 +32,34 @@ pub struct TrainerConfig {
     #[arg(long = "load_checkpoint", value_name = "FILE")]
     pub load_checkpoint: Option<PathBuf>,
     /// The length of the run.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Budget")]
     pub budget: BudgetConfig,
     /// Batch sizes and numbers of batches.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Batches")]
     pub loaders: LoaderConfig,
     /// The schedule of validation.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Validation")]
     pub validation: ValidationConfig,
     /// Accumulation and clipping of gradients.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Gradients")]
     pub gradients: GradientConfig,
     /// The handling of NaN and infinity.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "NaN and infinity")]
     pub nonfinite: NonfiniteConfig,
     /// Averages of the weights.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Average of the weights")]
     pub averaging: AveragingConfig,
     /// Early stopping.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Early stopping")]
     pub early_stopping: EarlyStoppingConfig,
     /// Checkpoints.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Checkpoints")]
     pub checkpoint: CheckpointConfig,
     /// Logging.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Logging")]
     pub logging: LoggingConfig,
     /// Device, threads and precision.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Device")]
     pub device: DeviceConfig,
 }
 
