@@ -394,7 +394,7 @@ fn results_to_a_full_standard_output_are_an_error() {
     assert_refused("/dev/full", &output, 1, &["standard output", "No space left on device"]);
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for name in files(from) {
         let (from, to) = (from.join(&name), to.join(&name));

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod baselines;
+mod command_line;
 mod errors;
 mod examples;
 mod forecasting;
+mod format1;
 mod fuzz;
 mod keras_golden;
 mod lab;

@@ -268,7 +268,7 @@ fn resume_needs_no_load_checkpoint_file() {
 }
 
 /// Waits for the model summary on standard error. The run catches signals from then on.
-fn wait_until_set_up(child: &mut Child) -> BufReader<std::process::ChildStderr> {
+pub fn wait_until_set_up(child: &mut Child) -> BufReader<std::process::ChildStderr> {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains(" parameters; ") {
@@ -278,7 +278,7 @@ fn wait_until_set_up(child: &mut Child) -> BufReader<std::process::ChildStderr> 
     stderr
 }
 
-fn send(signal: &str, child: &Child) {
+pub fn send(signal: &str, child: &Child) {
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(sent.success(), "kill {signal}");
 }
