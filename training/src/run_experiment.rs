@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(CliError::Other(error)) => Err(error),
     };
     outcome.unwrap_or_else(|error| {
-        terminal::note(format_args!("error: {error:#}"));
+        terminal::note(format_args!("error: {}", terminal::causes(&error)));
         ExitCode::FAILURE
     })
 }

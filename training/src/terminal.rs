@@ -28,6 +28,19 @@ pub fn columns(term: &Term) -> usize {
     term.size_checked().map_or(80, |(_, columns)| usize::from(columns)).max(1)
 }
 
+/// Joins the message of an error and those of its causes. A message that already ends with its cause is not repeated.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |all, cause| {
+        if all.is_empty() {
+            cause
+        } else if all.ends_with(&cause) {
+            all
+        } else {
+            format!("{all}: {cause}")
+        }
+    })
+}
+
 /// Quotes `text` so that a POSIX shell reads it as one word.
 pub fn shell_quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
@@ -40,6 +53,15 @@ pub fn shell_quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_joined_and_not_repeated() {
+        let missing = || std::io::Error::other("no such file");
+        let library = text_recognizer::Error::io("cannot read", "a.json")(missing());
+        assert_eq!(causes(&anyhow::Error::new(library)), "cannot read a.json: no such file");
+        let error = anyhow::Error::new(missing()).context("cannot open b").context("cannot start");
+        assert_eq!(causes(&error), "cannot start: cannot open b: no such file");
+    }
 
     #[test]
     fn shell_quote_leaves_plain_words_and_quotes_the_rest() {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Command};
+use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::load_forecaster;
@@ -17,12 +17,13 @@ const ABOUT: &str = "Forecast the time steps after the last row of a file, with 
 
 /// The flags of `forecast`.
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("forecaster").required(true).args(["checkpoint", "model"])))]
 pub struct ForecastArgs {
     /// Checkpoint of a forecasting model, such as logs/lstm-series/version_0/checkpoints/best.safetensors.
-    #[arg(long = "checkpoint", value_name = "FILE", required_unless_present = "model")]
+    #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Baseline to forecast with, instead of a checkpoint.
-    #[arg(long = "model", value_enum, conflicts_with = "checkpoint")]
+    #[arg(long = "model", value_enum)]
     model: Option<Baseline>,
     /// Time steps to forecast, at least 1 [default: the horizon of the model].
     #[arg(long = "steps")]
