@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use protobuf::well_known_types::Value as ProtoValue;
@@ -37,9 +37,7 @@ impl TensorBoard {
     /// Fails if the file cannot be created or written.
     pub fn create(folder: &Path, hparams: &[(String, Value)], metrics: &[String]) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name =
-            format!("events.out.tfevents.{}.{}.{}", now.as_secs(), std::process::id(), now.subsec_nanos());
-        let path = folder.join(name);
+        let path = folder.join(file_name(now, std::process::id()));
         let file = File::create_new(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let mut board = Self { path, writer: RecordWriter::new(BufWriter::new(file)) };
         let mut version = Event::new();
@@ -104,6 +102,12 @@ impl Logger for TensorBoard {
     }
 }
 
+/// Returns the name of an event file. Names sort by time, because TensorBoard reads the files of a resumed run in the order of
+/// their names.
+fn file_name(now: Duration, process: u32) -> String {
+    format!("events.out.tfevents.{}.{:09}.{process}", now.as_secs(), now.subsec_nanos())
+}
+
 /// Returns the two values that the HPARAMS tab needs at the start of a run.
 fn hparams_start(hparams: &[(String, Value)], metrics: &[String]) -> Summary {
     let infos = metrics.iter().map(|metric| {
@@ -163,4 +167,16 @@ fn hparams_value(tag: &str, data: &HParamsPluginData) -> Summary_Value {
     value.set_metadata(metadata);
     value.set_tensor(tensor);
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_name_sorts_by_time_whatever_the_process() {
+        let names = [(1_000, 32_000), (20_000_000, 9), (100_000_000, 10)]
+            .map(|(nanos, process)| file_name(Duration::new(1_795_644_960, nanos), process));
+        assert!(names.is_sorted(), "{names:?}");
+    }
 }
