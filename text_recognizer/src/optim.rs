@@ -142,8 +142,10 @@ impl Optimizer {
         self.steps += 1;
         tch::no_grad(|| {
             for ((parameter, grad), state) in self.parameters.iter_mut().zip(grads).zip(&mut self.state) {
-                let grad = grad.f_to_kind(parameter.kind())?;
-                self.rule.update(parameter, &grad, state, self.steps, lr)?;
+                let converted = (grad.kind() != parameter.kind())
+                    .then(|| grad.f_to_kind(parameter.kind()))
+                    .transpose()?;
+                self.rule.update(parameter, converted.as_ref().unwrap_or(grad), state, self.steps, lr)?;
             }
             Ok(())
         })

@@ -65,11 +65,10 @@ impl Real for f64 {
 
 /// Returns the values of a contiguous, non-empty CPU tensor of `T`, and `None` for any other tensor.
 pub(crate) fn values<T: Real>(tensor: &Tensor) -> Option<&[T]> {
-    fits::<T>(tensor).then(|| {
-        // SAFETY: `fits` shows that the tensor has numel() contiguous values of T in host memory, which lives as long as the
-        // borrow. No kernel of this crate writes to a tensor while such a slice of it is in use, see `disjoint`.
-        unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
-    })
+    let Span { start, length } = span::<T>(tensor)?;
+    // SAFETY: a span has `length` contiguous values of T in host memory, which lives as long as the borrow. No kernel of this
+    // crate writes to a tensor while such a slice of it is in use, see `disjoint`.
+    Some(unsafe { std::slice::from_raw_parts(start, length) })
 }
 
 /// Returns slices over `written` and `read`, or `None` if one of them is not a contiguous, non-empty CPU tensor of `T`
@@ -80,36 +79,43 @@ pub(crate) fn disjoint<'a, T: Real, const N: usize>(
     written: [&'a mut Tensor; N],
     read: &'a Tensor,
 ) -> Option<([&'a mut [T]; N], &'a [T])> {
-    let all: Vec<&Tensor> = written.iter().map(|tensor| &**tensor).chain([read]).collect();
-    if !all.iter().all(|tensor| fits::<T>(tensor)) {
-        return None;
+    let last = span::<T>(read)?;
+    // Overwritten below; an array without a heap allocation, since this runs for each parameter in each step.
+    let mut spans = [last; N];
+    for (at, tensor) in written.iter().enumerate() {
+        let own = span::<T>(tensor)?;
+        if own.overlaps(last) || spans[..at].iter().any(|other| own.overlaps(*other)) {
+            return None;
+        }
+        spans[at] = own;
     }
-    let overlaps =
-        |(at, tensor): (usize, &&Tensor)| all[at + 1..].iter().any(|other| share_memory(tensor, other));
-    if all.iter().take(N).enumerate().any(overlaps) {
-        return None;
-    }
-    let written = written.map(|tensor| {
-        // SAFETY: as in `values`. No other slice of this call overlaps this one, and a kernel gets these slices only, so it
-        // cannot use another tensor with the same memory meanwhile.
-        unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
-    });
-    values(read).map(|read| (written, read))
+    // SAFETY: as in `values`. No other slice of this call overlaps this one, and a kernel gets these slices only, so it
+    // cannot use another tensor with the same memory meanwhile.
+    let written = spans.map(|span| unsafe { std::slice::from_raw_parts_mut(span.start, span.length) });
+    // SAFETY: as in `values`.
+    Some((written, unsafe { std::slice::from_raw_parts(last.start, last.length) }))
 }
 
-/// Returns whether two contiguous tensors overlap in memory.
-fn share_memory(a: &Tensor, b: &Tensor) -> bool {
-    let bytes = |tensor: &Tensor| {
-        let start = tensor.data_ptr() as usize;
-        start..start + tensor.numel() * tensor.kind().elt_size_in_bytes()
-    };
-    let (a, b) = (bytes(a), bytes(b));
-    a.start < b.end && b.start < a.end
+/// The memory of a contiguous tensor.
+#[derive(Clone, Copy)]
+struct Span<T: Copy> {
+    start: *mut T,
+    length: usize,
 }
 
-/// Returns whether a tensor is contiguous, not empty, on the CPU and of `T`.
-fn fits<T: Real>(tensor: &Tensor) -> bool {
-    tensor.device() == Device::Cpu && tensor.kind() == T::KIND && tensor.is_contiguous() && tensor.numel() > 0
+impl<T: Copy> Span<T> {
+    fn overlaps(self, other: Self) -> bool {
+        let end = |span: Self| span.start.addr() + span.length * size_of::<T>();
+        self.start.addr() < end(other) && other.start.addr() < end(self)
+    }
+}
+
+/// Returns the memory of a tensor that is contiguous, not empty, on the CPU and of `T`, and `None` for any other tensor.
+fn span<T: Real>(tensor: &Tensor) -> Option<Span<T>> {
+    let length = tensor.numel();
+    let fits =
+        length > 0 && tensor.kind() == T::KIND && tensor.device() == Device::Cpu && tensor.is_contiguous();
+    fits.then(|| Span { start: tensor.data_ptr().cast(), length })
 }
 
 #[cfg(test)]
