@@ -1,8 +1,8 @@
-//! Records: the metrics at one moment, for callbacks and loggers.
+//! Records: the metrics at one time, for callbacks and loggers.
 
 use serde_json::{Map, Value};
 
-/// Named values at one moment of a run.
+/// Named values at one time in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Finished epochs.

@@ -76,7 +76,7 @@ fn completions_of_each_shell_have_the_flags_of_every_model_and_data() {
     let lab = Lab::new();
     let file = lab.path("completions.bash");
     fs::write(&file, script("bash")).unwrap();
-    // A shell reads the script and knows the flags of the command.
+    // A shell reads the script and completes the flags of the command.
     let reply = "source \"$0\"; COMP_WORDS=(run_experiment --uni); COMP_CWORD=1; \
                  _run_experiment run_experiment --uni run_experiment; echo \"${COMPREPLY[@]}\"";
     let output = std::process::Command::new("bash").args(["-c", reply]).arg(&file).output().unwrap();

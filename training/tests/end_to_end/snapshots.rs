@@ -1,7 +1,7 @@
 //! Texts for a person, as files in `snapshots/`: help, errors and tables of results.
 //!
 //! A text that differs from its file fails the test. `INSTA_UPDATE=always cargo test -p training --test end_to_end snapshots`
-//! writes the files anew; look at what git says about them.
+//! writes the files anew; look at the difference with git.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -200,7 +200,7 @@ fn configuration_errors() {
     assert_snapshot("configuration_errors", &messages.join("\n"));
 }
 
-/// What a command line allows and the data, the model or a file does not.
+/// Command lines that are right, but not for the data, the model or a file.
 const REFUSALS: &[&[&str]] = &[
     &["--fc1", "0"],
     &["--loss", "mse"],
@@ -271,7 +271,7 @@ fn refusals() {
             }
             other => other.run().map(|_| ()),
         };
-        let message = format!("error: {:#}\n", refusal.unwrap_err());
+        let message = format!("error: {}\n", training::terminal::causes(&refusal.unwrap_err()));
         let message = places.iter().fold(message, |message, (name, path)| message.replace(path, name));
         (args, message)
     });

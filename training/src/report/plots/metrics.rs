@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::chart::{Chart, Curve};
 use super::{HEIGHT, WIDTH, grid};
 
-/// The metrics at one moment of a run, which may be within an epoch.
+/// The metrics at one time in a run, which may be within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured<'a> {
     /// Finished epochs, with a fraction within an epoch.

@@ -26,7 +26,7 @@ const REFRESH: Duration = Duration::from_millis(50);
 
 /// The environment of a report: a clock, the width of the terminal, and an output for lines. Tests pass their own.
 pub struct Surroundings {
-    /// Returns the time since a fixed moment.
+    /// Returns the time since a fixed start.
     pub now: Box<dyn Fn() -> Duration>,
     /// Returns the number of columns per line.
     pub width: Box<dyn Fn() -> usize>,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a run comes to, in bits.
+/// Returns the bits of the weight and of the losses.
 fn bits(lit: &dyn LitModel, events: &Events) -> (u64, Vec<u64>) {
     let losses = events.metric("val_loss").into_iter().chain(events.metric("train_loss"));
     (weight(lit).to_bits(), losses.map(f64::to_bits).collect())
