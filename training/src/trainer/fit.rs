@@ -139,8 +139,7 @@ impl<'a> Fit<'a> {
             return self.finish(reason);
         }
         loop {
-            let flags = Flags { out_of_time: self.out_of_time(), ..Flags::default() };
-            if let Some(reason) = self.budget(self.strategy.agree(flags)?.out_of_time) {
+            if let Some(reason) = self.budget()? {
                 return self.finish(reason);
             }
             if let ControlFlow::Break(reason) = self.train_epoch()? {
@@ -245,13 +244,7 @@ impl<'a> Fit<'a> {
             self.state.batch = 0;
             self.average_epoch()?;
         }
-        let asked = self.strategy.agree(Flags {
-            stop: self.signals.and_then(Signals::stop),
-            out_of_time: self.out_of_time(),
-            save: self.signals.is_some_and(Signals::save) || self.checkpoint_is_due(epoch_ends),
-            nonfinite: false,
-        })?;
-        let end = self.budget(asked.out_of_time);
+        let end = self.budget()?;
         let mut flow = ControlFlow::Continue(());
         // A run ends with a validation of its last weights. Validate before saving: a run that is killed between the
         // two then validates again after a resume. In the other order, it would resume as finished, without a result.
@@ -261,6 +254,12 @@ impl<'a> Fit<'a> {
         if epoch_ends {
             self.state.train = MeanMetrics::default();
         }
+        // After the validation, during which a signal may have arrived.
+        let asked = self.strategy.agree(Flags {
+            stop: self.signals.and_then(Signals::stop),
+            save: self.signals.is_some_and(Signals::save) || self.checkpoint_is_due(epoch_ends),
+            ..Flags::default()
+        })?;
         if asked.save {
             self.save_last()?;
         }
@@ -273,19 +272,18 @@ impl<'a> Fit<'a> {
         })
     }
 
-    fn budget(&self, out_of_time: bool) -> Option<StopReason> {
+    /// Returns the reason to stop if the budget is spent. The clocks of the ranks differ, so they agree on the time.
+    fn budget(&self) -> Result<Option<StopReason>> {
         let budget = &self.config.budget;
-        if self.state.epoch >= budget.max_epochs {
+        let out_of_time = budget.max_time().is_some_and(|max| self.started.elapsed() >= max);
+        let out_of_time = self.strategy.agree(Flags { out_of_time, ..Flags::default() })?.out_of_time;
+        Ok(if self.state.epoch >= budget.max_epochs {
             Some(StopReason::MaxEpochs)
         } else if budget.max_steps.is_some_and(|max| self.state.step >= max) {
             Some(StopReason::MaxSteps)
         } else {
             out_of_time.then_some(StopReason::MaxTime)
-        }
-    }
-
-    fn out_of_time(&self) -> bool {
-        self.config.budget.max_time().is_some_and(|max| self.started.elapsed() >= max)
+        })
     }
 
     fn finish(&mut self, reason: StopReason) -> Result<StopReason> {

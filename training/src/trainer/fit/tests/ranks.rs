@@ -110,8 +110,8 @@ fn ranks_with_accumulation_exchange_gradients_once_per_step() {
 
 #[test]
 fn ranks_stop_after_the_same_step_when_one_gets_a_signal() {
-    // Requests: before the epoch, then for each batch one about its numbers and one after its step.
-    let flags = |request| Flags { stop: (request == 4).then_some(SIGTERM), ..Flags::default() };
+    // Requests: before the epoch; then for each batch about its numbers, about the time after its step, and about signals.
+    let flags = |request| Flags { stop: (request == 6).then_some(SIGTERM), ..Flags::default() };
     let (summary, ..) = FakePair { flags, ..FakePair::default() }.run(&config(3), 1);
     let summary = summary.unwrap();
     assert_eq!((summary.stop, summary.steps), (StopReason::Signal(SIGTERM), 2));
@@ -119,7 +119,7 @@ fn ranks_stop_after_the_same_step_when_one_gets_a_signal() {
 
 #[test]
 fn ranks_end_together_when_the_time_of_one_is_over() {
-    let flags = |request| Flags { out_of_time: request == 6, ..Flags::default() };
+    let flags = |request| Flags { out_of_time: request == 8, ..Flags::default() };
     let (summary, events, _) = FakePair { flags, ..FakePair::default() }.run(&config(3), 1);
     let summary = summary.unwrap();
     assert_eq!((summary.stop, summary.steps), (StopReason::MaxTime, 3));
@@ -128,7 +128,7 @@ fn ranks_end_together_when_the_time_of_one_is_over() {
 
 #[test]
 fn ranks_save_together_when_one_is_asked_to() {
-    let flags = |request| Flags { save: request == 2, ..Flags::default() };
+    let flags = |request| Flags { save: request == 3, ..Flags::default() };
     let (lit, loaders, folder) = (lit(), loaders(1), Run::new());
     let (config, recorder) = (config(1), Recorder::new(&lit));
     let pair = FakePair { flags, ..FakePair::default() };
@@ -140,7 +140,7 @@ fn ranks_save_together_when_one_is_asked_to() {
 
 #[test]
 fn ranks_leave_a_step_out_together_when_one_has_a_nonfinite_loss() {
-    let flags = |request| Flags { nonfinite: request == 3, ..Flags::default() };
+    let flags = |request| Flags { nonfinite: request == 4, ..Flags::default() };
     let mut config = config(1);
     config.nonfinite.on_nonfinite = OnNonfinite::Skip;
     let (summary, events, calls) = FakePair { flags, ..FakePair::default() }.run(&config, 1);
