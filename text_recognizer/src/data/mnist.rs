@@ -39,7 +39,7 @@ const CLASSES: [[&str; 10]; 2] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct MnistConfig {
-    /// Folder with the data, in raw/NAME below it or directly in it; created and downloaded to if it has none.
+    /// Folder with the data, in raw/NAME below it or directly in it; if the data is not there, it is downloaded to this folder
     /// [default: $TEXT_RECOGNIZER_DATA, the workspace's data/, an installed package, the user's data folder]
     #[cfg_attr(feature = "cli", arg(long = "data_dir", value_name = "DIR"))]
     pub data_dir: Option<PathBuf>,

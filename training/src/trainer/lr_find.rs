@@ -170,8 +170,10 @@ fn suggest(lrs: Vec<f64>, losses: Vec<f64>) -> Result<LrFindResult> {
     };
     let lowest = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))).unwrap_or(0);
     let suggestion = lrs[lowest] / 4.0;
-    let reason =
-        format!("a quarter of {:.2e}, the rate with the lowest loss ({:.4})", lrs[lowest], losses[lowest]);
+    let (rate, loss) = (lrs[lowest], smoothed(lowest));
+    let reason = format!(
+        "a quarter of {rate:.2e}, which has the lowest mean loss of three neighboring rates ({loss:.4})"
+    );
     Ok(LrFindResult { lrs, losses, suggestion, reason })
 }
 
@@ -195,7 +197,7 @@ mod tests {
         let lrs: Vec<f64> = (0..6).map(|i| 10f64.powi(i - 6)).collect();
         let result = suggest(lrs.clone(), vec![5.0, 4.0, 2.0, 1.0, 9.0, f64::NAN]).unwrap();
         assert_eq!(result.suggestion, 1e-4 / 4.0);
-        assert!(result.reason.contains("1.00e-4") && result.reason.contains("2.0000"), "{}", result.reason);
+        assert!(result.reason.contains("1.00e-4") && result.reason.contains("2.3333"), "{}", result.reason);
         assert!(suggest(lrs, vec![5.0, f64::NAN, 2.0, 1.0, 9.0, 9.0]).is_err());
     }
 }
