@@ -150,7 +150,7 @@ impl Recognizer {
             let expected = "a height and width of at least 1, a finite mean and a std greater than 0";
             return Err(Error::invalid("the image of the data", format!("{image:?}"), expected));
         };
-        if data.input_dims.iter().product::<i64>() != image.height * image.width {
+        if Some(data.inputs()?) != image.height.checked_mul(image.width) {
             let expected = format!("[1, {height}, {width}], the size of an image");
             return Err(Error::shape("the input of the data", expected, &data.input_dims));
         }

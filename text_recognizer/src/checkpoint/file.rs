@@ -137,6 +137,9 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, String> {
     let version = field("format_version")?;
     let format_version: u32 =
         version.parse().map_err(|_| format!("its format_version is {version:?}, expected a number"))?;
+    if format_version == 0 {
+        return Err("its format_version is 0, expected at least 1".into());
+    }
     if format_version > FORMAT_VERSION {
         return Err(format!(
             "its format is version {format_version}, written by a newer program; expected at most version {FORMAT_VERSION}"

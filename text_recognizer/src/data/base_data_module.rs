@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Normalize, Shuffle, ToFloat, Transform};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The shapes, classes and preprocessing of a data set: all that a model and a checkpoint need of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,29 @@ pub struct DataSpec {
     /// The preprocessing of images; `None` for inputs that are not images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageSpec>,
+}
+
+impl DataSpec {
+    /// Returns the number of values of one input, the product of its dimensions.
+    ///
+    /// # Errors
+    /// Fails if a dimension is less than 1, or the product is too large for an i64.
+    pub fn inputs(&self) -> Result<i64> {
+        product("input_dims", &self.input_dims)
+    }
+
+    /// Returns the number of values of one prediction, the product of its dimensions.
+    ///
+    /// # Errors
+    /// As [`DataSpec::inputs`].
+    pub fn outputs(&self) -> Result<i64> {
+        product("output_dims", &self.output_dims)
+    }
+}
+
+fn product(name: &str, dims: &[i64]) -> Result<i64> {
+    let product = dims.iter().try_fold(1i64, |product, &dim| product.checked_mul(dim).filter(|_| dim > 0));
+    product.ok_or_else(|| Error::shape(name, "dimensions of at least 1 whose product fits in an i64", dims))
 }
 
 /// The size of the images of a data set, and the constants that turn their gray levels into inputs:
@@ -126,5 +149,20 @@ pub trait DataModule {
     /// Returns the order in which the training split is served; by default all rows are shuffled.
     fn shuffle(&self, seed: u64) -> Shuffle {
         Shuffle::Full { seed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_spec_products_that_are_impossible_are_errors() {
+        let spec = |input_dims: &[i64]| DataSpec { input_dims: input_dims.to_vec(), ..DataSpec::default() };
+        assert_eq!(spec(&[1, 28, 28]).inputs().unwrap(), 784);
+        for dims in [&[0, 3][..], &[-28, -28], &[1 << 62, 4]] {
+            let error = spec(dims).inputs().unwrap_err().to_string();
+            assert!(error.contains("input_dims") && error.contains(&format!("{dims:?}")), "{error}");
+        }
     }
 }

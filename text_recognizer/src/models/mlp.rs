@@ -55,8 +55,7 @@ impl Mlp {
         if !(0.0..1.0).contains(&config.dropout) {
             return Err(Error::invalid("dropout", config.dropout, "a probability in 0..1, 1 excluded"));
         }
-        let inputs = data.input_dims.iter().product();
-        let outputs = data.output_dims.iter().product();
+        let (inputs, outputs) = (data.inputs()?, data.outputs()?);
         let mut parameters = Parameters::new(placement);
         Ok(Self {
             fc1: Linear::new(&mut parameters, "fc1", inputs, config.fc1)?,

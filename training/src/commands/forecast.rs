@@ -15,6 +15,9 @@ use crate::time_series::{
 /// The line of the command in `--help`.
 const ABOUT: &str = "Forecast the time steps after the last row of a file, with a checkpoint or a baseline";
 
+/// The most time steps of a forecast, which bounds its memory.
+const MAX_STEPS: usize = 1_000_000;
+
 /// The flags of `forecast`.
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("forecaster").required(true).args(["checkpoint", "model"])))]
@@ -56,7 +59,7 @@ impl ForecastArgs {
         let series = read_csv(&self.series)?;
         let forecaster = self.forecaster(&series)?;
         let steps = self.steps.unwrap_or(forecaster.horizon());
-        ensure!(steps > 0, "--steps is 0: expected at least 1");
+        ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {

@@ -18,6 +18,8 @@ use crate::time_series::{BaselineForecaster, Forecaster, NetworkForecaster};
 
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
+/// The largest stride of a checkpoint: rows far beyond any series.
+const MAX_STRIDE: usize = 1 << 32;
 
 /// Loads the forecasting model of the checkpoint `path`, on the CPU.
 ///
@@ -40,6 +42,12 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
     let Description { model: name, model_config, data, dtype, extras, .. } = description;
     let extras =
         ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
+    ensure!(
+        (1..=MAX_STRIDE).contains(&extras.stride),
+        "its stride is {}, expected 1 to {MAX_STRIDE}",
+        extras.stride
+    );
+    ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");
     match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Ok(Box::new(BaselineForecaster {
             baseline: *baseline,
@@ -70,4 +78,40 @@ fn horizon(data: &DataSpec) -> Result<i64> {
 fn predictor(model: Box<dyn Model>, extras: &ForecastingExtras, horizon: i64) -> Result<Rc<dyn LitModel>> {
     let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
     Ok(Rc::new(LitForecaster::new(model, config, extras.scaler.clone(), horizon)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use text_recognizer::checkpoint::DType;
+
+    use super::*;
+    use crate::time_series::BaselineConfig;
+
+    /// Describes a checkpoint of `naive` for one column.
+    fn naive(stride: u64, scale: f64, output_dims: &[i64]) -> Description {
+        let extras = json!({
+            "scaler": {"shift": [0.0], "scale": [scale]},
+            "stride": stride,
+            "baselines": BaselineConfig::default(),
+        });
+        let data =
+            DataSpec { input_dims: vec![7, 1], output_dims: output_dims.to_vec(), ..DataSpec::default() };
+        let (model, task) = ("naive".to_owned(), Forecasting::NAME.to_owned());
+        Description { model, model_config: json!({}), data, dtype: DType::Float32, task, extras }
+    }
+
+    #[test]
+    fn forecaster_with_impossible_numbers_is_an_error() {
+        assert_eq!(forecaster(naive(2, 1.0, &[3, 1]), &[]).unwrap().stride(), 2);
+        for (description, part) in [
+            (naive(0, 1.0, &[3, 1]), "stride is 0"),
+            (naive(u64::MAX >> 1, 1.0, &[3, 1]), "stride is 9223372036854775807"),
+            (naive(1, 0.0, &[3, 1]), "scaling"),
+            (naive(1, 1.0, &[]), "horizon"),
+        ] {
+            let error = format!("{:#}", forecaster(description, &[]).err().unwrap());
+            assert!(error.contains(part), "{error}");
+        }
+    }
 }

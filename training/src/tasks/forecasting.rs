@@ -71,9 +71,12 @@ impl Forecasting {
         let mut rows = self.module.validation();
         if let Some(loaders) = loaders {
             let Some(val) = &loaders.val else { return Ok(None) };
-            // The target of the last window reaches horizon - 1 steps beyond its first row.
-            let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
-            rows.end = rows.end.min(rows.start.saturating_add(val.rows()).saturating_add(reach));
+            // `--limit_val_batches` limits the forecast too.
+            if !loaders.overfits {
+                // The target of the last window reaches horizon - 1 steps beyond its first row.
+                let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
+                rows.end = rows.end.min(rows.start.saturating_add(val.rows()).saturating_add(reach));
+            }
         }
         Forecast::new(forecaster, self.module.series(), rows).map(Some)
     }

@@ -87,7 +87,7 @@ impl Forecaster for NetworkForecaster {
 
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let [window_size, columns] = self.window(series)?;
-        let reach = window_size as usize * self.stride;
+        let reach = (window_size as usize).saturating_mul(self.stride);
         ensure!(
             rows.start >= reach,
             "cannot forecast: a window spans {reach} rows, expected at most the {} rows before the forecast",
@@ -137,7 +137,7 @@ impl Forecaster for NetworkForecaster {
     fn forecast_future(&self, series: &Series, steps: usize) -> Result<Tensor> {
         let [window_size, _] = self.window(series)?;
         let (rows, stride) = (series.len() as i64, self.stride as i64);
-        let reach = (window_size - 1) * stride + 1;
+        let reach = (window_size - 1).saturating_mul(stride).saturating_add(1);
         ensure!(
             rows >= reach,
             "cannot forecast: the series has {rows} rows, expected at least {reach}, the rows of a window"

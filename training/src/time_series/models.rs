@@ -61,6 +61,7 @@ impl Window {
             [a, b] if a > 0 && b > 0 => Ok((a, b)),
             _ => Err(Error::shape(name, expected, dims)),
         };
+        let _ = (data.inputs()?, data.outputs()?); // Their products fit in an i64.
         let (size, features) =
             two("input_dims of a time series", &data.input_dims, "[window_size, features]")?;
         let (horizon, targets) =

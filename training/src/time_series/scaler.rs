@@ -26,6 +26,13 @@ pub struct Scaler {
 }
 
 impl Scaler {
+    /// Returns whether every shift is finite and every scale is finite and positive, with one of each per column.
+    pub fn is_valid(&self) -> bool {
+        self.shift.len() == self.scale.len()
+            && self.shift.iter().all(|shift| shift.is_finite())
+            && self.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
+    }
+
     /// Fits the scaling to the training split, `[rows, columns]`. `Standard` uses the mean and the std without Bessel's
     /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1.
     ///

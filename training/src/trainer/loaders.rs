@@ -118,6 +118,8 @@ pub struct Loaders {
     pub train: DataLoader,
     /// The validation split; `None` if `--limit_val_batches` leaves no batch.
     pub val: Option<DataLoader>,
+    /// Whether `val` serves rows of the training split, to check that the model can overfit.
+    pub overfits: bool,
     /// The test split; `None` if the data has none or `--limit_test_batches` leaves no batch.
     pub test: Option<DataLoader>,
 }
@@ -155,7 +157,7 @@ impl Loaders {
         if overfit > 0 {
             let train = serve("training", splits.train, config.batch_size, Shuffle::No)?.limit(overfit);
             let val = train.share().limit(overfit);
-            return Ok(Self { train, val: Some(val), test });
+            return Ok(Self { train, val: Some(val), overfits: true, test });
         }
         let train = serve("training", splits.train, config.batch_size, shuffle)?;
         let train = limited(train, config.limit_train_batches);
@@ -164,7 +166,7 @@ impl Loaders {
             return Err(Error::invalid("limit_train_batches", limit, "at least one batch").into());
         }
         let val = limited(evaluated("validation", splits.val)?, config.limit_val_batches);
-        Ok(Self { train, val: present(val), test })
+        Ok(Self { train, val: present(val), overfits: false, test })
     }
 }
 

@@ -114,3 +114,13 @@ fn forecast_of_many_windows_holds_one_batch_in_memory() {
     // The largest memory of a child process, in KiB.
     assert!(usage.ru_maxrss < 350 << 10, "{} KiB", usage.ru_maxrss);
 }
+
+#[test]
+fn overfit_run_is_compared_over_the_whole_validation_split() {
+    let lab = Lab::new();
+    let run = train(&lab, &["--model", "linear", "--overfit_batches", "1", "--max_epochs", "1"]);
+    let naive = run.json["forecast"]["mae"]["naive"].as_f64().unwrap();
+    assert!((naive - 5.938).abs() < 1e-3, "{naive}");
+    let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 462);
+}
