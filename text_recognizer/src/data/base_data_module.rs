@@ -33,7 +33,7 @@ impl DataSpec {
     /// Returns the number of values of one prediction, the product of its dimensions.
     ///
     /// # Errors
-    /// As [`DataSpec::inputs`].
+    /// Fails as [`DataSpec::inputs`] does.
     pub fn outputs(&self) -> Result<i64> {
         product("output_dims", &self.output_dims)
     }
