@@ -75,7 +75,8 @@ pub struct Checkpoint {
 /// Writes `weights` and `description` to `path`; the fields of `note`, a JSON object, are added to the metadata.
 ///
 /// # Errors
-/// Fails if the folder cannot be written to; the file that was at `path` is still there then.
+/// Fails if the folder cannot be written to, or if the note has a field `description`; the file that was at `path` is still
+/// there then.
 pub fn save(
     path: impl AsRef<Path>,
     weights: &[(String, Tensor)],
@@ -88,10 +89,13 @@ pub fn save(
 /// Returns the metadata of a checkpoint, which consists of a description and the fields of a note.
 ///
 /// # Errors
-/// Fails if the description cannot be written as JSON.
+/// Fails if the description cannot be written as JSON, or if the note has a field `description`.
 pub fn metadata(description: &Description, note: &Value) -> Result<Value> {
     let description = serde_json::to_value(description)
         .map_err(|source| Error::Json { what: "cannot write the description of a model".into(), source })?;
+    if !note["description"].is_null() {
+        return Err(Error::invalid("the note of a checkpoint", "a field description", "other fields"));
+    }
     let mut metadata = json!({ "description": description });
     if let (Some(all), Some(note)) = (metadata.as_object_mut(), note.as_object()) {
         all.extend(note.clone());
@@ -122,4 +126,25 @@ fn description(contents: &Contents) -> Result<Description, String> {
         return format1::description(&contents.metadata);
     }
     Description::deserialize(&contents.metadata["description"]).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_with_a_description_in_the_note_is_an_error() {
+        let description = Description {
+            model: "mlp".into(),
+            model_config: json!({}),
+            data: DataSpec::default(),
+            dtype: DType::Float32,
+            task: "classification".into(),
+            extras: json!({}),
+        };
+        let error = metadata(&description, &json!({"description": "of mine"})).unwrap_err().to_string();
+        assert!(error.contains("a field description"), "{error}");
+        let metadata = metadata(&description, &json!({"run": 3})).unwrap();
+        assert_eq!((&metadata["description"]["model"], &metadata["run"]), (&json!("mlp"), &json!(3)));
+    }
 }

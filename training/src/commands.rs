@@ -113,10 +113,12 @@ fn root() -> Command {
 mod tests {
     use std::fs;
 
+    use signal_hook::consts::SIGTERM;
     use text_recognizer::optim::ScheduleName;
 
     use super::*;
-    use crate::experiment::{RunConfig, check_resume};
+    use crate::experiment::{self, Experiment, Outcome, Reporter, RunConfig, check_resume};
+    use crate::trainer::{Signals, SingleProcess};
 
     fn parsed(args: &[&str]) -> Result<RunConfig, String> {
         let args = std::iter::once("run_experiment").chain(args.iter().copied()).map(OsString::from);
@@ -199,6 +201,18 @@ mod tests {
         assert_eq!(schedule(&["--model", "dnn"]), ScheduleName::Constant);
         assert_eq!(schedule(&["--one_cycle_max_lr", "1e-2"]), ScheduleName::OneCycle);
         assert_eq!(schedule(&["--lr_schedule", "constant"]), ScheduleName::Constant);
+    }
+
+    #[test]
+    fn signal_in_a_smoke_test_stops_it_without_results() {
+        struct Silent;
+        impl Reporter for Silent {}
+        let config = parsed(&["--model", "dnn", "--fast_dev_run", "--device", "cpu"]).unwrap();
+        let signals = Signals::silent();
+        signals.raise(SIGTERM);
+        let experiment = Experiment { config, resume: None, signals: &signals, strategy: &SingleProcess };
+        let outcome = experiment::fit(&experiment, &Silent).unwrap();
+        assert!(matches!(outcome, Outcome::Stopped { signal: SIGTERM, folder: None, .. }), "{outcome:?}");
     }
 
     #[test]

@@ -16,8 +16,16 @@ pub fn note(line: impl Display) {
 /// # Errors
 /// Fails if the line cannot be written. A closed pipe is not an error.
 pub fn result(line: impl Display) -> Result<()> {
+    write(format!("{line}\n").as_bytes())
+}
+
+/// Writes bytes to standard output.
+///
+/// # Errors
+/// Fails if the bytes cannot be written. A closed pipe is not an error.
+pub fn write(bytes: &[u8]) -> Result<()> {
     let mut out = stdout();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot write to standard output"),
     }

@@ -17,6 +17,9 @@ use crate::util::hex;
 /// The version of the format that [`write()`] writes. It increases when older programs can no longer read a new file.
 pub const FORMAT_VERSION: u32 = 2;
 
+/// The value of `format` in the metadata of every file of [`write()`].
+const FORMAT: &str = "text_recognizer";
+
 /// The content of a checkpoint file.
 #[derive(Debug)]
 pub struct Contents {
@@ -99,7 +102,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
     let metadata = serde_json::to_string(metadata)
         .map_err(|source| Error::Json { what: "cannot write the metadata of a checkpoint".into(), source })?;
     let header = HashMap::from([
-        ("format".to_owned(), "text_recognizer".to_owned()),
+        ("format".to_owned(), FORMAT.to_owned()),
         ("format_version".to_owned(), FORMAT_VERSION.to_string()),
         (
             "sha256".to_owned(),
@@ -169,13 +172,19 @@ pub fn read_weights(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let bytes = load_bytes(path)?;
     let read = || -> Result<_, String> {
         let (file, header) = deserialize(&bytes)?;
-        if header.contains_key("sha256") {
+        if is_own(&header) {
             parse(&bytes).map(|contents| contents.tensors)
         } else {
             tensors(&file.tensors())
         }
     };
     read().map_err(|what| unusable(path, &what))
+}
+
+/// Returns whether the file is one of [`write()`]. Two marks are tested, so that damage to one does not turn off the digest.
+fn is_own(header: &HashMap<String, String>) -> bool {
+    let has = |key| header.contains_key(key);
+    header.get("format").is_some_and(|format| format == FORMAT) || has("format_version") && has("sha256")
 }
 
 fn load_bytes(path: &Path) -> Result<Vec<u8>> {
@@ -264,6 +273,37 @@ mod tests {
 
     fn expected_copy(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect()
+    }
+
+    #[test]
+    fn read_weights_of_another_program_ignores_its_metadata() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        for key in ["sha256", "format_version", "metadata"] {
+            let data = Cow::Borrowed(&[0, 0, 128, 63][..]);
+            let view = Bytes { dtype: Dtype::F32, shape: vec![1], data };
+            let header =
+                [("format", "pt"), (key, "1")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            serialize_to_file([("weight", view)], &Some(header.into()), &path).unwrap();
+            let weights = read_weights(&path).unwrap();
+            assert_eq!(weights, [("weight".to_owned(), Tensor::from_slice(&[1f32]))], "{key}");
+        }
+    }
+
+    #[test]
+    fn read_weights_of_own_file_with_a_damaged_mark_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        for mark in ["format", "format_version", "sha256"] {
+            write(&path, &tensors(), &json!({})).unwrap();
+            let mut bytes = fs::read(&path).unwrap();
+            let needle = format!("\"{mark}\"");
+            let at = bytes.windows(needle.len()).position(|w| w == needle.as_bytes()).unwrap();
+            bytes[at + 1] = b'X';
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert!(read_weights(&path).is_err(), "{mark}");
+        }
     }
 
     #[test]

@@ -170,8 +170,8 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         assert_eq!((info.train, info.val, info.test), (2, 1, None));
         let full: &mut [u8] = &mut [0; 9];
-        let refused = load_and_print_info(&Two, &mut { full }).unwrap_err().to_string();
-        assert!(refused.starts_with("cannot write the description of the data"), "{refused}");
+        let error = load_and_print_info(&Two, &mut { full }).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write the description of the data"), "{error}");
     }
 
     #[test]

@@ -98,7 +98,7 @@ enum Failure {
     /// An error that a new attempt at the same URL may solve.
     Retry(String),
     /// An error that only another URL may solve.
-    Refused(String),
+    Permanent(String),
 }
 
 impl Fetch<'_> {
@@ -118,7 +118,7 @@ impl Fetch<'_> {
                     Ok(()) => return Ok(()),
                     Err(Failure::Disk(error)) => return Err(error),
                     Err(Failure::Retry(why)) => failures.push(format!("{url}: {why}")),
-                    Err(Failure::Refused(why)) => {
+                    Err(Failure::Permanent(why)) => {
                         failures.push(format!("{url}: {why}"));
                         break;
                     }
@@ -148,7 +148,7 @@ impl Fetch<'_> {
             ureq::Error::Io(e) if e.kind() != std::io::ErrorKind::ConnectionRefused => {
                 Failure::Retry(error.to_string())
             }
-            _ => Failure::Refused(error.to_string()),
+            _ => Failure::Permanent(error.to_string()),
         })?;
         let start = match response.status().as_u16() {
             200 => 0,
@@ -159,7 +159,7 @@ impl Fetch<'_> {
             }
             // There are no bytes after those of the part: it is whole, or not of this file.
             416 if have > 0 => return self.accept(have),
-            _ => return Err(Failure::Refused(format!("HTTP status {}", response.status()))),
+            _ => return Err(Failure::Permanent(format!("HTTP status {}", response.status()))),
         };
         self.receive(response, url, start, progress)?;
         self.accept(start)
@@ -203,7 +203,7 @@ impl Fetch<'_> {
             return Ok(());
         }
         self.discard()?;
-        Err(Failure::Refused(format!(
+        Err(Failure::Permanent(format!(
             "the server sends {bytes} bytes or more, expected at most {}",
             self.max_bytes
         )))
@@ -226,7 +226,7 @@ impl Fetch<'_> {
                 let why = reason(error);
                 // The earlier bytes may be the cause, for example of a mirror that compressed the file differently.
                 Err(match resumed_at {
-                    0 => Failure::Refused(why),
+                    0 => Failure::Permanent(why),
                     n => Failure::Retry(format!("resumed at byte {n}: {why}")),
                 })
             }

@@ -113,12 +113,12 @@ fn setup_damaged_file_fails_with_its_name() {
     let dir = copy();
     let name = "t10k-labels-idx1-ubyte.gz";
     let path = dir.path().join(name);
-    let refusal = || mnist(dir.path()).setup().unwrap_err().to_string();
+    let setup_error = || mnist(dir.path()).setup().unwrap_err().to_string();
     assert!(mnist(dir.path()).setup().is_ok());
 
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..2000]).unwrap();
-    assert!(refusal().contains(&format!("{name}: cannot gunzip after")), "{}", refusal());
+    assert!(setup_error().contains(&format!("{name}: cannot gunzip after")), "{}", setup_error());
 
     // Uncompressed, without .gz.
     fs::remove_file(&path).unwrap();
@@ -131,15 +131,15 @@ fn setup_damaged_file_fails_with_its_name() {
     labels[9_000] ^= 1;
     fs::write(&plain, &labels).unwrap();
     let expected = "expected ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2";
-    assert!(refusal().contains("SHA-256 is ") && refusal().contains(expected), "{}", refusal());
+    assert!(setup_error().contains("SHA-256 is ") && setup_error().contains(expected), "{}", setup_error());
     fs::write(&plain, &labels[..9_000]).unwrap();
-    assert!(refusal().contains("expected at most 8992 values"), "{}", refusal());
+    assert!(setup_error().contains("expected at most 8992 values"), "{}", setup_error());
 
     fs::remove_file(&plain).unwrap();
     assert!(
-        refusal().contains("cannot find mnist: it is not on disk; try prepare_data first"),
+        setup_error().contains("cannot find mnist: it is not on disk; try prepare_data first"),
         "{}",
-        refusal()
+        setup_error()
     );
 }
 

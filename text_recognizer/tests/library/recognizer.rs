@@ -52,7 +52,7 @@ fn description() -> Description {
 }
 
 /// Saves a checkpoint of [`mlp`] and returns why it is not loaded.
-fn refusal(weights: &[(String, Tensor)], description: &Description) -> String {
+fn load_error(weights: &[(String, Tensor)], description: &Description) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
     checkpoint::save(&path, weights, description, &json!({})).unwrap();
@@ -160,10 +160,10 @@ fn recognizer_other_task_or_model_fails() {
         format!("the task of {} is forecasting: expected classification", format1("dnn-csv").display());
     assert_eq!(error, expected);
     let other = Description { model: "resnet".into(), ..description() };
-    let error = refusal(&mlp().parameters().snapshot(), &other);
+    let error = load_error(&mlp().parameters().snapshot(), &other);
     assert_eq!(error, "the model is resnet: expected a model of the library (mlp)");
     let other = Description { model_config: json!({"fc1": 0}), ..description() };
-    assert_eq!(refusal(&[], &other), "fc1 is 0: expected at least 1 unit");
+    assert_eq!(load_error(&[], &other), "fc1 is 0: expected at least 1 unit");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn recognizer_wrong_tensors_fails_with_each_name() {
             *tensor = tensor.transpose(0, 1);
         }
     }
-    let error = refusal(&weights, &description());
+    let error = load_error(&weights, &description());
     for expected in ["fc1.bias [5] ", "fc2.weight is [5, 4], ", "fc9.weight [1] "] {
         assert!(error.contains(expected), "{error} lacks {expected}");
     }

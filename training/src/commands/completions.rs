@@ -1,10 +1,10 @@
 //! `run_experiment completions`: the completion script of a shell.
 
-use std::io;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use clap_complete::generate;
+
+use crate::terminal;
 
 /// The line of the command in `--help`.
 pub const ABOUT: &str = "Print a shell completion script with the flags of all models and data";
@@ -42,6 +42,6 @@ impl CompletionsArgs {
             Shell::Fish => clap_complete::Shell::Fish,
         };
         generate(shell, &mut command, "run_experiment", &mut script);
-        io::Write::write_all(&mut io::stdout(), &script).context("cannot write to standard output")
+        terminal::write(&script)
     }
 }

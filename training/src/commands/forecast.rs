@@ -1,6 +1,5 @@
 //! `run_experiment forecast`: forecasts the time steps after the last row of a series.
 
-use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -8,6 +7,7 @@ use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::load_forecaster;
+use crate::terminal;
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Forecaster, Series, read_csv,
 };
@@ -64,9 +64,7 @@ impl ForecastArgs {
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {
             Some(path) => Ok(write_atomic(path, &table)?),
-            None => {
-                io::Write::write_all(&mut io::stdout(), &table).context("cannot write to standard output")
-            }
+            None => terminal::write(&table),
         }
     }
 

@@ -120,7 +120,7 @@ impl Run<'_> {
 
         let folder = open_folder(self.experiment)?;
         if let Some(after) = config.lr_find.lr_find.take().filter(|_| resume.is_none()) {
-            let result = match lr_find(&config.lr_find, trainer, &*lit, &loaders, signals)? {
+            let result = match lr_find(&config.lr_find, trainer, &*lit, &loaders, signals, *strategy)? {
                 ControlFlow::Continue(result) => result,
                 ControlFlow::Break(signal) => {
                     return Ok(Outcome::Stopped { signal, folder: None, profile: String::new() });
@@ -159,9 +159,9 @@ impl Run<'_> {
         }
         let summary = fit.run()?;
         let profile = fit.profile();
-        if let (StopReason::Signal(signal), Some(folder)) = (&summary.stop, &folder) {
-            let folder = Some(folder.path().to_owned());
-            return Ok(Outcome::Stopped { signal: *signal, folder, profile });
+        if let StopReason::Signal(signal) = summary.stop {
+            let folder = folder.as_ref().map(|folder| folder.path().to_owned());
+            return Ok(Outcome::Stopped { signal, folder, profile });
         }
         if let Some(best) = fit.best_path() {
             lit.parameters().load(&checkpoint::read_weights(&best)?)?;

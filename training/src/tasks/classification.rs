@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use anyhow::Result;
-use text_recognizer::Recognizer;
-use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
+use clap::ValueEnum;
+use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, LossName};
 use text_recognizer::models::Model;
+use text_recognizer::{Error, Recognizer};
 
 use super::{Report, Task, Trained};
 use crate::trainer::RunFolder;
@@ -25,6 +26,11 @@ impl Task for Classification {
     }
 
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
+        if config.loss != LossName::CrossEntropy {
+            let name =
+                config.loss.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
+            return Err(Error::invalid("loss", name, "a loss for classification: cross_entropy").into());
+        }
         Ok(Rc::new(BaseLitModel::new(model, config.clone())?))
     }
 

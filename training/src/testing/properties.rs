@@ -84,7 +84,7 @@ mod windowing {
                 })
                 .collect();
             let Ok(dataset) = WindowDataset::new(&series, layout) else {
-                prop_assert!(expected.is_empty(), "{:?}: {:?} is refused", layout, expected);
+                prop_assert!(expected.is_empty(), "{:?}: {:?} is an error", layout, expected);
                 return Ok(());
             };
             prop_assert_eq!(dataset.len(), expected.len());

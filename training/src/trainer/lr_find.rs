@@ -10,6 +10,8 @@ use text_recognizer::lit_models::{LitModel, Running};
 use text_recognizer::nn::ForwardContext;
 use text_recognizer::optim::Optimizer;
 
+use super::state::mean;
+use super::strategy::{Flags, Strategy};
 use super::{Loaders, Signals, TrainerConfig};
 use crate::flags::default_flags;
 use text_recognizer::util::files::write_atomic;
@@ -93,6 +95,7 @@ pub fn lr_find(
     lit: &dyn LitModel,
     loaders: &Loaders,
     signals: &Signals,
+    strategy: &dyn Strategy,
 ) -> Result<ControlFlow<i32, LrFindResult>> {
     let (min, max, points) = (config.lr_find_min, config.lr_find_max, config.lr_find_points);
     ensure!(
@@ -104,50 +107,59 @@ pub fn lr_find(
         "cannot run the learning-rate finder: --lr_find_points is {points}, expected at least 3"
     );
     let weights = lit.parameters().snapshot();
-    let tried = try_rates(config, trainer, lit, loaders, signals);
+    let tried = try_rates(config, trainer, lit, loaders, signals, strategy);
     lit.parameters().load(&weights)?;
-    let (lrs, losses) = tried?;
-    Ok(match signals.stop() {
-        Some(signal) => ControlFlow::Break(signal),
-        None => ControlFlow::Continue(suggest(lrs, losses)?),
+    Ok(match tried? {
+        ControlFlow::Break(signal) => ControlFlow::Break(signal),
+        ControlFlow::Continue(points) => {
+            let (lrs, losses) = points.into_iter().unzip();
+            ControlFlow::Continue(suggest(lrs, losses)?)
+        }
     })
 }
 
-/// Returns the learning rates and the mean loss at each. Stops early if the loss diverges or a signal arrives.
+/// Returns pairs of a learning rate and its mean loss, or `Break` with the signal if one arrived. Stops early if the loss
+/// diverges.
 fn try_rates(
     config: &LrFindConfig,
     trainer: &TrainerConfig,
     lit: &dyn LitModel,
     loaders: &Loaders,
     signals: &Signals,
-) -> Result<(Vec<f64>, Vec<f64>)> {
+    strategy: &dyn Strategy,
+) -> Result<ControlFlow<i32, Vec<(f64, f64)>>> {
     let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
     let per_point = if config.lr_find_interval == Interval::Epoch { loaders.train.len() } else { 1 };
     let mut batches = (0..).flat_map(|epoch| loaders.train.epoch(epoch, 0));
-    let (mut lrs, mut losses, mut seen) = (Vec::new(), Vec::<f64>::new(), 0);
+    let (mut points, mut seen) = (Vec::<(f64, f64)>::new(), 0);
     for point in 0..config.lr_find_points {
         let share = f64::from(point) / f64::from(config.lr_find_points);
         let lr = config.lr_find_min * (config.lr_find_max / config.lr_find_min).powf(share);
-        let mut mean = Running::default();
-        for batch in batches.by_ref().take(per_point).take_while(|_| signals.stop().is_none()) {
+        let mut running = Running::default();
+        for batch in batches.by_ref().take(per_point) {
             let batch = batch?;
-            let mut context =
-                ForwardContext::train(trainer.seed, seen).matmul_kind(trainer.device.matmul_kind());
+            let mut context = ForwardContext::train(trainer.seed, seen)
+                .rank(strategy.rank())
+                .matmul_kind(trainer.device.matmul_kind());
             let output = lit.step(&batch, &mut context)?;
-            mean.add_mean(&output.loss, batch.len() as i64)?;
-            optimizer.step(&context.gradients(&output.loss, lit.parameters().tensors())?, lr)?;
+            running.add_mean(&output.loss, batch.len() as i64)?;
+            let mut grads = context.gradients(&output.loss, lit.parameters().tensors())?;
+            strategy.all_reduce_mean(&mut grads)?;
+            optimizer.step(&grads, lr)?;
             seen += 1;
+            if let Some(signal) = strategy.agree(Flags { stop: signals.stop(), ..Flags::default() })?.stop {
+                return Ok(ControlFlow::Break(signal));
+            }
         }
-        let loss = mean.mean().unwrap_or(f64::NAN);
-        lrs.push(lr);
-        losses.push(loss);
+        let loss = mean(&mut running, strategy)?.unwrap_or(f64::NAN);
+        points.push((lr, loss));
         // The loss diverged, so these weights give no information about larger rates.
-        let first = losses[0];
-        if !loss.is_finite() || loss > 100.0 * first.abs().max(1e-12) || signals.stop().is_some() {
+        let (_, first) = points[0];
+        if !loss.is_finite() || loss > 100.0 * first.abs().max(1e-12) {
             break;
         }
     }
-    Ok((lrs, losses))
+    Ok(ControlFlow::Continue(points))
 }
 
 /// Suggests a quarter of the rate with the lowest smoothed loss (a mean of three points). At the lowest point itself,

@@ -124,7 +124,7 @@ impl MeanMetrics {
 }
 
 /// Returns the mean over all ranks; `None` if no rank has added anything.
-fn mean(running: &mut Running, strategy: &dyn Strategy) -> Result<Option<f64>> {
+pub(super) fn mean(running: &mut Running, strategy: &dyn Strategy) -> Result<Option<f64>> {
     let (sum, count) = running.parts();
     let mut parts = [sum, count as f64];
     strategy.all_reduce_sum(&mut parts)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::lab::{Lab, Trained, assert_refused, binary, files, text};
+use crate::lab::{Lab, Trained, assert_error, binary, files, text};
 
 /// Writes 35 days of a weekly pattern that grows by a unit a day, from Monday, 2024-01-01 on, and returns the file.
 fn sales(lab: &Lab) -> PathBuf {
@@ -92,16 +92,16 @@ fn baselines_forecast_a_file_as_on_paper() {
 }
 
 #[test]
-fn seasonal_baseline_of_a_file_without_a_season_is_refused_with_the_flag_to_use() {
+fn seasonal_baseline_of_a_file_without_a_season_is_an_error_with_the_flag_to_use() {
     let lab = Lab::new();
     let file = lab.path("numbers.csv");
     fs::write(&file, (0..40).map(|row| format!("{row}\n")).collect::<String>()).unwrap();
     for model in ["seasonal_naive", "differencing"] {
         let output = binary(&["forecast", "--model", model, "--csv"]).arg(&file).output().unwrap();
-        assert_refused(model, &output, 1, &["season is unknown", "--season"]);
+        assert_error(model, &output, 1, &["season is unknown", "--season"]);
         let mut train = binary(&["--model", model, "--data", "csv", "--csv"]);
         let output = train.arg(&file).arg("--log_dir").arg(lab.logs()).output().unwrap();
-        assert_refused(model, &output, 1, &["season is unknown", "--season"]);
+        assert_error(model, &output, 1, &["season is unknown", "--season"]);
     }
     assert!(!lab.logs().exists());
     let known =

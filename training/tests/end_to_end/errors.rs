@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::lab::{Lab, Trained, assert_refused, binary, files, resume, text};
+use crate::lab::{Lab, Trained, assert_error, binary, files, resume, text};
 
 /// Flags, the expected exit code, and the expected parts of the message.
 type Case = (&'static [&'static str], i32, &'static [&'static str]);
@@ -32,7 +32,7 @@ const COMMAND_LINES: &[Case] = &[
     (&["--optimizer", "adan"], 2, &["'adan'", "a similar value exists: 'adam'"]),
     (&["--one_cycle_max_lr", "0"], 1, &["one_cycle_max_lr is 0", "greater than 0"]),
     (&["--lr_schedule", "step", "--one_cycle_max_lr", "1"], 1, &["one_cycle_max_lr is given", "one_cycle"]),
-    (&["--loss", "mse"], 1, &["the prediction", "expected shape [128]", "got [128, 10]"]),
+    (&["--loss", "mse"], 1, &["loss is mse", "a loss for classification: cross_entropy"]),
     (&["--precision", "16"], 2, &["'16'", "32, 64, bf16"]),
     (&["--threads", "0"], 1, &["threads is 0", "1 to 1024"]),
     (&["--threads", "100000"], 1, &["threads is 100000", "1 to 1024"]),
@@ -70,7 +70,7 @@ const COMMAND_LINES: &[Case] = &[
 fn invalid_command_line_is_an_error_and_writes_no_checkpoint() {
     let lab = Lab::new();
     for (args, code, parts) in COMMAND_LINES {
-        assert_refused(&args.join(" "), &lab.small(args).output().unwrap(), *code, parts);
+        assert_error(&args.join(" "), &lab.small(args).output().unwrap(), *code, parts);
     }
     // A run may create its folder before it finds the error. The folder then has a configuration and no checkpoint.
     for run in files(&lab.logs().join("mlp-mnist")) {
@@ -104,7 +104,7 @@ fn model_that_does_not_fit_its_data_is_an_error_and_leaves_no_folder() {
     ];
     for (args, code, parts) in cases {
         let output = binary(args).arg("--log_dir").arg(&logs).output().unwrap();
-        assert_refused(&args.join(" "), &output, *code, parts);
+        assert_error(&args.join(" "), &output, *code, parts);
     }
     assert!(!logs.exists());
 }
@@ -115,7 +115,7 @@ fn device_cuda_without_a_gpu_is_an_error() {
         return crate::skips::skip("this machine has a GPU");
     }
     let lab = Lab::new();
-    assert_refused(
+    assert_error(
         "cuda",
         &lab.small(&["--device", "cuda"]).output().unwrap(),
         1,
@@ -221,7 +221,7 @@ fn resume_of_a_damaged_run_is_an_error_with_the_file() {
         damage(&copy);
         let before = files(&copy.join("checkpoints"));
         let output = resume(&copy, &["--max_epochs", "3"]).output().unwrap();
-        assert_refused(label, &output, 1, parts);
+        assert_error(label, &output, 1, parts);
         assert_eq!(files(&copy.join("checkpoints")), before, "{label}");
     }
 }
@@ -232,13 +232,13 @@ fn checkpoint_of_another_shape_or_kind_is_an_error() {
     let run = lab.train(&[]);
     let best = run.folder.join("checkpoints/best.safetensors");
     let best = best.to_str().unwrap();
-    assert_refused(
+    assert_error(
         "another shape",
         &lab.small(&["--load_checkpoint", best, "--fc1", "24"]).output().unwrap(),
         1,
         &["--load_checkpoint", best, "fc1.weight is [32, 784], expected [24, 784]", "fc1.bias is [32]"],
     );
-    assert_refused(
+    assert_error(
         "weights without a state",
         &resume(Path::new(best), &["--max_epochs", "3"]).output().unwrap(),
         1,
@@ -246,7 +246,7 @@ fn checkpoint_of_another_shape_or_kind_is_an_error() {
     );
     let cut = lab.path("cut.safetensors");
     fs::write(&cut, &fs::read(best).unwrap()[..1000]).unwrap();
-    assert_refused(
+    assert_error(
         "cut off",
         &lab.small(&["--load_checkpoint", cut.to_str().unwrap()]).output().unwrap(),
         1,
@@ -260,7 +260,7 @@ fn resume_with_other_hyperparameters_is_an_error_and_with_more_epochs_continues(
     let lab = Lab::new();
     let run = lab.train(&[]);
     let changed = ["--batch_size", "64", "--seed", "1", "--fc1", "24", "--lr", "0.5"];
-    assert_refused(
+    assert_error(
         "other hyperparameters",
         &resume(&run.folder, &changed).output().unwrap(),
         1,
@@ -288,7 +288,7 @@ fn resume_of_a_locked_folder_is_an_error() {
     lock.lock().unwrap();
     let folder = run.folder.to_str().unwrap();
     let again = || resume(&run.folder, &["--max_epochs", "3"]).output().unwrap();
-    assert_refused(
+    assert_error(
         "locked",
         &again(),
         1,
@@ -306,7 +306,7 @@ fn error_before_the_first_step_leaves_no_folder() {
         (["--early_stop_monitor", "loss"], "val_loss"),
         (["--load_checkpoint", "nowhere.safetensors"], "nowhere"),
     ] {
-        assert_refused(part, &lab.small(&args).output().unwrap(), 1, &[args[1], part]);
+        assert_error(part, &lab.small(&args).output().unwrap(), 1, &[args[1], part]);
         assert_eq!(files(&lab.logs().join("mlp-mnist")), [""; 0]);
     }
 }
@@ -318,7 +318,7 @@ fn log_dir_below_a_file_is_an_error() {
     fs::write(&file, "").unwrap();
     let under = file.join("logs");
     let under = under.to_str().unwrap();
-    assert_refused(
+    assert_error(
         "below a file",
         &lab.small(&["--log_dir", under]).output().unwrap(),
         1,
@@ -337,7 +337,7 @@ fn log_dir_that_is_read_only_is_an_error() {
     if fs::write(lab.logs().join("probe"), "").is_ok() {
         return crate::skips::skip("this user may write to read-only folders");
     }
-    assert_refused("read-only", &lab.small(&[]).output().unwrap(), 1, &["Permission denied", "--log_dir"]);
+    assert_error("read-only", &lab.small(&[]).output().unwrap(), 1, &["Permission denied", "--log_dir"]);
     fs::set_permissions(lab.logs(), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -352,7 +352,7 @@ fn save_beyond_the_file_size_limit_is_an_error_and_leaves_no_partial_file() {
     limited.args(["-c", "trap '' XFSZ; ulimit -f 50; exec \"$0\" \"$@\""]).arg(small.get_program());
     limited.args(small.get_args()).current_dir(small.get_current_dir().unwrap());
     let output = limited.output().unwrap();
-    assert_refused("limited files", &output, 1, &["cannot write", "best.safetensors", "File too large"]);
+    assert_error("limited files", &output, 1, &["cannot write", "best.safetensors", "File too large"]);
     assert_eq!(files(&lab.logs().join("mlp-mnist/version_0/checkpoints")), [""; 0], "no partial file");
 }
 
@@ -380,7 +380,7 @@ fn save_on_a_full_disk_is_an_error_and_keeps_the_last_checkpoint() {
     let unmounted = mount("umount", &[]);
     assert!(unmounted, "cannot unmount the disk");
     assert!(first.status.success(), "{}", text(&first.stderr));
-    assert_refused("full disk", &full, 1, &["No space left on device"]);
+    assert_error("full disk", &full, 1, &["No space left on device"]);
     assert_eq!(checkpoints, ["best.safetensors", "last.safetensors", "last.state-40.safetensors"]);
     assert!(good.unwrap() == after.unwrap(), "the earlier checkpoint is complete");
 }
@@ -391,7 +391,7 @@ fn results_to_a_full_standard_output_are_an_error() {
     let lab = Lab::new();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = lab.small(&[]).stdout(full).output().unwrap();
-    assert_refused("/dev/full", &output, 1, &["standard output", "No space left on device"]);
+    assert_error("/dev/full", &output, 1, &["standard output", "No space left on device"]);
 }
 
 pub fn copy_folder(from: &Path, to: &Path) {

@@ -153,7 +153,7 @@ pub fn files(folder: &Path) -> Vec<String> {
 
 /// Checks that `output` is an error with this exit code and these parts of the message, without a panic and without text on
 /// standard output.
-pub fn assert_refused(label: &str, output: &Output, code: i32, parts: &[&str]) {
+pub fn assert_error(label: &str, output: &Output, code: i32, parts: &[&str]) {
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{label}: {stderr}");
     assert!(!stderr.contains("panicked"), "{label}: {stderr}");

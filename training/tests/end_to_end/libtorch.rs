@@ -110,7 +110,7 @@ impl Machine {
         assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn assert_refused(&self, output: &Output, parts: &[&str]) {
+    fn assert_error(&self, output: &Output, parts: &[&str]) {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(
             !output.status.success() && output.stdout.is_empty() && !text.contains("Traceback"),
@@ -138,10 +138,10 @@ fn libtorch_variable_has_priority_over_an_installed_pytorch() {
 fn libtorch_variable_without_libtorch_or_with_another_version_is_an_error() {
     let machine = Machine::new();
     let output = machine.command("fail").env("LIBTORCH", machine.path("nothing")).output().unwrap();
-    machine.assert_refused(&output, &["nothing", "lib/libtorch_cpu.so"]);
+    machine.assert_error(&output, &["nothing", "lib/libtorch_cpu.so"]);
     machine.libtorch("old", "2.12.1");
     let output = machine.command("fail").env("LIBTORCH", machine.path("old")).output().unwrap();
-    machine.assert_refused(&output, &["version 2.12.1"]);
+    machine.assert_error(&output, &["version 2.12.1"]);
     let mut command = machine.command("fail");
     let bypassed = command
         .env("LIBTORCH", machine.path("old"))
@@ -190,13 +190,13 @@ fn missing_libtorch_is_downloaded_once_without_gpu_libraries() {
 #[test]
 fn failed_download_is_an_error_and_leaves_no_files() {
     let machine = Machine::new();
-    machine.assert_refused(&machine.run("fail"), &["no route to the index"]);
+    machine.assert_error(&machine.run("fail"), &["no route to the index"]);
     let left = fs::read_dir(machine.path("cache/text_recognizer")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name.ends_with(".lock")), "{left:?}");
     machine.write("file", "");
     let output = machine.command("fetch").env("XDG_CACHE_HOME", machine.path("file")).output().unwrap();
-    machine.assert_refused(&output, &["cannot store it"]);
+    machine.assert_error(&output, &["cannot store it"]);
 }
 
 #[test]

@@ -321,7 +321,7 @@ fn nonfinite_loss_is_an_error_with_its_step_or_is_skipped() {
     let explode = ["--optimizer", "sgd", "--lr", "1e30", "--dropout", "0"];
     let output = lab.small(&explode).output().unwrap();
     let parts = ["NaN or infinite in step 2 (epoch 1, batch 2, rows ", "(128 rows)", "layer", "fc", "--lr"];
-    crate::lab::assert_refused("stop", &output, 1, &parts);
+    crate::lab::assert_error("stop", &output, 1, &parts);
     for policy in ["skip", "restore"] {
         let run = lab.train(&[&explode[..], &["--on_nonfinite", policy]].concat());
         let (steps, skipped) = (run.json["steps"].as_u64().unwrap(), run.json["skipped"].as_u64().unwrap());
@@ -356,7 +356,7 @@ fn detect_anomaly_reports_the_first_layer_with_nonfinite_output() {
     Trained::of(&mut train(&[]));
     let output = train(&["--detect_anomaly"]).output().unwrap();
     let parts = ["NaN or infinite in step 1 ", "the first layer with a non-finite output is hidden.0"];
-    crate::lab::assert_refused("detect_anomaly", &output, 1, &parts);
+    crate::lab::assert_error("detect_anomaly", &output, 1, &parts);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn run_with_nonfinite_loss_keeps_its_best_checkpoint() {
         "0.03",
     ];
     let output = lab.small(&args).output().unwrap();
-    crate::lab::assert_refused("explodes", &output, 1, &["NaN or infinite", "epoch 2"]);
+    crate::lab::assert_error("explodes", &output, 1, &["NaN or infinite", "epoch 2"]);
     assert!(lab.logs().join("mlp-mnist/version_0/checkpoints/best.safetensors").is_file());
 }
 
@@ -414,6 +414,29 @@ fn run_with_a_closed_pipe_ends_with_results() {
             lab.logs().join("mlp-mnist").join(version).join("results.json").is_file(),
             "{version} did not end"
         );
+    }
+}
+
+#[test]
+fn output_into_a_closed_pipe_is_not_an_error() {
+    let commands: [&[&str]; 3] = [
+        &["completions", "bash"],
+        &[
+            "forecast",
+            "--model",
+            "naive",
+            "--csv",
+            "training/tests/golden/format1/sales.csv",
+            "--time_column",
+            "day",
+        ],
+        &["--print_config"],
+    ];
+    for args in commands {
+        let mut child = binary(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
     }
 }
 

@@ -201,7 +201,7 @@ fn configuration_errors() {
 }
 
 /// Command lines that are right, but not for the data, the model or a file.
-const REFUSALS: &[&[&str]] = &[
+const COMMAND_ERRORS: &[&[&str]] = &[
     &["--fc1", "0"],
     &["--loss", "mse"],
     &["--load_checkpoint", "nowhere.safetensors"],
@@ -244,7 +244,7 @@ fn fit_quietly(experiment: &Experiment) -> anyhow::Result<()> {
 }
 
 #[test]
-fn refusals() {
+fn command_errors() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1");
     let lab = Lab::new();
     let places = [
@@ -254,7 +254,7 @@ fn refusals() {
         ("[LOGS]", lab.logs()),
     ];
     let places = places.map(|(name, path)| (name, path.to_str().unwrap().to_owned()));
-    let cases = REFUSALS.iter().map(|&args| {
+    let cases = COMMAND_ERRORS.iter().map(|&args| {
         let real = |arg: &'static str| {
             places.iter().find(|(name, _)| *name == arg).map_or(arg, |(_, path)| path.as_str())
         };
@@ -262,7 +262,7 @@ fn refusals() {
         if args[0] != "forecast" {
             command.extend(["--device", "cpu", "--threads", "1", "--log_dir", real("[LOGS]")]);
         }
-        let refusal = match parse(&command).unwrap() {
+        let result = match parse(&command).unwrap() {
             Invocation::Fit(fit) => {
                 let (config, signals) = (fit.config().clone(), Signals::silent());
                 let experiment =
@@ -271,11 +271,11 @@ fn refusals() {
             }
             other => other.run().map(|_| ()),
         };
-        let message = format!("error: {}\n", training::terminal::causes(&refusal.unwrap_err()));
+        let message = format!("error: {}\n", training::terminal::causes(&result.unwrap_err()));
         let message = places.iter().fold(message, |message, (name, path)| message.replace(path, name));
         (args, message)
     });
-    assert_snapshot("refusals", &transcript(cases));
+    assert_snapshot("command_errors", &transcript(cases));
 }
 
 /// Prints the epochs of a run on a terminal of `width` columns with a clock of its own.

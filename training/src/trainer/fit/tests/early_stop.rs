@@ -42,7 +42,7 @@ fn early_stop_with_a_patience_of_zero_is_off() {
 }
 
 #[test]
-fn early_stop_of_an_unknown_metric_is_refused_with_those_there_are() {
+fn early_stop_of_an_unknown_metric_is_an_error_with_all_metrics() {
     let mut config = config(1);
     config.early_stopping.early_stop_monitor = "val_f1".into();
     let (lit, loaders) = (lit(), loaders(5));

@@ -7,6 +7,7 @@ use std::thread;
 use tch::Tensor;
 
 use super::*;
+use crate::trainer::{LrFindConfig, LrFindResult, lr_find};
 
 /// A request to the other rank.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +183,35 @@ fn rank_above_zero_writes_no_files() {
     let summary = fit.run().unwrap();
     assert_eq!((summary.steps, fit.best_path()), (10, None));
     assert_eq!(folder.files(), [""; 0]);
+}
+
+/// Runs the learning-rate finder over three rates on the batch of five rows.
+fn find_lr(strategy: &dyn Strategy) -> ControlFlow<i32, LrFindResult> {
+    let (lit, loaders) = (lit(), loaders_of(&INPUTS[..4], 4, Shuffle::No, strategy));
+    let finder =
+        LrFindConfig { lr_find_points: 3, lr_find_min: 1e-4, lr_find_max: 1e-3, ..LrFindConfig::default() };
+    let found = lr_find(&finder, &config(1), &lit, &loaders, &Signals::silent(), strategy).unwrap();
+    assert_eq!(weight(&lit), START, "the weights are restored");
+    found
+}
+
+#[test]
+fn two_ranks_find_the_learning_rate_of_one_process() {
+    let ControlFlow::Continue(expected) = find_lr(&SingleProcess) else { panic!("no signal arrived") };
+    let ranks = Thread::group(2).into_iter().map(|rank| thread::spawn(move || find_lr(&rank)));
+    for rank in ranks.collect::<Vec<_>>() {
+        let ControlFlow::Continue(found) = rank.join().unwrap() else { panic!("no signal arrived") };
+        assert_close(&found.losses, &expected.losses);
+        assert_eq!((found.lrs, found.suggestion), (expected.lrs.clone(), expected.suggestion));
+    }
+}
+
+#[test]
+fn ranks_end_the_learning_rate_finder_together_when_one_gets_a_signal() {
+    let flags = |request| Flags { stop: (request == 1).then_some(SIGTERM), ..Flags::default() };
+    let pair = FakePair { flags, ..FakePair::default() };
+    assert!(matches!(find_lr(&pair), ControlFlow::Break(SIGTERM)));
+    assert_eq!(pair.agreements(), 2, "the second of three rates was the last");
 }
 
 /// One of several ranks in threads of this process, which exchange numbers through a table.

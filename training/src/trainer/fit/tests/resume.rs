@@ -91,7 +91,7 @@ fn resume_of_an_early_stopped_run_has_nothing_left_to_do() {
 }
 
 #[test]
-fn resume_from_weights_alone_is_refused() {
+fn resume_from_weights_alone_is_an_error() {
     let (folder, loaders, lit) = (Run::new(), loaders(5), lit());
     let config = config(1);
     let keep = Some(&folder.folder);
