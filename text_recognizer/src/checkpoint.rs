@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 mod file;
 mod format1;
 
-pub use file::{Contents, FORMAT_VERSION, parse, read, read_weights, write};
+pub use file::{Contents, parse, read, read_weights, write};
 
 /// The floating-point type of a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

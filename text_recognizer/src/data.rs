@@ -13,7 +13,6 @@ mod util;
 
 pub use base_data_module::{DataModule, DataSpec, DataSplits, ImageSpec};
 pub use dataset::{BaseDataset, Batch, Dataset, Normalize, ToFloat, Transform};
-pub use folders::DATA_VARIABLE;
 pub use idx::parse_idx;
 pub use info::{DataInfo, TensorInfo, load_and_print_info};
 pub use loader::{DataLoader, EpochBatches};

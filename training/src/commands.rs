@@ -13,18 +13,19 @@ use crate::version;
 
 mod completions;
 mod doctor;
+mod download;
 mod fit;
 mod forecast;
 
 pub use completions::CompletionsArgs;
-pub use fit::Fit;
+pub use fit::FitCommand;
 pub use forecast::ForecastArgs;
 
 /// A parsed command line.
 #[derive(Debug)]
 pub enum Invocation {
     /// Trains and evaluates a model, or evaluates a baseline.
-    Fit(Box<Fit>),
+    Fit(Box<FitCommand>),
     /// Forecasts the future of a series.
     Forecast(Box<ForecastArgs>),
     /// Prints the completions of a shell.
@@ -59,8 +60,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
     let (model, data) = base.entries(&choice)?;
     let command = base.apply(command(model, data), model, data)?;
     let resumed = base.resumed(&command, model, data)?;
-    let matches =
-        command.try_get_matches_from(&args).map_err(|error| base.explain(error, &args, model, data))?;
+    let matches = command
+        .try_get_matches_from(&args)
+        .map_err(|error| base.explain(error, &choice.typed, model, data))?;
     Ok(match matches.subcommand() {
         Some(("doctor", _)) => Invocation::Doctor,
         Some(("forecast", matches)) => {
@@ -69,7 +71,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         Some(("completions", matches)) => {
             Invocation::Completions(CompletionsArgs::from_arg_matches(matches)?)
         }
-        _ => Invocation::Fit(Box::new(Fit::new(&matches, model, data, resumed)?)),
+        _ => Invocation::Fit(Box::new(FitCommand::new(&matches, model, data, resumed)?)),
     })
 }
 
@@ -85,11 +87,8 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
 
 /// Returns the command with the flags of every model and data.
 fn all_flags() -> Command {
-    let data = registry::default_data("mlp");
-    let first = |name| MODELS.iter().find(|entry| entry.name == name).or(MODELS.first());
-    let (Some(model), Some(data)) = (first("mlp"), DATA.iter().find(|entry| entry.name == data)) else {
-        return root();
-    };
+    let (model, data) = (registry::DEFAULT_MODEL, registry::default_data(registry::DEFAULT_MODEL));
+    let (Ok(model), Ok(data)) = (registry::model(model), registry::data(data)) else { return root() };
     let of_models = MODELS.iter().map(|entry| (entry.flags.augment)(Command::new("")));
     let of_data = DATA.iter().map(|entry| (entry.flags.augment)(Command::new("")));
     let more: Vec<Command> = of_models.chain(of_data).collect();
@@ -192,6 +191,19 @@ mod tests {
         assert!(!changed.lit.optimizer.nesterov);
         fs::write(path, r#"{"trainer": {"max_epoch": 3}}"#).unwrap();
         assert!(parsed(&["--config", path]).unwrap_err().contains("max_epoch is not a flag"));
+    }
+
+    #[test]
+    fn invalid_value_is_an_error_of_the_place_it_came_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let path = path.to_str().unwrap();
+        fs::write(path, r#"{"trainer": {"loaders": {"batch_size": "many"}}}"#).unwrap();
+        let of_file = parsed(&["--config", path, "--name", "many"]).unwrap_err();
+        assert!(of_file.contains("cannot use the configuration"), "{of_file}");
+        let typed = parsed(&["--config", path, "--batch-size", "many"]).unwrap_err();
+        assert!(!typed.contains("configuration") && typed.contains("--batch_size"), "{typed}");
+        assert_eq!(parsed(&["--config", path, "--batch_size", "7"]).unwrap().trainer.loaders.batch_size, 7);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Runs an experiment, from a typed configuration to results.
 
 mod config;
-mod download;
 mod outcome;
 pub mod registry;
 mod resume;
@@ -10,7 +9,7 @@ mod trained;
 
 pub use config::{FolderConfig, RunConfig, flatten};
 pub use outcome::{Finished, Outcome};
-pub use registry::{DataEntry, ModelEntry};
+pub use registry::{DataEntry, ModelEntry, OnDownload};
 pub use resume::{Resume, check_resume, find_resume, free};
 pub use run::{Experiment, Reporter, fit};
 pub use trained::load_forecaster;

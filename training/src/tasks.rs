@@ -3,12 +3,12 @@
 use std::fmt::Debug;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Map, Value};
 use text_recognizer::lit_models::{LitConfig, LitModel};
 use text_recognizer::models::Model;
 
-use crate::time_series::{Baseline, Forecaster};
+use crate::time_series::Baseline;
 use crate::trainer::{Loaders, Record, RunFolder};
 
 mod classification;
@@ -28,14 +28,6 @@ pub trait Task: Debug {
     /// Fails if a value of the configuration is impossible for this task.
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>>;
 
-    /// Returns the forecaster of a baseline, which needs no training.
-    ///
-    /// # Errors
-    /// Fails for tasks other than forecasting.
-    fn baseline(&self, baseline: Baseline) -> Result<Box<dyn Forecaster>> {
-        bail!("cannot use {} for {}: it is a baseline for forecasting", baseline.name(), self.name())
-    }
-
     /// Returns the fields that this task adds to a checkpoint, besides the model, its configuration and the data spec.
     fn extras(&self) -> Value {
         Value::Object(Map::new())
@@ -52,8 +44,8 @@ pub trait Task: Debug {
 pub enum Trained {
     /// A network, with the loaders of its data.
     Network(Rc<dyn LitModel>, Rc<Loaders>),
-    /// A forecaster without a training loop.
-    Forecaster(Box<dyn Forecaster>),
+    /// A model that needs no training.
+    Baseline(Baseline),
 }
 
 /// The results of a task, besides the loss and the metrics.

@@ -15,7 +15,7 @@ use crate::util::files::replace;
 use crate::util::hex;
 
 /// The version of the format that [`write()`] writes. It increases when older programs can no longer read a new file.
-pub const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 2;
 
 /// The value of `format` in the metadata of every file of [`write()`].
 const FORMAT: &str = "text_recognizer";

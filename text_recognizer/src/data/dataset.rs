@@ -31,6 +31,42 @@ impl Batch {
 }
 
 /// Rows that can be gathered into batches. A data set is in memory, on the device where it is used.
+///
+/// ```
+/// use text_recognizer::prelude::*;
+/// use text_recognizer::tch::{Device, Kind, Tensor, kind};
+///
+/// /// The numbers `0..n` and their squares, which are computed when they are needed.
+/// #[derive(Debug)]
+/// struct Squares {
+///     n: usize,
+///     kind: Kind,
+/// }
+///
+/// impl Dataset for Squares {
+///     fn len(&self) -> usize {
+///         self.n
+///     }
+///
+///     fn gather(&self, indices: &Tensor) -> text_recognizer::Result<(Tensor, Tensor)> {
+///         let x = indices.f_to_kind(self.kind)?.f_unsqueeze(1)?; // [n, 1]
+///         Ok((x.shallow_clone(), x.f_square()?))
+///     }
+///
+///     fn device(&self) -> Device {
+///         Device::Cpu
+///     }
+///
+///     fn to(self: Box<Self>, _: Device, kind: Kind) -> text_recognizer::Result<Box<dyn Dataset>> {
+///         Ok(Box::new(Self { kind, ..*self }))
+///     }
+/// }
+///
+/// let loader = DataLoader::new(Box::new(Squares { n: 10, kind: Kind::Float }), 4, Shuffle::No)?;
+/// let last = loader.epoch(0, 0).last().unwrap()?;
+/// assert_eq!(Vec::<f32>::try_from(last.y.flatten(0, -1))?, [64.0, 81.0]);
+/// # Ok::<(), text_recognizer::Error>(())
+/// ```
 pub trait Dataset: Debug + Send {
     /// Returns the number of rows.
     fn len(&self) -> usize;

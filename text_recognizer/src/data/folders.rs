@@ -8,11 +8,11 @@ use crate::data::raw::RawDataset;
 use crate::error::{Error, Result};
 
 /// The environment variable with the data folder, which is used if no flag gives one.
-pub const DATA_VARIABLE: &str = "TEXT_RECOGNIZER_DATA";
+const DATA_VARIABLE: &str = "TEXT_RECOGNIZER_DATA";
 
 /// The folders that the search starts from.
 #[derive(Debug, Default)]
-pub(crate) struct Surroundings {
+pub(crate) struct SearchPath {
     /// The value of `--data_dir`.
     pub flag: Option<PathBuf>,
     /// The value of the environment variable.
@@ -25,7 +25,7 @@ pub(crate) struct Surroundings {
     pub user: Option<PathBuf>,
 }
 
-impl Surroundings {
+impl SearchPath {
     /// Returns the folders of this process.
     pub fn here(flag: Option<&Path>, system: Option<&Path>) -> Self {
         Self {
@@ -140,8 +140,8 @@ mod tests {
     }
 
     /// Returns every place with its data folder, in the order of the search.
-    fn places(root: &Path) -> (Surroundings, [(&'static str, PathBuf); 6]) {
-        let surroundings = Surroundings {
+    fn places(root: &Path) -> (SearchPath, [(&'static str, PathBuf); 6]) {
+        let search = SearchPath {
             flag: Some(root.join("flag")),
             variable: Some(root.join("variable")),
             current: Some(root.join("workspace/some/crate")),
@@ -156,7 +156,7 @@ mod tests {
             ("system", "system"),
             ("user", "user/raw/digits"),
         ];
-        (surroundings, folders.map(|(place, folder)| (place, root.join(folder))))
+        (search, folders.map(|(place, folder)| (place, root.join(folder))))
     }
 
     fn put(folder: &Path, names: &[&str]) {
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn folder_several_complete_returns_first_in_documented_order() {
         let root = tempfile::tempdir().unwrap();
-        let (mut surroundings, folders) = places(root.path());
+        let (mut search, folders) = places(root.path());
         for (_, folder) in &folders {
             put(folder, &["a.gz", "b", "metadata.json"]);
         }
@@ -177,39 +177,35 @@ mod tests {
             let (_, folder) = folders.iter().find(|(name, _)| *name == place).unwrap();
             fs::remove_file(folder.join("b")).unwrap();
         };
-        let found = |surroundings: &Surroundings| {
-            let folder = surroundings.folder(&dataset()).unwrap();
+        let found = |search: &SearchPath| {
+            let folder = search.folder(&dataset()).unwrap();
             folders.iter().find(|(_, f)| *f == folder).unwrap().0
         };
-        assert_eq!(found(&surroundings), "flag");
+        assert_eq!(found(&search), "flag");
         remove("flag");
-        assert_eq!(found(&surroundings), "flag itself");
+        assert_eq!(found(&search), "flag itself");
         remove("flag itself");
-        assert_eq!(found(&surroundings), "flag", "a given folder is downloaded to, not skipped");
-        surroundings.flag = None;
-        assert_eq!(found(&surroundings), "variable");
+        assert_eq!(found(&search), "flag", "a given folder is downloaded to, not skipped");
+        search.flag = None;
+        assert_eq!(found(&search), "variable");
         remove("variable");
-        assert_eq!(found(&surroundings), "variable");
-        surroundings.variable = None;
-        assert_eq!(found(&surroundings), "workspace");
+        assert_eq!(found(&search), "variable");
+        search.variable = None;
+        assert_eq!(found(&search), "workspace");
         remove("workspace");
-        assert_eq!(found(&surroundings), "system");
+        assert_eq!(found(&search), "system");
         remove("system");
-        assert_eq!(found(&surroundings), "user");
+        assert_eq!(found(&search), "user");
         remove("user");
-        assert_eq!(found(&surroundings), "workspace", "a workspace is downloaded to");
-        surroundings.current = Some(root.path().to_owned());
-        assert_eq!(
-            found(&surroundings),
-            "user",
-            "outside of a workspace, the user's folder is downloaded to"
-        );
-        assert!(surroundings.not_found(&dataset()).to_string().contains("user/raw/digits"));
+        assert_eq!(found(&search), "workspace", "a workspace is downloaded to");
+        search.current = Some(root.path().to_owned());
+        assert_eq!(found(&search), "user", "outside of a workspace, the user's folder is downloaded to");
+        assert!(search.not_found(&dataset()).to_string().contains("user/raw/digits"));
     }
 
     #[test]
     fn folder_without_any_place_fails_with_remedies() {
-        let error = Surroundings::default().folder(&dataset()).unwrap_err().to_string();
+        let error = SearchPath::default().folder(&dataset()).unwrap_err().to_string();
         assert!(error.contains("--data_dir") && error.contains(DATA_VARIABLE), "{error}");
     }
 

@@ -11,12 +11,12 @@ use crate::data::Batch;
 use crate::error::Result;
 use crate::models::Model;
 use crate::nn::{ForwardContext, Parameters};
-use crate::optim::{OptimizerConfig, ScheduleConfig};
+use crate::optim::{Optimizer, OptimizerConfig, ScheduleConfig};
 
 /// The loss, optimizer and learning-rate schedule of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct LitConfig {
     /// Loss.
     #[cfg_attr(feature = "cli", arg(long = "loss", value_enum, default_value_t = Self::default().loss))]
@@ -66,6 +66,15 @@ pub trait LitModel: Debug {
 
     /// Returns the loss, optimizer and schedule.
     fn config(&self) -> &LitConfig;
+
+    /// Creates the optimizer, by default the one of the configuration. A model with an update rule of its own replaces this, as
+    /// `configure_optimizers` in Lightning; see [`Optimizer::with_rule`].
+    ///
+    /// # Errors
+    /// Fails if a value of the configuration is not allowed.
+    fn optimizer(&self) -> Result<Optimizer> {
+        Optimizer::new(&self.config().optimizer, self.parameters())
+    }
 
     /// Returns the metrics that [`LitModel::step`] computes in training, or in evaluation; a model may omit slow metrics in
     /// training.
@@ -118,11 +127,6 @@ impl BaseLitModel {
     pub fn with_metrics(mut self, metrics: Vec<Box<dyn Metric>>) -> Self {
         self.metrics = metrics;
         self
-    }
-
-    /// Returns the network.
-    pub fn model(&self) -> &dyn Model {
-        &*self.model
     }
 }
 

@@ -38,10 +38,14 @@ use crate::error::Result;
 ///     running.add(&part.sum, part.count)?;
 /// }
 /// assert_eq!(running.mean(), Some(0.75));
+///
+/// let data = DataSpec { input_dims: vec![4], output_dims: vec![1], ..DataSpec::default() };
+/// let model = Mlp::new(&MlpConfig::default(), &data, Placement::cpu(42))?;
+/// let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
+/// let lit = BaseLitModel::new(Box::new(model), config)?.with_metrics(vec![Box::new(Within(0.5))]);
+/// assert_eq!(lit.metrics(false)[0].name(), "within");
 /// # Ok::<(), text_recognizer::Error>(())
 /// ```
-///
-/// [`BaseLitModel::with_metrics`](super::BaseLitModel::with_metrics) adds it to a model.
 pub trait Metric: Debug {
     /// Returns the name without the split, such as `acc`.
     fn name(&self) -> &str;

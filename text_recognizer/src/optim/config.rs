@@ -41,7 +41,7 @@ pub enum SgdForm {
 /// An optimizer and its coefficients; the defaults are those of PyTorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Optimizer.
     #[cfg_attr(feature = "cli", arg(long = "optimizer", value_enum, default_value_t = Self::default().optimizer))]
@@ -71,7 +71,7 @@ pub struct OptimizerConfig {
     #[cfg_attr(feature = "cli", arg(long = "alpha", default_value_t = Self::default().alpha))]
     pub alpha: f64,
     /// Constant added to the denominator, for adam, adamw and rmsprop.
-    #[cfg_attr(feature = "cli", arg(long = "eps", default_value = "1e-8"))]
+    #[cfg_attr(feature = "cli", arg(long = "eps", default_value = format!("{:e}", Self::default().eps)))]
     pub eps: f64,
 }
 

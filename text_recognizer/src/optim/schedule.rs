@@ -31,7 +31,7 @@ pub enum ScheduleName {
 /// A schedule and its constants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// Learning-rate schedule; with --one_cycle_max_lr the default is one_cycle.
     #[cfg_attr(feature = "cli", arg(long = "lr_schedule", value_enum, default_value_t = Self::default().lr_schedule))]

@@ -1,6 +1,5 @@
 //! Context for errors of clap: values from a file, and flags of another model or data.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -17,10 +16,12 @@ pub fn in_file(error: &clap::Error, file: &Path) -> CliError {
     anyhow!("cannot use the configuration {}: {value:?} is not a value of {flag}", file.display()).into()
 }
 
-/// Returns whether the invalid value in `error` is on the command line. If not, it is from a file.
-pub fn is_typed(error: &clap::Error, args: &[OsString]) -> bool {
-    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return true };
-    args.iter().any(|arg| arg.to_string_lossy().ends_with(value))
+/// Returns whether the flag with the invalid value in `error` is among the `typed` flags. If not, the value is from a file.
+pub fn is_typed(error: &clap::Error, typed: &[String]) -> bool {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return true };
+    // The text of the flag is `--lr <LR>`.
+    let flag = arg.split(' ').next().unwrap_or_default().trim_start_matches('-');
+    error.get(ContextKind::InvalidValue).is_none() || typed.iter().any(|typed| typed == flag)
 }
 
 /// Returns the error for an unknown flag, with the models or the data that have the flag, if any.

@@ -18,6 +18,8 @@ pub struct Choice {
     pub resume: Option<PathBuf>,
     /// `--log_dir`.
     pub log_dir: Option<PathBuf>,
+    /// The names of all typed flags.
+    pub typed: Vec<String>,
 }
 
 /// Returns `command` with each flag of `more` that it lacks.
@@ -53,12 +55,14 @@ pub fn choice(all: &Command, args: &[OsString]) -> Choice {
     let Ok(matches) = command.arg(help).try_get_matches_from(args) else { return Choice::default() };
     let text = |id: &str| last(&matches, id).and_then(|value| value.into_string().ok());
     let path = |id: &str| last(&matches, id).map(PathBuf::from);
+    let typed = all.get_arguments().filter(|arg| last(&matches, arg.get_id().as_str()).is_some());
     Choice {
         model: text("model"),
         data: text("data"),
         config: path("config"),
         resume: path("resume"),
         log_dir: path("log_dir"),
+        typed: typed.filter_map(|arg| arg.get_long().map(str::to_owned)).collect(),
     }
 }
 

@@ -68,7 +68,7 @@ pub fn run() -> Result<()> {
 /// Returns the folder of the raw data of a data module with default flags, as text.
 fn data_folder(entry: &DataEntry) -> Result<String> {
     let matches = (entry.flags.augment)(Command::new("")).try_get_matches_from([""])?;
-    let data = entry.build(&(entry.flags.read)(&matches)?, Target::default())?;
+    let data = entry.build(&(entry.flags.read)(&matches)?, Target::default(), None)?;
     let Some(folder) = data.module.folder()? else { return Ok("no folder: the data is generated".into()) };
     let there = data.module.is_prepared()?;
     Ok(format!(
@@ -84,7 +84,7 @@ fn train_step(device: Device) -> Result<(f64, f64)> {
     let config = MlpConfig { fc1: 32, fc2: 16, dropout: 0.0 };
     let model = Mlp::new(&config, &data, Placement { device, ..Placement::cpu(0) })?;
     let lit = BaseLitModel::new(Box::new(model), LitConfig::default())?;
-    let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
+    let mut optimizer = lit.optimizer()?;
     let batch = Batch {
         x: Tensor::f_randn([64, 16], (Kind::Float, Device::Cpu))?.f_to_device(device)?,
         y: Tensor::f_randint(4, [64], (Kind::Int64, Device::Cpu))?.f_to_device(device)?,

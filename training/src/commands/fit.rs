@@ -11,11 +11,12 @@ use console::Term;
 use serde_json::{Value, json};
 use text_recognizer::lit_models::LitConfig;
 
+use super::download;
 use crate::cli::{self, Choice, CliError};
 use crate::experiment::registry::{self, DATA, MODELS};
 use crate::experiment::{
-    DataEntry, Experiment, FolderConfig, ModelEntry, Outcome, Reporter, Resume, RunConfig, check_resume,
-    find_resume,
+    DataEntry, Experiment, FolderConfig, ModelEntry, OnDownload, Outcome, Reporter, Resume, RunConfig,
+    check_resume, find_resume,
 };
 use crate::logging::{self, LogLevel};
 use crate::report::ModelSummary;
@@ -29,10 +30,10 @@ const ABOUT: &str = "Train a model on a data set and evaluate it";
 #[derive(Debug, Clone, Args)]
 struct FitArgs {
     /// Model to train, or baseline to evaluate.
-    #[arg(long = "model", default_value = "mlp")]
+    #[arg(long = "model")]
     model: String,
     /// Data set to use.
-    #[arg(long = "data", default_value = "mnist")]
+    #[arg(long = "data")]
     data: String,
     /// Read the defaults of all flags from FILE; the config.json of a run reproduces the run.
     #[arg(long = "config", value_name = "FILE")]
@@ -58,8 +59,8 @@ struct FitArgs {
 pub fn with_flags(command: Command, model: &ModelEntry, data: &DataEntry) -> Command {
     let command = FitArgs::augment_args(command.next_help_heading("Run"));
     let command = FolderConfig::augment_args(named(command))
-        .mut_arg("model", |arg| arg.default_value(model.name))
-        .mut_arg("data", |arg| arg.default_value(data.name));
+        .mut_arg("model", |arg| arg.default_value(model.name).required(false))
+        .mut_arg("data", |arg| arg.default_value(data.name).required(false));
     let command = (model.flags.augment)(command.next_help_heading(format!("Model {}", model.name)));
     let command = (data.flags.augment)(command.next_help_heading(format!("Data {}", data.name)));
     let command = LitConfig::augment_args(command.next_help_heading("Loss and optimizer"));
@@ -97,8 +98,8 @@ impl Base {
     /// # Errors
     /// Fails if there is no such run, or if the file cannot be read.
     pub fn find(choice: &Choice) -> Result<Self> {
-        let Choice { model, data, config, resume, log_dir } = choice;
-        let log_dir = log_dir.as_deref().unwrap_or(Path::new("logs"));
+        let Choice { model, data, config, resume, log_dir, .. } = choice;
+        let log_dir = log_dir.as_deref().unwrap_or(Path::new(FolderConfig::LOG_DIR));
         let resume =
             resume.as_deref().map(|given| find_resume(given, model.as_deref(), data.as_deref(), log_dir));
         let resume = resume.transpose()?;
@@ -114,7 +115,8 @@ impl Base {
     pub fn entries(&self, choice: &Choice) -> Result<(&'static ModelEntry, &'static DataEntry), CliError> {
         let of_file =
             |key: &str| self.file.as_ref().and_then(|(_, base)| base[key].as_str()).map(str::to_owned);
-        let model = choice.model.clone().or(of_file("model")).unwrap_or_else(|| "mlp".into());
+        let model =
+            choice.model.clone().or(of_file("model")).unwrap_or_else(|| registry::DEFAULT_MODEL.into());
         let data =
             choice.data.clone().or(of_file("data")).unwrap_or_else(|| registry::default_data(&model).into());
         let names = named(FitArgs::augment_args(Command::new("run_experiment")));
@@ -146,20 +148,21 @@ impl Base {
         let Some(resume) = &self.resume else { return Ok(None) };
         let nothing = [OsString::from(command.get_name())];
         let matches = command.clone().try_get_matches_from(&nothing);
-        let matches = matches.map_err(|error| self.explain(error, &nothing, model, data))?;
+        let matches = matches.map_err(|error| self.explain(error, &[], model, data))?;
         Ok(Some((resume.clone(), read(&matches, model, data)?)))
     }
 
-    /// Adds context to an error of clap: the file of a value, or the model or data of a flag.
+    /// Adds context to an error of clap: the file of a value, or the model or data of a flag. `typed` are the names of the typed
+    /// flags.
     pub fn explain(
         &self,
         error: clap::Error,
-        args: &[OsString],
+        typed: &[String],
         model: &ModelEntry,
         data: &DataEntry,
     ) -> CliError {
         match &self.file {
-            Some((path, _)) if !cli::is_typed(&error, args) => cli::in_file(&error, path),
+            Some((path, _)) if !cli::is_typed(&error, typed) => cli::in_file(&error, path),
             _ => cli::of_another(error, model, data),
         }
     }
@@ -181,13 +184,13 @@ fn read(matches: &ArgMatches, model: &ModelEntry, data: &DataEntry) -> Result<Ru
 
 /// A run to start or to continue.
 #[derive(Debug)]
-pub struct Fit {
+pub struct FitCommand {
     args: FitArgs,
     config: RunConfig,
     resume: Option<Resume>,
 }
 
-impl Fit {
+impl FitCommand {
     /// Reads and checks the flags.
     ///
     /// # Errors
@@ -288,6 +291,10 @@ fn resume_command(folder: &Path) -> String {
 struct TerminalReporter;
 
 impl Reporter for TerminalReporter {
+    fn download(&self) -> Option<OnDownload> {
+        Some(download::report())
+    }
+
     fn on_start(&self, summary: &ModelSummary) {
         log::info!("{}", format::wrap(&summary.to_string(), terminal::columns(&Term::stderr())));
     }

@@ -36,11 +36,13 @@ pub struct FolderConfig {
     #[arg(long = "name", value_parser = parse_name, conflicts_with = "resume")]
     pub name: Option<String>,
     /// Folder for all runs.
-    #[arg(long = "log_dir", value_name = "DIR", default_value = "logs")]
+    #[arg(long = "log_dir", value_name = "DIR", default_value = Self::LOG_DIR)]
     pub log_dir: std::path::PathBuf,
 }
 
 impl FolderConfig {
+    /// The default of `--log_dir`.
+    pub const LOG_DIR: &str = "logs";
     /// The flags that a resumed run may change.
     pub const FREE: &[&str] = &["log_dir"];
 }

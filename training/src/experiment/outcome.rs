@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::RunConfig;
-use crate::format::{self, number};
+use crate::format;
 use crate::report::tables;
 use crate::tasks::Report;
 use crate::trainer::{FitSummary, LrFindResult, Record};
@@ -99,13 +99,20 @@ fn summary_line(summary: &FitSummary) -> String {
     } else {
         String::new()
     };
-    let seconds = summary.train_time.as_secs_f64();
+    // A resumed run whose budget is spent does not train.
+    let time = match summary.train_batches {
+        0 => String::new(),
+        batches => format!(
+            "; training took {}, {} per batch",
+            format::duration(summary.train_time),
+            format::duration(summary.train_time.div_f64(batches as f64))
+        ),
+    };
     format!(
-        "{}, {}{skipped}{}; {}; training took {seconds:.2} s, {} ms per batch",
+        "{}, {}{skipped}{}; {}{time}",
         format::count(summary.epochs, "epoch"),
         format::count(summary.steps, "step"),
         best.unwrap_or_default(),
         summary.stop,
-        number(1e3 * seconds / summary.train_batches.max(1) as f64),
     )
 }

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use text_recognizer::data::{DataModule, DataSpec, Mnist, MnistConfig, MnistDataset};
 use text_recognizer::models::{Mlp, MlpConfig, Model};
 use text_recognizer::nn::Placement;
+use text_recognizer::util::Progress;
 
-use super::download;
 use crate::tasks::{Classification, Forecasting, Task};
 use crate::time_series::models::{self, ForecastConfig};
 use crate::time_series::{
@@ -46,7 +46,9 @@ impl Flags {
 
 type BuildModel = Box<dyn Fn(&Value, &DataSpec, Placement) -> Result<Box<dyn Model>> + Send + Sync>;
 type ReadTarget = Box<dyn Fn(&Value) -> Result<Target> + Send + Sync>;
-type BuildData = Box<dyn Fn(&Value, Target) -> Result<Data> + Send + Sync>;
+type BuildData = Box<dyn Fn(&Value, Target, Option<OnDownload>) -> Result<Data> + Send + Sync>;
+/// A callback for the progress of downloads.
+pub type OnDownload = Box<dyn Fn(Progress<'_>) + Send + Sync>;
 /// Defaults of flags: pairs of a flag and its value.
 type Defaults = &'static [(&'static str, &'static str)];
 
@@ -170,10 +172,11 @@ impl ModelEntry {
 impl DataEntry {
     fn classes<C: Args + Serialize + DeserializeOwned + 'static, D: DataModule + 'static>(
         (name, about): (&'static str, &'static str),
-        build: fn(C) -> Result<D>,
+        build: fn(C, Option<OnDownload>) -> Result<D>,
     ) -> Self {
-        let build = move |config: &Value, _: Target| -> Result<Data> {
-            Ok(Data { module: Rc::new(build(typed(config, name)?)?), task: Box::new(Classification) })
+        let build = move |config: &Value, _: Target, download: Option<OnDownload>| -> Result<Data> {
+            let module = Rc::new(build(typed(config, name)?, download)?);
+            Ok(Data { module, task: Box::new(Classification) })
         };
         let (task, flags) = (Classification::NAME, Flags::of::<C>());
         Self { name, about, task, flags, defaults: &[], build: Box::new(build) }
@@ -184,7 +187,7 @@ impl DataEntry {
         defaults: Defaults,
         read: fn(&C) -> Result<Series>,
     ) -> Self {
-        let build = move |config: &Value, target: Target| -> Result<Data> {
+        let build = move |config: &Value, target: Target, _: Option<OnDownload>| -> Result<Data> {
             let SeriesFlags { source, windows, baselines } = typed::<SeriesFlags<C>>(config, name)?;
             let module = Rc::new(SeriesDataModule::new(read(&source)?, windows, baselines, target)?);
             Ok(Data { task: Box::new(Forecasting::new(Rc::clone(&module))), module })
@@ -193,12 +196,12 @@ impl DataEntry {
         Self { name, about, task, flags, defaults, build: Box::new(build) }
     }
 
-    /// Builds the data module for a model that predicts `target`.
+    /// Builds the data module for a model that predicts `target`. The module calls `download` during a download.
     ///
     /// # Errors
     /// Fails if a value of `config` is impossible, or if a file cannot be read.
-    pub fn build(&self, config: &Value, target: Target) -> Result<Data> {
-        (self.build)(config, target)
+    pub fn build(&self, config: &Value, target: Target, download: Option<OnDownload>) -> Result<Data> {
+        (self.build)(config, target, download)
     }
 }
 
@@ -259,12 +262,13 @@ pub static MODELS: LazyLock<Vec<ModelEntry>> = LazyLock::new(|| {
 /// All data.
 pub static DATA: LazyLock<Vec<DataEntry>> = LazyLock::new(|| {
     vec![
-        DataEntry::classes::<MnistConfig, _>(("mnist", "handwritten digits"), |config| {
-            Ok(Mnist::new(MnistDataset::Mnist, config)?.on_progress(download::report()))
+        DataEntry::classes::<MnistConfig, _>(("mnist", "handwritten digits"), |config, download| {
+            mnist(MnistDataset::Mnist, config, download)
         }),
-        DataEntry::classes::<MnistConfig, _>(("fashion_mnist", "articles of clothing"), |config| {
-            Ok(Mnist::new(MnistDataset::FashionMnist, config)?.on_progress(download::report()))
-        }),
+        DataEntry::classes::<MnistConfig, _>(
+            ("fashion_mnist", "articles of clothing"),
+            |config, download| mnist(MnistDataset::FashionMnist, config, download),
+        ),
         DataEntry::series::<SyntheticConfig>(
             ("series", "the synthetic series of the TensorFlow course"),
             &[],
@@ -273,6 +277,14 @@ pub static DATA: LazyLock<Vec<DataEntry>> = LazyLock::new(|| {
         DataEntry::series::<CsvConfig>(("csv", "columns of a CSV file"), &[("split_time", "0.8")], read_csv),
     ]
 });
+
+fn mnist(dataset: MnistDataset, config: MnistConfig, download: Option<OnDownload>) -> Result<Mnist> {
+    let mnist = Mnist::new(dataset, config)?;
+    Ok(match download {
+        Some(download) => mnist.on_progress(download),
+        None => mnist,
+    })
+}
 
 /// Returns the model with this name.
 ///
@@ -297,10 +309,13 @@ pub fn data(name: &str) -> Result<&'static DataEntry> {
         .with_context(|| format!("cannot find the data {name}: expected one of {}", names()))
 }
 
+/// The default of `--model`.
+pub const DEFAULT_MODEL: &str = "mlp";
+
 /// Returns the default data of a model: the first data of its task.
 pub fn default_data(model: &str) -> &'static str {
     let task = MODELS.iter().find(|entry| entry.name == model).map(|entry| entry.task);
-    DATA.iter().find(|entry| Some(entry.task) == task).map_or("mnist", |entry| entry.name)
+    DATA.iter().find(|entry| Some(entry.task) == task).unwrap_or(&DATA[0]).name
 }
 
 /// Checks that a model and data have the same task.

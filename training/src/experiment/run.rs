@@ -12,7 +12,7 @@ use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
 use super::config::{RunConfig, flatten};
-use super::registry::{self, Data, ModelKind, Network};
+use super::registry::{self, Data, ModelKind, Network, OnDownload};
 use super::{Finished, Outcome, Resume};
 use crate::report::plots;
 use crate::report::{ModelSummary, history};
@@ -40,6 +40,11 @@ pub struct Experiment<'a> {
 
 /// An observer of a run.
 pub trait Reporter {
+    /// Returns a callback that shows the progress of downloads, if any.
+    fn download(&self) -> Option<OnDownload> {
+        None
+    }
+
     /// Is called before training.
     fn on_start(&self, _summary: &ModelSummary) {}
 
@@ -65,7 +70,7 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     let config = &experiment.config;
     let (model, data) = (registry::model(&config.model)?, registry::data(&config.data)?);
     let device = config.trainer.device.resolve()?;
-    let data = data.build(&config.data_config, model.target(&config.model_config)?)?;
+    let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
     match &model.kind {
         ModelKind::Network(network) => {
             Run { experiment, reporter, trainer: config.trainer.effective(), network, data: &data, device }
@@ -81,7 +86,7 @@ fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Res
     if let Some(resume) = &experiment.resume {
         bail!("cannot resume {}: {} is not trained; try a new run", resume.folder.display(), config.model);
     }
-    let trained = Trained::Forecaster(data.task.baseline(baseline)?);
+    let trained = Trained::Baseline(baseline);
     let folder = open_folder(experiment)?;
     let results = Record { epoch: 0, step: 0, values: Vec::new() };
     let outcome = finish(config, folder.as_ref(), &*data.task, &trained, None, results, String::new())?;

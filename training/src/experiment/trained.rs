@@ -61,7 +61,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
             model.parameters().load(weights)?;
             let lit = predictor(model, &extras, horizon(&data)?)?;
             let (scaler, stride) = (extras.scaler, extras.stride);
-            Ok(Box::new(NetworkForecaster { name, lit, data, scaler, stride, batch_size: BATCH_SIZE }))
+            Ok(Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE }))
         }
     }
 }

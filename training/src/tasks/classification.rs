@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, LossName};
 use text_recognizer::models::Model;
@@ -34,7 +34,12 @@ impl Task for Classification {
         Ok(Rc::new(BaseLitModel::new(model, config.clone())?))
     }
 
-    fn report(&self, _name: &str, _trained: &Trained, _folder: Option<&RunFolder>) -> Result<Report> {
-        Ok(Report::default())
+    fn report(&self, name: &str, trained: &Trained, _folder: Option<&RunFolder>) -> Result<Report> {
+        match trained {
+            Trained::Network(..) => Ok(Report::default()),
+            Trained::Baseline(_) => {
+                bail!("cannot use {name} for {}: it is a baseline for forecasting", Self::NAME)
+            }
+        }
     }
 }

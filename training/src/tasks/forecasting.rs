@@ -54,15 +54,24 @@ impl Forecasting {
         Self { module }
     }
 
-    fn network(&self, name: &str, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Box<dyn Forecaster> {
+    fn network(&self, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Box<dyn Forecaster> {
         Box::new(NetworkForecaster {
-            name: name.to_owned(),
             lit: Rc::clone(lit),
             data: self.module.spec(),
             scaler: self.module.scaler().clone(),
             stride: self.module.windows().stride,
             batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
         })
+    }
+
+    fn baseline(&self, baseline: Baseline) -> BaselineForecaster {
+        let windows = self.module.windows();
+        BaselineForecaster {
+            baseline,
+            config: self.module.baselines().clone(),
+            horizon: windows.horizon,
+            stride: windows.stride,
+        }
     }
 
     /// Forecasts the rows of the validation split that are in `loaders`, or all without `loaders`. Returns `None` if `loaders`
@@ -93,16 +102,6 @@ impl Task for Forecasting {
         Ok(Rc::new(LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?))
     }
 
-    fn baseline(&self, baseline: Baseline) -> Result<Box<dyn Forecaster>> {
-        let windows = self.module.windows();
-        Ok(Box::new(BaselineForecaster {
-            baseline,
-            config: self.module.baselines().clone(),
-            horizon: windows.horizon,
-            stride: windows.stride,
-        }))
-    }
-
     fn extras(&self) -> Value {
         json!(ForecastingExtras {
             scaler: self.module.scaler().clone(),
@@ -115,10 +114,10 @@ impl Task for Forecasting {
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
         let (forecast, metrics) = match trained {
             Trained::Network(lit, loaders) => {
-                (self.forecast(&*self.network(name, lit, loaders), Some(loaders))?, None)
+                (self.forecast(&*self.network(lit, loaders), Some(loaders))?, None)
             }
-            Trained::Forecaster(forecaster) => {
-                let forecast = self.forecast(&**forecaster, None)?;
+            Trained::Baseline(baseline) => {
+                let forecast = self.forecast(&self.baseline(*baseline), None)?;
                 let metrics = forecast.as_ref().map(metrics).transpose()?;
                 (forecast, metrics)
             }

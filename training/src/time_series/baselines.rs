@@ -39,7 +39,7 @@ impl Baseline {
 
 /// The numbers of rows that baselines use. The defaults are those of the TensorFlow time-series course.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct BaselineConfig {
     /// Rows per season [default: --period, or by the interval of the timestamps: month 12, quarter 4, week 52, day 7, hour 24].
     #[arg(long = "season")]

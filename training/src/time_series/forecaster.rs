@@ -12,9 +12,6 @@ use super::{Baseline, BaselineConfig, Layout, Past, Scaler, Series, WindowDatase
 
 /// A model that forecasts a series from its past.
 pub trait Forecaster {
-    /// Returns the model's name, as in `--model`.
-    fn name(&self) -> &str;
-
     /// Returns the number of steps ahead of one forecast.
     fn horizon(&self) -> usize;
 
@@ -39,8 +36,6 @@ pub trait Forecaster {
 /// A trained network. It forecasts `horizon` steps at once, and further steps from its own forecasts.
 #[derive(Debug)]
 pub struct NetworkForecaster {
-    /// The model's name.
-    pub name: String,
     /// The network. Its predictions are in the units of the series.
     pub lit: Rc<dyn LitModel>,
     /// The shapes and columns of its data.
@@ -73,10 +68,6 @@ impl NetworkForecaster {
 }
 
 impl Forecaster for NetworkForecaster {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn horizon(&self) -> usize {
         self.data.output_dims.first().map_or(1, |&horizon| horizon as usize)
     }
@@ -187,10 +178,6 @@ impl BaselineForecaster {
 }
 
 impl Forecaster for BaselineForecaster {
-    fn name(&self) -> &str {
-        self.baseline.name()
-    }
-
     fn horizon(&self) -> usize {
         self.horizon
     }

@@ -70,10 +70,13 @@ impl Default for TrainerConfig {
 }
 
 impl TrainerConfig {
+    /// The flags of this struct, without its groups, that a resumed run may change.
+    const FREE: &[&str] = &["load_checkpoint"];
+
     /// Returns the flags of all groups that a resumed run may change.
     pub fn free() -> impl Iterator<Item = &'static str> {
         let groups = [
-            &["load_checkpoint"],
+            Self::FREE,
             BudgetConfig::FREE,
             LoaderConfig::FREE,
             ValidationConfig::FREE,

@@ -46,8 +46,6 @@ pub struct FitSummary {
     pub train_time: Duration,
     /// The number of training batches of this process.
     pub train_batches: u64,
-    /// The record of the last validation.
-    pub last: Option<Record>,
     /// The best checkpoint; `None` if the run writes no files or no value was finite.
     pub best: Option<Best>,
 }
@@ -96,7 +94,6 @@ pub struct Fit<'a> {
     saved_at: (u64, Instant),
     train_time: Duration,
     train_batches: u64,
-    last: Option<Record>,
 }
 
 impl<'a> Fit<'a> {
@@ -120,7 +117,6 @@ impl<'a> Fit<'a> {
             skipped: self.state.skipped,
             train_time: self.train_time,
             train_batches: self.train_batches,
-            last: self.last.take(),
             best: self.model_checkpoint.as_ref().and_then(|kept| {
                 let best = kept.best()?;
                 Some(Best { metric: kept.metric().to_owned(), value: best.value, epoch: best.epoch })

@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use text_recognizer::lit_models::{LitModel, Running};
 use text_recognizer::nn::ForwardContext;
-use text_recognizer::optim::Optimizer;
 
 use super::state::mean;
 use super::strategy::{Flags, Strategy};
@@ -128,7 +127,7 @@ fn try_rates(
     signals: &Signals,
     strategy: &dyn Strategy,
 ) -> Result<ControlFlow<i32, Vec<(f64, f64)>>> {
-    let mut optimizer = Optimizer::new(&lit.config().optimizer, lit.parameters())?;
+    let mut optimizer = lit.optimizer()?;
     let per_point = if config.lr_find_interval == Interval::Epoch { loaders.train.len() } else { 1 };
     let mut batches = (0..).flat_map(|epoch| loaders.train.epoch(epoch, 0));
     let (mut points, mut seen) = (Vec::<(f64, f64)>::new(), 0);

@@ -337,7 +337,6 @@ fn finished(config: RunConfig, values: &[(&str, f64)], report: Report, skipped: 
         skipped,
         train_time: Duration::from_millis(16_050),
         train_batches: 4300,
-        last: None,
         best: Some(Best { metric: "val_loss".into(), value: 0.0712, epoch: 7 }),
     };
     let results = Record { epoch: 10, step: 4300, values };
@@ -356,8 +355,8 @@ fn forecast_report(baseline: Baseline, args: &[&str]) -> Report {
     fs::write(&file, "day,sales\n".to_owned() + &(0..56).map(row).collect::<String>()).unwrap();
     let flags = ["--model", baseline.name(), "--data", "csv", "--csv", file.to_str().unwrap()];
     let config = config(&[&flags[..], args].concat());
-    let data = registry::data("csv").unwrap().build(&config.data_config, Target::default()).unwrap();
-    let trained = Trained::Forecaster(data.task.baseline(baseline).unwrap());
+    let data = registry::data("csv").unwrap().build(&config.data_config, Target::default(), None).unwrap();
+    let trained = Trained::Baseline(baseline);
     data.task.report(baseline.name(), &trained, None).unwrap()
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use text_recognizer::lit_models::MetricName;
 
-use super::{Forecasting, Task};
+use super::Forecasting;
 use crate::format::number;
 use crate::time_series::{Baseline, Forecast, mase};
 
@@ -33,9 +33,9 @@ impl Comparison {
         let start = task.module.validation().start;
         let rows = start..start + forecast.time.len();
         for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
-            let forecaster = task.baseline(baseline)?;
+            let forecaster = task.baseline(baseline);
             // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
-            if let Ok(forecast) = Forecast::new(&*forecaster, task.module.series(), rows.clone()) {
+            if let Ok(forecast) = Forecast::new(&forecaster, task.module.series(), rows.clone()) {
                 maes.push((baseline.name().to_owned(), forecast.metric(&MetricName::Mae)?));
             }
         }

@@ -15,6 +15,7 @@ use crate::time_series::Scaler;
 pub struct LitForecaster {
     model: Box<dyn Model>,
     config: LitConfig,
+    loss: Box<dyn Loss>,
     scaler: Scaler,
     horizon: i64,
     metrics: Vec<Box<dyn Metric>>,
@@ -35,7 +36,13 @@ impl LitForecaster {
             ));
         }
         let metrics = METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(*metric) }).collect();
-        Ok(Self { model, config, scaler, horizon, metrics })
+        Ok(Self { model, loss: Box::new(config.loss), config, scaler, horizon, metrics })
+    }
+
+    /// Replaces the loss that the configuration names. The loss gets predictions and targets in scaled units.
+    pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Box::new(loss);
+        self
     }
 
     /// Returns the last `horizon` steps: all steps of a forecast, or the end of a sequence with a forecast at each time step.
@@ -61,7 +68,7 @@ impl LitModel for LitForecaster {
 
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
         let prediction = self.model.forward(&batch.x, context)?;
-        let loss = self.config.loss.compute(&prediction, &batch.y)?;
+        let loss = self.loss.compute(&prediction, &batch.y)?;
         if context.is_training() {
             return Ok(StepOutput { loss, metrics: Vec::new() });
         }

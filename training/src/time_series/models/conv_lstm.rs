@@ -14,7 +14,7 @@ use super::{ForecastConfig, Target, Window, check_sizes, target};
 
 /// The sizes of a [`ConvLstm`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ConvLstmConfig {
     /// Filters of the convolution.
     #[arg(long = "filters", default_value_t = 32)]

@@ -13,7 +13,7 @@ use super::{ForecastConfig, Window, check_dropout, check_layers, check_sizes};
 
 /// The sizes of a [`Dnn`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct DnnConfig {
     /// Units per hidden layer.
     #[arg(long = "units", default_value_t = 10)]

@@ -12,7 +12,7 @@ use super::{ForecastConfig, Window};
 
 /// The configuration of a [`Linear`], which has no settings.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct LinearConfig {}
 
 impl ForecastConfig for LinearConfig {}

@@ -14,7 +14,7 @@ use super::{ForecastConfig, Target, Window, target};
 
 /// The sizes of an [`Rnn`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct RnnConfig {
     /// Units per recurrent layer.
     #[arg(long = "units", default_value_t = 40)]

@@ -11,7 +11,7 @@ use super::{ForecastConfig, Target, Window, check_dropout, check_layers, check_s
 
 /// The sizes of a [`super::Lstm`] or a [`super::Gru`].
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct GatedConfig {
     /// Units per layer; per direction if --bidirectional.
     #[arg(long = "units", default_value_t = 32)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use text_recognizer::lit_models::{LitModel, Metric};
-use text_recognizer::optim::{Optimizer, Schedule};
+use text_recognizer::optim::Schedule;
 
 use super::Fit;
 use crate::trainer::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Monitor};
@@ -47,7 +47,7 @@ impl<'a> Fit<'a> {
             strategy,
             folder: folder.filter(|_| strategy.is_main()),
             metadata,
-            optimizer: Optimizer::new(&lit_config.optimizer, parameters)?,
+            optimizer: lit.optimizer()?,
             schedule: Schedule::new(&lit_config.schedule, lit_config.optimizer.lr, budget)?,
             averaging: config.averaging.build(parameters),
             early_stopping: None,
@@ -66,7 +66,6 @@ impl<'a> Fit<'a> {
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
             train_batches: 0,
-            last: None,
         };
         fit.watch()?;
         Ok(fit)

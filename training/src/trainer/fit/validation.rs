@@ -45,7 +45,6 @@ impl Fit<'_> {
                 flow = ControlFlow::Break(reason);
             }
         }
-        self.last = Some(record);
         self.profiler.lap(Phase::Logging);
         Ok(flow)
     }

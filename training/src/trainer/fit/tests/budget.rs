@@ -10,7 +10,7 @@ fn max_steps_within_an_epoch_ends_with_a_validation_of_the_last_weights() {
     let (summary, events) = run(&config, &lit, &loaders(2));
     assert_eq!((summary.stop, summary.epochs, summary.steps), (StopReason::MaxSteps, 1, 4));
     assert_eq!(events.validated(), [(1, 3), (1, 4)]);
-    let val_loss = summary.last.unwrap().get("val_loss").unwrap();
+    let val_loss = *events.metric("val_loss").last().unwrap();
     assert_close(&[val_loss], &[loss(weights(2, 2)[3], &INPUTS)]);
 }
 

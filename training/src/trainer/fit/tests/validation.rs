@@ -49,7 +49,7 @@ fn validation_with_accumulation_waits_for_the_step() {
 #[test]
 fn validation_values_are_means_over_all_rows() {
     let lit = lit();
-    let (summary, events) = run(&config(2), &lit, &loaders(2));
+    let (_, events) = run(&config(2), &lit, &loaders(2));
     let steps = weights(2, 2);
     assert_close(&events.metric("val_loss"), &[loss(steps[2], &INPUTS), loss(steps[5], &INPUTS)]);
     // The training loss of an epoch: each batch before its step, weighted by its rows.
@@ -58,7 +58,6 @@ fn validation_values_are_means_over_all_rows() {
     assert_close(&events.metric("train_loss")[..1], &[sums.sum::<f64>() / 5.0]);
     let mae = |weight: f64| (weight - SLOPE).abs() * 3.0;
     assert_close(&events.metric("val_mae"), &[mae(steps[2]), mae(steps[5])]);
-    assert_eq!(summary.last.as_ref(), events.validations.last());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Shows the progress of downloads: a progress bar on a terminal, otherwise one line per file.
+//! Shows the progress of downloads: a progress bar on a terminal, otherwise one line per file, and nothing with `--quiet`.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -6,11 +6,13 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressStyle};
 use text_recognizer::util::Progress;
 
+use crate::experiment::OnDownload;
+
 /// Returns a callback that shows the progress of the downloads of one data module.
-pub fn report() -> impl Fn(Progress<'_>) + Send + Sync + 'static {
+pub fn report() -> OnDownload {
     // The current file, and its progress bar.
     let current: Mutex<Option<(String, ProgressBar)>> = Mutex::new(None);
-    move |progress| {
+    Box::new(move |progress: Progress<'_>| {
         let Ok(mut current) = current.lock() else { return };
         if current.as_ref().is_none_or(|(file, _)| file != progress.file) {
             *current = Some((progress.file.to_owned(), start(&progress)));
@@ -21,11 +23,11 @@ pub fn report() -> impl Fn(Progress<'_>) + Send + Sync + 'static {
                 bar.finish();
             }
         }
-    }
+    })
 }
 
 fn start(progress: &Progress<'_>) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || !log::log_enabled!(log::Level::Info) {
         log::info!("downloading {}", progress.url);
         return ProgressBar::hidden();
     }
