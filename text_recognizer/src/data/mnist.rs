@@ -39,10 +39,16 @@ const CLASSES: [[&str; 10]; 2] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct MnistConfig {
-    /// Folder with the data, in raw/NAME below it or directly in it; if the data is not there, it is downloaded to this folder
+    /// Read the data from this folder, in raw/NAME below it or directly in it, and download it to there if it is missing
     /// [default: $TEXT_RECOGNIZER_DATA, the workspace's data/, an installed package, the user's data folder]
     #[cfg_attr(feature = "cli", arg(long = "data_dir", value_name = "DIR"))]
     pub data_dir: Option<PathBuf>,
+}
+
+#[cfg(feature = "cli")]
+impl MnistConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["data_dir"];
 }
 
 /// The data sets in MNIST's format.

@@ -18,13 +18,13 @@ use crate::optim::{Optimizer, OptimizerConfig, ScheduleConfig};
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct LitConfig {
-    /// Loss.
+    /// Minimize this loss.
     #[cfg_attr(feature = "cli", arg(long = "loss", value_enum, default_value_t = Self::default().loss))]
     pub loss: LossName,
-    /// Optimizer.
+    /// The optimizer.
     #[cfg_attr(feature = "cli", command(flatten))]
     pub optimizer: OptimizerConfig,
-    /// Learning-rate schedule.
+    /// The learning-rate schedule.
     #[cfg_attr(feature = "cli", command(flatten))]
     pub schedule: ScheduleConfig,
 }

@@ -13,13 +13,13 @@ use crate::nn::{ForwardContext, Linear, Parameters, Placement};
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct MlpConfig {
-    /// Units of the first hidden layer.
+    /// Use this many units in the first hidden layer.
     #[cfg_attr(feature = "cli", arg(long = "fc1", default_value_t = Self::default().fc1))]
     pub fc1: i64,
-    /// Units of the second hidden layer.
+    /// Use this many units in the second hidden layer.
     #[cfg_attr(feature = "cli", arg(long = "fc2", default_value_t = Self::default().fc2))]
     pub fc2: i64,
-    /// Probability of dropping a hidden unit in training.
+    /// Drop a hidden unit in training with this probability, from 0 to below 1.
     #[cfg_attr(feature = "cli", arg(long = "dropout", default_value_t = Self::default().dropout))]
     pub dropout: f64,
 }

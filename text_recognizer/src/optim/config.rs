@@ -43,34 +43,34 @@ pub enum SgdForm {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Optimizer.
+    /// Update the weights with this optimizer.
     #[cfg_attr(feature = "cli", arg(long = "optimizer", value_enum, default_value_t = Self::default().optimizer))]
     pub optimizer: OptimizerName,
-    /// Learning rate.
+    /// Set the learning rate.
     #[cfg_attr(feature = "cli", arg(long = "lr", default_value_t = Self::default().lr))]
     pub lr: f64,
-    /// Weight decay: added to the gradient (sgd, adam, rmsprop) or decoupled (adamw) [default: 0; for adamw 0.01].
+    /// Set the weight decay: added to the gradient (sgd, adam, rmsprop) or decoupled (adamw) [default: 0; for adamw 0.01].
     #[cfg_attr(feature = "cli", arg(long = "weight_decay"))]
     pub weight_decay: Option<f64>,
-    /// Momentum, for sgd and rmsprop.
+    /// Set the momentum of sgd and rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "momentum", default_value_t = Self::default().momentum))]
     pub momentum: f64,
-    /// Nesterov momentum, for sgd.
+    /// Use Nesterov momentum, for sgd.
     #[cfg_attr(feature = "cli", arg(long = "nesterov", action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = Self::default().nesterov))]
     pub nesterov: bool,
-    /// Form of the momentum of sgd; the forms differ if a schedule changes the learning rate.
+    /// Set the form of the momentum of sgd; the forms differ if a schedule changes the learning rate.
     #[cfg_attr(feature = "cli", arg(long = "sgd_form", value_enum, default_value_t = Self::default().sgd_form))]
     pub sgd_form: SgdForm,
-    /// Decay rate of the mean of gradients, for adam and adamw.
+    /// Set the decay rate of the mean of gradients, for adam and adamw.
     #[cfg_attr(feature = "cli", arg(long = "beta1", default_value_t = Self::default().beta1))]
     pub beta1: f64,
-    /// Decay rate of the mean of squared gradients, for adam and adamw.
+    /// Set the decay rate of the mean of squared gradients, for adam and adamw.
     #[cfg_attr(feature = "cli", arg(long = "beta2", default_value_t = Self::default().beta2))]
     pub beta2: f64,
-    /// Decay rate of the mean of squared gradients, for rmsprop.
+    /// Set the decay rate of the mean of squared gradients, for rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "alpha", default_value_t = Self::default().alpha))]
     pub alpha: f64,
-    /// Constant added to the denominator, for adam, adamw and rmsprop.
+    /// Add this constant to the denominator, for adam, adamw and rmsprop.
     #[cfg_attr(feature = "cli", arg(long = "eps", default_value = format!("{:e}", Self::default().eps)))]
     pub eps: f64,
 }

@@ -33,35 +33,35 @@ pub enum ScheduleName {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
-    /// Learning-rate schedule; with --one_cycle_max_lr the default is one_cycle.
+    /// Change the learning rate by this schedule; with --one_cycle_max_lr the default is one_cycle.
     #[cfg_attr(feature = "cli", arg(long = "lr_schedule", value_enum, default_value_t = Self::default().lr_schedule))]
     #[cfg_attr(
         feature = "cli",
         arg(default_value_if("one_cycle_max_lr", clap::builder::ArgPredicate::IsPresent, "one_cycle"))
     )]
     pub lr_schedule: ScheduleName,
-    /// Steps of warmup, in which the rate increases linearly to its scheduled value.
+    /// Increase the rate linearly to its scheduled value over this many first steps.
     #[cfg_attr(feature = "cli", arg(long = "lr_warmup_steps", default_value_t = Self::default().lr_warmup_steps))]
     pub lr_warmup_steps: u64,
-    /// Epochs in which an exponential schedule increases tenfold (negative: decreases).
+    /// Increase (negative: decrease) the rate tenfold in this many epochs, for exponential.
     #[cfg_attr(feature = "cli", arg(long = "lr_epochs_per_decade", default_value_t = Self::default().lr_epochs_per_decade, allow_negative_numbers = true))]
     pub lr_epochs_per_decade: f64,
-    /// Epochs between two changes of a step schedule.
+    /// Change the rate once per this many epochs, for step.
     #[cfg_attr(feature = "cli", arg(long = "lr_step_epochs", default_value_t = Self::default().lr_step_epochs))]
     pub lr_step_epochs: u64,
-    /// Factor of a step or plateau schedule.
+    /// Multiply the rate by this factor at each change, for step and plateau.
     #[cfg_attr(feature = "cli", arg(long = "lr_gamma", default_value_t = Self::default().lr_gamma))]
     pub lr_gamma: f64,
-    /// Validations without improvement before a plateau schedule changes the rate.
+    /// Change the rate after this many validations without improvement, for plateau.
     #[cfg_attr(feature = "cli", arg(long = "lr_patience", default_value_t = Self::default().lr_patience))]
     pub lr_patience: u64,
-    /// Final rate of a cosine schedule, and lowest rate of a plateau schedule.
+    /// End at this rate (cosine), or do not go below it (plateau).
     #[cfg_attr(feature = "cli", arg(long = "lr_min", default_value_t = Self::default().lr_min))]
     pub lr_min: f64,
-    /// Highest rate of a one-cycle schedule [default: --lr].
+    /// Increase the rate to this peak, for one_cycle [default: --lr].
     #[cfg_attr(feature = "cli", arg(long = "one_cycle_max_lr"))]
     pub one_cycle_max_lr: Option<f64>,
-    /// Steps of a one-cycle schedule [default: the whole run].
+    /// Finish the schedule in this many steps, for one_cycle [default: the whole run].
     #[cfg_attr(feature = "cli", arg(long = "one_cycle_total_steps"))]
     pub one_cycle_total_steps: Option<u64>,
 }

@@ -23,7 +23,7 @@ enum Shell {
 /// The flags of `completions`.
 #[derive(Debug, Clone, Args)]
 pub struct CompletionsArgs {
-    /// Shell to complete for.
+    /// Complete for this shell.
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -29,10 +29,10 @@ const ABOUT: &str = "Train a model on a data set and evaluate it";
 /// The flags of a run besides those of the model, the data, the optimizer and the trainer.
 #[derive(Debug, Clone, Args)]
 struct FitArgs {
-    /// Model to train, or baseline to evaluate.
+    /// Train this model, or evaluate this baseline.
     #[arg(long = "model")]
     model: String,
-    /// Data set to use.
+    /// Use this data set.
     #[arg(long = "data")]
     data: String,
     /// Read the defaults of all flags from FILE; the config.json of a run reproduces the run.
@@ -47,7 +47,7 @@ struct FitArgs {
     /// Print the results as one line of JSON.
     #[arg(long = "json")]
     json: bool,
-    /// Lowest level of the messages on standard error.
+    /// Print messages of this level and above on standard error.
     #[arg(long = "log_level", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
     /// Print only results and errors; same as --log_level error.

@@ -22,16 +22,16 @@ const MAX_STEPS: usize = 1_000_000;
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("forecaster").required(true).args(["checkpoint", "model"])))]
 pub struct ForecastArgs {
-    /// Checkpoint of a forecasting model, such as logs/lstm-series/version_0/checkpoints/best.safetensors.
+    /// Forecast with this checkpoint, such as logs/lstm-series/version_0/checkpoints/best.safetensors.
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Baseline to forecast with, instead of a checkpoint.
+    /// Forecast with this baseline instead of a checkpoint.
     #[arg(long = "model", value_enum)]
     model: Option<Baseline>,
-    /// Time steps to forecast, at least 1 [default: the horizon of the model].
+    /// Forecast this many time steps, at least 1 [default: the horizon of the model].
     #[arg(long = "steps")]
     steps: Option<usize>,
-    /// CSV file to write [default: standard output].
+    /// Write to this CSV file [default: standard output].
     #[arg(long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

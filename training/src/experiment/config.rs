@@ -32,10 +32,10 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
-    /// Name of the folder in --log_dir; each run is a folder version_N in it [default: MODEL-DATA].
+    /// Write to --log_dir/NAME/version_N, with the next free N [default: MODEL-DATA].
     #[arg(long = "name", value_parser = parse_name, conflicts_with = "resume")]
     pub name: Option<String>,
-    /// Folder for all runs.
+    /// Write all runs to this folder.
     #[arg(long = "log_dir", value_name = "DIR", default_value = Self::LOG_DIR)]
     pub log_dir: std::path::PathBuf,
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use text_recognizer::data::MnistConfig;
 
 use super::config::{FolderConfig, RunConfig, flatten};
 use crate::time_series::BaselineConfig;
@@ -86,7 +87,7 @@ fn is_of(run: &Resume, model: Option<&str>, data: Option<&str>) -> bool {
 
 /// Returns the flags that a resumed run may change: its budget, its outputs and its device.
 pub fn free() -> impl Iterator<Item = &'static str> {
-    let groups = [&["data_dir"], FolderConfig::FREE, LrFindConfig::FREE, BaselineConfig::FREE];
+    let groups = [MnistConfig::FREE, FolderConfig::FREE, LrFindConfig::FREE, BaselineConfig::FREE];
     TrainerConfig::free().chain(groups.into_iter().flatten().copied())
 }
 

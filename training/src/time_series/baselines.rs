@@ -41,16 +41,16 @@ impl Baseline {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BaselineConfig {
-    /// Rows per season [default: --period, or by the interval of the timestamps: month 12, quarter 4, week 52, day 7, hour 24].
+    /// Set the rows per season [default: --period, or by the interval of the timestamps: month 12, quarter 4, week 52, day 7, hour 24].
     #[arg(long = "season")]
     pub season: Option<usize>,
-    /// Values that moving_average averages.
+    /// Average this many values in moving_average.
     #[arg(long = "average", default_value_t = 20)]
     pub average: usize,
-    /// Seasonal differences that differencing averages.
+    /// Average this many seasonal differences in differencing.
     #[arg(long = "difference_average", default_value_t = 50)]
     pub difference_average: usize,
-    /// Values around one season ago that differencing averages; 1 for no averaging.
+    /// Average this many values around one season ago in differencing; 1 for no averaging.
     #[arg(long = "past_average", default_value_t = 10)]
     pub past_average: usize,
 }

@@ -15,13 +15,13 @@ use crate::format::count;
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsvConfig {
-    /// CSV file to read.
+    /// Read this CSV file.
     #[arg(long = "csv", value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Column of the timestamps: a name, or a number from 0 [default: row numbers are the timestamps].
+    /// Read the timestamps from this column: a name, or a number from 0 [default: row numbers are the timestamps].
     #[arg(long = "time_column")]
     pub time_column: Option<String>,
-    /// Columns of the values: names, or numbers from 0 [default: all except --time_column].
+    /// Read the values from these columns: names, or numbers from 0 [default: all except --time_column].
     #[arg(long = "value_columns", value_delimiter = ',')]
     pub value_columns: Vec<String>,
     /// Read the column names from the first row [default: true, unless it has a number or a date].

@@ -80,25 +80,25 @@ impl FromStr for ShuffleBuffer {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowConfig {
-    /// End of the training split and start of the validation split: a row, or a share of all rows.
+    /// End the training split and start the validation split here: a row, or a share of all rows.
     #[arg(long = "split_time", default_value = "1000")]
     pub split_time: SplitPoint,
-    /// End of the validation split and start of the test split [default: no test split].
+    /// End the validation split and start the test split here [default: no test split].
     #[arg(long = "test_time")]
     pub test_time: Option<SplitPoint>,
-    /// Time steps in a window, the input of a forecast.
+    /// Forecast from a window of this many time steps.
     #[arg(long = "window_size", default_value_t = 20)]
     pub window_size: usize,
-    /// Time steps to forecast from one window.
+    /// Forecast this many time steps from one window.
     #[arg(long = "horizon", default_value_t = 1)]
     pub horizon: usize,
-    /// Rows from the start of one training window to the start of the next.
+    /// Start a training window once per this many rows.
     #[arg(long = "shift", default_value_t = 1)]
     pub shift: usize,
-    /// Rows from one time step of a window to the next.
+    /// Use only every STRIDE-th row as a time step of a window.
     #[arg(long = "stride", default_value_t = 1)]
     pub stride: usize,
-    /// Windows in the shuffle buffer, or full for all windows.
+    /// Shuffle with a buffer of this many windows, or full for all windows.
     #[arg(long = "shuffle_buffer", default_value = "1000")]
     pub shuffle_buffer: ShuffleBuffer,
     /// Shuffle in a new order in each epoch; false: use the order of the first epoch in all.

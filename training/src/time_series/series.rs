@@ -48,31 +48,31 @@ impl Series {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticConfig {
-    /// Number of rows.
+    /// Generate this many rows.
     #[arg(long = "length", default_value_t = 4 * 365 + 1)]
     pub length: usize,
-    /// Level of the trend at row 0.
+    /// Start the trend at this value.
     #[arg(long = "baseline", default_value_t = 10.0, allow_negative_numbers = true)]
     pub baseline: f32,
-    /// Growth of the trend per row.
+    /// Increase the trend by this per row.
     #[arg(long = "slope", default_value_t = 0.05, allow_negative_numbers = true)]
     pub slope: f32,
-    /// Amplitude of the seasonal pattern.
+    /// Set the amplitude of the seasonal pattern.
     #[arg(long = "amplitude", default_value_t = 40.0, allow_negative_numbers = true)]
     pub amplitude: f32,
-    /// Share of a season with a cosine pattern, 0 to 1; the pattern decays in the rest.
+    /// Use a cosine pattern in this share of a season, 0 to 1; the pattern decays in the rest.
     #[arg(long = "pattern_switch", default_value_t = 0.4)]
     pub pattern_switch: f32,
-    /// Exponential decay rate of the pattern, per season.
+    /// Set the exponential decay rate of the pattern, per season.
     #[arg(long = "pattern_decay", default_value_t = 3.0, allow_negative_numbers = true)]
     pub pattern_decay: f32,
-    /// Rows per season.
+    /// Repeat the pattern after this many rows.
     #[arg(long = "period", default_value_t = 365)]
     pub period: usize,
-    /// Std of the noise.
+    /// Set the std of the noise.
     #[arg(long = "noise_level", default_value_t = 5.0)]
     pub noise_level: f64,
-    /// Seed of the noise, as in `numpy.random.RandomState(seed)`.
+    /// Set the seed of the noise, as in `numpy.random.RandomState(seed)`.
     #[arg(long = "noise_seed", default_value_t = 42)]
     pub noise_seed: u32,
 }

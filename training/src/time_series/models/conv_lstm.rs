@@ -16,22 +16,22 @@ use super::{ForecastConfig, Target, Window, check_sizes, target};
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConvLstmConfig {
-    /// Filters of the convolution.
+    /// Use this many filters in the convolution.
     #[arg(long = "filters", default_value_t = 32)]
     pub filters: i64,
-    /// Time steps in the kernel: the current one and the ones before it.
+    /// Use a kernel of this many time steps: the current one and the ones before it.
     #[arg(long = "kernel_size", default_value_t = 5)]
     pub kernel_size: i64,
-    /// Units per LSTM layer.
+    /// Use this many units per LSTM layer.
     #[arg(long = "units", default_value_t = 32)]
     pub units: i64,
-    /// Number of LSTM layers, 1 to 1000.
+    /// Use this many LSTM layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability of dropping an output of a hidden layer in training, from 0 to below 1.
+    /// Drop an output of a hidden layer in training with this probability, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// Factor on the output of the last layer, near the size of the values of the series.
+    /// Multiply the output of the last layer by this, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 200.0)]
     pub output_scale: f64,
     /// Train on the next value at each time step of the window, not only at the last.

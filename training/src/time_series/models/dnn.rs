@@ -15,13 +15,13 @@ use super::{ForecastConfig, Window, check_dropout, check_layers, check_sizes};
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DnnConfig {
-    /// Units per hidden layer.
+    /// Use this many units per hidden layer.
     #[arg(long = "units", default_value_t = 10)]
     pub units: i64,
-    /// Number of hidden layers, 1 to 1000.
+    /// Use this many hidden layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability of dropping a hidden unit in training, from 0 to below 1.
+    /// Drop a hidden unit in training with this probability, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
 }

@@ -16,16 +16,16 @@ use super::{ForecastConfig, Target, Window, target};
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RnnConfig {
-    /// Units per recurrent layer.
+    /// Use this many units per recurrent layer.
     #[arg(long = "units", default_value_t = 40)]
     pub units: i64,
-    /// Number of recurrent layers, 1 to 1000.
+    /// Use this many recurrent layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 2)]
     pub layers: i64,
-    /// Probability of dropping an output of a recurrent layer in training, from 0 to below 1.
+    /// Drop an output of a recurrent layer in training with this probability, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// Factor on the output of the last layer, near the size of the values of the series.
+    /// Multiply the output of the last layer by this, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 100.0)]
     pub output_scale: f64,
     /// Train on the next value at each time step of the window, not only at the last.

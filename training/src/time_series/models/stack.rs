@@ -13,19 +13,19 @@ use super::{ForecastConfig, Target, Window, check_dropout, check_layers, check_s
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatedConfig {
-    /// Units per layer; per direction if --bidirectional.
+    /// Use this many units per layer; per direction if --bidirectional.
     #[arg(long = "units", default_value_t = 32)]
     pub units: i64,
-    /// Number of recurrent layers, 1 to 1000.
+    /// Use this many recurrent layers, 1 to 1000.
     #[arg(long = "layers", default_value_t = 1)]
     pub layers: i64,
     /// Run each layer over the window in both directions.
     #[arg(long = "bidirectional", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub bidirectional: bool,
-    /// Probability of dropping an output of a recurrent layer in training, from 0 to below 1.
+    /// Drop an output of a recurrent layer in training with this probability, from 0 to below 1.
     #[arg(long = "dropout", default_value_t = 0.0)]
     pub dropout: f64,
-    /// Factor on the output of the last layer, near the size of the values of the series.
+    /// Multiply the output of the last layer by this, near the size of the values of the series.
     #[arg(long = "output_scale", default_value_t = 100.0)]
     pub output_scale: f64,
     /// Train on the next value at each time step of the window, not only at the last.
