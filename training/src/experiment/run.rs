@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
+use text_recognizer::data::DataSplits;
 use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
@@ -21,8 +22,8 @@ use crate::time_series::Baseline;
 use crate::trainer::callbacks::{Callback, Monitor, StopReason};
 use crate::trainer::loggers::{JsonLines, TensorBoard};
 use crate::trainer::{
-    AfterLrFind, Fit, FitSummary, Loaders, LrFindResult, Record, RunFolder, Signals, Strategy, TrainerConfig,
-    evaluate, lr_find,
+    AfterLrFind, Fit, FitSummary, Loaders, LrFindConfig, LrFindResult, Record, RunFolder, Signals, Strategy,
+    TrainerConfig, evaluate, lr_find,
 };
 
 /// A run to start or to resume.
@@ -111,51 +112,89 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn run(&self) -> Result<Outcome> {
-        let Experiment { resume, signals, strategy, .. } = self.experiment;
         let mut config = self.experiment.config.clone();
-        let module = &self.data.module;
-        module.prepare_data()?;
-        let splits = module.setup()?;
+        self.data.module.prepare_data()?;
+        let splits = self.data.module.setup()?;
         let mut lit = self.lit(&config)?;
-        let trainer = &self.trainer;
-        trainer.device.set_threads(lit.parameters().count(), trainer.loaders.batch_size);
-        let shuffle = module.shuffle(trainer.seed);
-        let place = (self.device, trainer.device.kind());
-        let loaders = Rc::new(Loaders::new(splits, &trainer.loaders, shuffle, place, *strategy)?);
-
+        let loaders = Rc::new(self.loaders(splits, &*lit)?);
         let folder = open_folder(self.experiment)?;
-        if let Some(after) = config.lr_find.lr_find.take().filter(|_| resume.is_none()) {
-            let result = match lr_find(&config.lr_find, trainer, &*lit, &loaders, signals, *strategy)? {
-                ControlFlow::Continue(result) => result,
-                ControlFlow::Break(signal) => {
-                    return Ok(Outcome::Stopped { signal, folder: None, profile: String::new() });
-                }
-            };
-            let plot = folder.as_ref().map(|folder| write_lr_find(&result, folder)).transpose()?;
-            if after == AfterLrFind::Only {
-                folder.iter().for_each(RunFolder::keep);
-                let folder = folder.map(|folder| folder.path().to_owned());
-                return Ok(Outcome::LrFound { result, folder, plot });
+        let folder = folder.as_ref();
+
+        let finder = config.lr_find.lr_find.take().filter(|_| self.experiment.resume.is_none());
+        if let Some(after) = finder {
+            match self.find_lr(after, &config.lr_find, &*lit, &loaders, folder)? {
+                ControlFlow::Break(outcome) => return Ok(outcome),
+                ControlFlow::Continue(lr) => config.lit.optimizer.lr = lr,
             }
-            self.reporter.on_lr_found(&result, plot.as_deref());
-            config.lit.optimizer.lr = result.suggestion;
             lit = self.lit(&config)?;
         }
+        match self.train(&config, &*lit, &loaders, folder)? {
+            ControlFlow::Break(outcome) => Ok(outcome),
+            ControlFlow::Continue((summary, results, profile)) => {
+                let trained = Trained::Network(lit, loaders);
+                finish(&config, folder, &*self.data.task, &trained, Some(summary), results, profile)
+            }
+        }
+    }
 
-        let metadata = checkpoint::metadata(&description(&config, self.data)?, &json!({"run": config}))?;
-        let mut fit =
-            Fit::new(trainer, &*lit, &loaders, *strategy, folder.as_ref(), metadata)?.signals(signals);
-        self.reporter.on_start(&ModelSummary::new(&*lit, &loaders.train, rows(&loaders), self.device)?);
-        if let Some(folder) = &folder {
-            let board = TensorBoard::create(folder.path(), &hparams(&config)?, &fit.metric_names())?;
+    fn loaders(&self, splits: DataSplits, lit: &dyn LitModel) -> Result<Loaders> {
+        let trainer = &self.trainer;
+        trainer.device.set_threads(lit.parameters().count(), trainer.loaders.batch_size);
+        let shuffle = self.data.module.shuffle(trainer.seed);
+        let place = (self.device, trainer.device.kind());
+        Loaders::new(splits, &trainer.loaders, shuffle, place, self.experiment.strategy)
+    }
+
+    /// Searches the learning rate for training. Returns `Break` if the run ends after the search.
+    fn find_lr(
+        &self,
+        after: AfterLrFind,
+        config: &LrFindConfig,
+        lit: &dyn LitModel,
+        loaders: &Loaders,
+        folder: Option<&RunFolder>,
+    ) -> Result<ControlFlow<Outcome, f64>> {
+        let Experiment { signals, strategy, .. } = self.experiment;
+        let result = match lr_find(config, &self.trainer, lit, loaders, signals, *strategy)? {
+            ControlFlow::Continue(result) => result,
+            ControlFlow::Break(signal) => {
+                let profile = String::new();
+                return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder: None, profile }));
+            }
+        };
+        let plot = folder.map(|folder| write_lr_find(&result, folder)).transpose()?;
+        if after == AfterLrFind::Only {
+            folder.into_iter().for_each(RunFolder::keep);
+            let folder = folder.map(|folder| folder.path().to_owned());
+            return Ok(ControlFlow::Break(Outcome::LrFound { result, folder, plot }));
+        }
+        self.reporter.on_lr_found(&result, plot.as_deref());
+        Ok(ControlFlow::Continue(result.suggestion))
+    }
+
+    /// Trains, loads the best weights into `lit`, and evaluates them. Returns `Break` if a signal stopped the run.
+    fn train(
+        &self,
+        config: &RunConfig,
+        lit: &dyn LitModel,
+        loaders: &Loaders,
+        folder: Option<&RunFolder>,
+    ) -> Result<ControlFlow<Outcome, (FitSummary, Record, String)>> {
+        let Experiment { resume, signals, strategy, .. } = self.experiment;
+        let trainer = &self.trainer;
+        let metadata = checkpoint::metadata(&description(config, self.data)?, &json!({"run": config}))?;
+        let mut fit = Fit::new(trainer, lit, loaders, *strategy, folder, metadata)?.signals(signals);
+        self.reporter.on_start(&ModelSummary::new(lit, &loaders.train, rows(loaders), self.device)?);
+        if let Some(folder) = folder {
+            let board = TensorBoard::create(folder.path(), &hparams(config)?, &fit.metric_names())?;
             fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
         }
         if let Some(resume) = resume {
             fit.resume(&resume.checkpoint)?;
         }
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             // The second write has the learning rate of the finder, or the new budget of a resumed run.
-            folder.write_config(&config)?;
+            folder.write_config(config)?;
         }
         // This follows the resume, which restores the best values so far.
         let max_epochs = trainer.budget.max_epochs;
@@ -165,21 +204,19 @@ impl Run<'_> {
         let summary = fit.run()?;
         let profile = fit.profile();
         if let StopReason::Signal(signal) = summary.stop {
-            let folder = folder.as_ref().map(|folder| folder.path().to_owned());
-            return Ok(Outcome::Stopped { signal, folder, profile });
+            let folder = folder.map(|folder| folder.path().to_owned());
+            return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder, profile }));
         }
         if let Some(best) = fit.best_path() {
             lit.parameters().load(&checkpoint::read_weights(&best)?)?;
         }
-        let results = self.results(&*lit, &loaders, &summary)?;
+        let results = self.results(lit, loaders, &summary)?;
         fit.finish_loggers(&results)?;
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             let steps = (loaders.train.len() as u64).div_ceil(trainer.gradients.accumulate_grad_batches);
             history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps)?;
         }
-        drop(fit);
-        let trained = Trained::Network(lit, loaders);
-        finish(&config, folder.as_ref(), &*self.data.task, &trained, Some(summary), results, profile)
+        Ok(ControlFlow::Continue((summary, results, profile)))
     }
 
     /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.

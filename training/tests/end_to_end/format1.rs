@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::errors::copy_folder;
-use crate::lab::{Lab, Trained, binary, resume, text};
+use crate::lab::{Lab, Trained, binary, copy_folder, resume, text};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1").join(name)

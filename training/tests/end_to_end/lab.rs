@@ -171,3 +171,16 @@ pub fn text(bytes: &[u8]) -> String {
 pub fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
+
+/// Copies a folder with all in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for name in files(from) {
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod baselines;
 mod command_line;
+mod disk_errors;
 mod errors;
 mod examples;
 mod forecasting;
@@ -12,6 +13,7 @@ mod fuzz;
 mod keras_golden;
 mod lab;
 mod libtorch;
+mod output;
 mod python;
 mod resume;
 mod runs;
