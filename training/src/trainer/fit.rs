@@ -150,12 +150,12 @@ impl<'a> Fit<'a> {
         for batch in self.loaders.train.epoch(self.state.epoch, self.state.batch) {
             let batch = batch?;
             self.profiler.lap(Phase::Data);
-            self.train_batch(&batch)?;
+            let stepped = self.train_batch(&batch)?;
             self.train_batches += 1;
             let at = Position { epoch: self.state.epoch, batch: self.state.batch, batches };
             self.callbacks.iter_mut().for_each(|callback| callback.on_batch_end(at));
             self.profiler.lap(Phase::Logging);
-            if !self.accumulated.is_empty() {
+            if !stepped {
                 continue;
             }
             self.train_time += started.elapsed();
@@ -168,8 +168,9 @@ impl<'a> Fit<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Runs the forward and the backward pass and, after `accumulate_grad_batches` batches, an optimizer step.
-    fn train_batch(&mut self, batch: &Batch) -> Result<()> {
+    /// Runs the forward and the backward pass and, after `accumulate_grad_batches` batches, an optimizer step. Returns whether a
+    /// step was due.
+    fn train_batch(&mut self, batch: &Batch) -> Result<bool> {
         let parameters = self.lit.parameters().tensors();
         let mut anomaly = false;
         let mut context = self.context();
@@ -190,14 +191,14 @@ impl<'a> Fit<'a> {
         self.state.batches_seen += 1;
         if finite {
             self.state.train.add(&output, self.lit.metrics(true), batch.len())?;
-            self.accumulated.add(grads)?;
+            self.accumulated.add(grads, batch.len())?;
         }
         let last = self.state.batch == self.loaders.train.len();
         let full = (self.state.batch as u64).is_multiple_of(self.config.gradients.accumulate_grad_batches);
         if full || last {
             self.optimizer_step(&output)?;
         }
-        Ok(())
+        Ok(full || last)
     }
 
     fn context<'c>(&self) -> ForwardContext<'c> {
@@ -207,11 +208,8 @@ impl<'a> Fit<'a> {
     }
 
     fn optimizer_step(&mut self, output: &StepOutput) -> Result<()> {
-        // `None` if all batches since the last step were skipped.
-        let Some(mut grads) = self.accumulated.take_mean(self.config.gradients.accumulate_grad_batches)?
-        else {
-            return Ok(());
-        };
+        // `None` if a batch since the last step was skipped.
+        let Some(mut grads) = self.accumulated.take_mean()? else { return Ok(()) };
         self.strategy.all_reduce_mean(&mut grads)?;
         let logs = (self.state.step + 1).is_multiple_of(self.config.logging.log_every_n_steps);
         let norm = (logs && self.config.gradients.track_grad_norm).then(|| optim::grad_norm(&grads));

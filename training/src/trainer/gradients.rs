@@ -28,7 +28,7 @@ pub struct GradientConfig {
     /// Clip the norm of all gradients together, or each value.
     #[arg(long = "gradient_clip_algorithm", value_enum, default_value_t = ClipAlgorithm::Norm)]
     pub gradient_clip_algorithm: ClipAlgorithm,
-    /// Accumulate the gradients of this many batches per optimizer step.
+    /// Accumulate the gradients of this many batches per optimizer step; a step is the mean over their rows.
     #[arg(long = "accumulate_grad_batches", default_value_t = 1)]
     pub accumulate_grad_batches: u64,
     /// Log the norm of all gradients, once per --log_every_n_steps steps.
@@ -74,46 +74,57 @@ impl GradientConfig {
     }
 }
 
-/// The sum of the gradients since the last optimizer step.
+/// The gradients since the last optimizer step.
 #[derive(Debug, Default)]
-pub struct Accumulated(Option<Vec<Tensor>>);
+pub struct Accumulated {
+    /// The sum of the gradients, each multiplied by its rows and divided by `rows_of_first`.
+    sums: Option<Vec<Tensor>>,
+    /// The rows of the first batch. Batches of equal size then need no multiplication.
+    rows_of_first: f64,
+    /// The rows of all batches, divided by `rows_of_first`.
+    weight: f64,
+    /// Whether a batch of this step was skipped.
+    skipped: bool,
+}
 
 impl Accumulated {
-    /// Adds the gradients of a batch.
+    /// Adds the mean gradients of a batch of `rows` rows.
     ///
     /// # Errors
     /// Fails if libtorch reports an error.
-    pub fn add(&mut self, grads: Vec<Tensor>) -> Result<()> {
-        match &mut self.0 {
-            None => self.0 = Some(grads),
-            Some(sums) => {
-                for (sum, grad) in sums.iter_mut().zip(&grads) {
-                    let _ = sum.f_add_(grad)?;
-                }
+    pub fn add(&mut self, mut grads: Vec<Tensor>, rows: usize) -> Result<()> {
+        // A batch without rows, of a rank that has none, has no gradients.
+        let rows = rows.max(1) as f64;
+        let Some(sums) = &mut self.sums else {
+            (self.sums, self.rows_of_first, self.weight) = (Some(grads), rows, 1.0);
+            return Ok(());
+        };
+        let share = rows / self.rows_of_first;
+        for (sum, grad) in sums.iter_mut().zip(&mut grads) {
+            if share != 1.0 {
+                let _ = grad.f_mul_scalar_(share)?;
             }
+            let _ = sum.f_add_(grad)?;
         }
+        self.weight += share;
         Ok(())
     }
 
-    /// Returns whether nothing was added since the last optimizer step.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+    /// Drops the gradients of this step, also of its next batches: a step uses all of its batches or none.
+    pub fn skip(&mut self) {
+        *self = Self { skipped: true, ..Self::default() };
     }
 
-    /// Drops the gradients.
-    pub fn clear(&mut self) {
-        self.0 = None;
-    }
-
-    /// Returns the sum divided by `batches` and clears it; `None` if nothing was added.
+    /// Returns the mean over all rows since the last call; `None` if nothing was added or a batch was skipped.
     ///
     /// # Errors
     /// Fails if libtorch reports an error.
-    pub fn take_mean(&mut self, batches: u64) -> Result<Option<Vec<Tensor>>> {
-        let Some(mut grads) = self.0.take() else { return Ok(None) };
-        if batches > 1 {
+    pub fn take_mean(&mut self) -> Result<Option<Vec<Tensor>>> {
+        let Self { sums, weight, skipped, .. } = std::mem::take(self);
+        let Some(mut grads) = sums.filter(|_| !skipped) else { return Ok(None) };
+        if weight != 1.0 {
             for grad in &mut grads {
-                let _ = grad.f_div_scalar_(batches as f64)?;
+                let _ = grad.f_div_scalar_(weight)?;
             }
         }
         Ok(Some(grads))

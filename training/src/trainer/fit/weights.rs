@@ -78,8 +78,7 @@ impl Fit<'_> {
         let level = if self.state.skipped == 1 { log::Level::Warn } else { log::Level::Debug };
         let (epoch, batch) = (self.state.epoch + 1, self.state.batch);
         log::log!(level, "skipped batch {batch} of epoch {epoch}: its loss or a gradient is NaN or infinite");
-        // Drop the other batches of this step too: a step uses all of its batches or none.
-        self.accumulated.clear();
+        self.accumulated.skip();
         Ok(())
     }
 

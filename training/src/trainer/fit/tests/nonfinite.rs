@@ -64,14 +64,15 @@ fn nonfinite_restore_brings_back_the_velocity_of_the_optimizer() {
 }
 
 #[test]
-fn nonfinite_batch_within_a_window_drops_the_gradients_before_it() {
+fn nonfinite_batch_within_a_window_drops_the_whole_window() {
     let lit = lit();
     let mut config = config(1);
     config.nonfinite.on_nonfinite = OnNonfinite::Skip;
-    config.gradients.accumulate_grad_batches = 2;
-    let rows = [3.0, f64::NAN, 1.0, 2.0];
-    let (summary, _) = run(&config, &lit, &loaders_of(&rows, 1, Shuffle::No, &SingleProcess));
+    config.gradients.accumulate_grad_batches = 3;
+    let rows = [3.0, f64::NAN, 4.0, 1.0, 2.0];
+    let (summary, events) = run(&config, &lit, &loaders_of(&rows, 1, Shuffle::No, &SingleProcess));
     assert_eq!((summary.steps, summary.skipped), (1, 1));
+    assert_eq!(events.weights()[2], START);
     assert_close(&[weight(&lit)], &descend(START, &[&[1.0, 2.0]]));
 }
 
