@@ -11,7 +11,7 @@ mod raw;
 mod sampler;
 mod util;
 
-pub use base_data_module::{DataModule, DataSpec, DataSplits, ImageSpec};
+pub use base_data_module::{DataIdentity, DataModule, DataSpec, DataSplits, ImageSpec};
 pub use dataset::{BaseDataset, Batch, Dataset, Normalize, ToFloat, Transform};
 pub use idx::parse_idx;
 pub use info::{DataInfo, TensorInfo, load_and_print_info};

@@ -1,5 +1,6 @@
 //! Helpers: one-hot targets, images as tensors, digests, downloads, files.
 
+pub mod any_float;
 mod digest;
 mod download;
 pub mod files;

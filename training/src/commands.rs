@@ -1,7 +1,6 @@
 //! The commands of `run_experiment`, one file per command.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
@@ -39,14 +38,23 @@ impl Invocation {
     ///
     /// # Errors
     /// Fails if the command does.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self) -> Result<Ended> {
         match self {
             Self::Fit(fit) => fit.run(),
-            Self::Forecast(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Self::Completions(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Self::Doctor => doctor::run().map(|()| ExitCode::SUCCESS),
+            Self::Forecast(args) => args.run().map(|()| Ended::Done),
+            Self::Completions(args) => args.run().map(|()| Ended::Done),
+            Self::Doctor => doctor::run().map(|()| Ended::Done),
         }
     }
+}
+
+/// The end of a command that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The command did all that it was asked for.
+    Done,
+    /// A signal stopped the command, by which the process now ends.
+    BySignal(i32),
 }
 
 /// Parses a command line. The first argument is the name of the program.

@@ -1,4 +1,6 @@
-//! Settings of the process that speed up training. A program makes them once, at its start.
+//! Settings of the process, which a program makes once, at its start, and its end by a signal.
+
+use crate::terminal;
 
 /// Makes waiting OpenMP threads give up their core after about ten microseconds instead of milliseconds.
 ///
@@ -35,5 +37,42 @@ pub unsafe fn keep_memory() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+    }
+}
+
+/// Prints one line about a panic, which is a fault of this program.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        let payload = panic.payload();
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(|s| s.as_str()));
+        let cause = text.unwrap_or("unknown cause").replace('\n', " ");
+        terminal::note(format_args!(
+            "error: this is a bug: {cause}{place}; report this line and the command line; the last checkpoint is complete and can \
+             be resumed"
+        ));
+    }));
+}
+
+/// Ends the process by a signal, as its default action does. A shell ends a loop of commands only then, not for an exit code.
+pub fn end_by_signal(number: i32) -> ! {
+    // This returns only for a signal whose default action does not end a process.
+    let _ = signal_hook::low_level::emulate_default_handler(number);
+    std::process::exit(128 + number)
+}
+
+/// Returns whether the process ignores a signal.
+#[cfg(unix)]
+pub fn is_ignored(number: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer as the new action only reads the current one into `action`, which zeros initialize.
+    unsafe {
+        libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }

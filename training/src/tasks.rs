@@ -36,7 +36,7 @@ pub trait Task: Debug {
     /// Reports on a trained model, and writes plots and tables to `folder`.
     ///
     /// # Errors
-    /// Fails if the model cannot predict the data, or if a file cannot be written.
+    /// Fails if the model cannot predict the data. The report has the errors of files that cannot be written.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report>;
 }
 
@@ -57,4 +57,6 @@ pub struct Report {
     pub table: String,
     /// Additional fields of the JSON results.
     pub json: Map<String, Value>,
+    /// The errors of plots and tables that could not be written.
+    pub errors: Vec<anyhow::Error>,
 }

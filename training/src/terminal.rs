@@ -1,5 +1,6 @@
 //! Output to standard output and standard error. A closed pipe or terminal, as in `2>&1 | head -1`, does not end a run.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
 
@@ -49,13 +50,23 @@ pub fn causes(error: &anyhow::Error) -> String {
     })
 }
 
-/// Quotes `text` so that a POSIX shell reads it as one word.
-pub fn shell_quote(text: &str) -> String {
+/// Quotes `text` so that a POSIX shell reads it as one word. Text that is not UTF-8 is written as `$'\\ooo'`, which bash,
+/// zsh and ksh read.
+pub fn shell_quote(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
+    match text.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        Some(text) => format!("'{}'", text.replace('\'', r"'\''")),
+        None => {
+            let bytes = text.as_encoded_bytes().iter().map(|&byte| match byte {
+                b'\'' | b'\\' => format!("\\{}", byte as char),
+                b' '..=b'~' => (byte as char).to_string(),
+                byte => format!("\\{byte:03o}"),
+            });
+            format!("$'{}'", bytes.collect::<String>())
+        }
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -80,8 +91,16 @@ mod tests {
             ("$HOME", "'$HOME'"),
             ("~x", "'~x'"),
             ("", "''"),
+            ("größe", "'größe'"),
         ] {
             assert_eq!(shell_quote(text), quoted);
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn shell_quote_of_bytes_that_are_not_utf_8_escapes_them() {
+        use std::os::unix::ffi::OsStrExt;
+        assert_eq!(shell_quote(OsStr::from_bytes(b"a \xff\\1")), r"$'a \377\\1'");
     }
 }

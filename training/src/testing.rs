@@ -163,8 +163,8 @@ pub struct Events {
     pub validations: Vec<Record>,
     /// Everything that was logged.
     pub logged: Vec<Record>,
-    /// The results of the run.
-    pub results: Option<Record>,
+    /// Whether the run ended with success, once it ended.
+    pub success: Option<bool>,
     /// The number of times that the run has ended.
     pub ends: usize,
     /// The number of records that were logged before each flush, which comes with each checkpoint.
@@ -257,8 +257,8 @@ impl Logger for Recorder {
         Ok(())
     }
 
-    fn finish(&mut self, results: &Record) -> Result<()> {
-        self.events.borrow_mut().results = Some(results.clone());
+    fn finish(&mut self, success: bool) -> Result<()> {
+        self.events.borrow_mut().success = Some(success);
         Ok(())
     }
 }

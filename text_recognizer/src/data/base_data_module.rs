@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::data::{Dataset, Normalize, Shuffle, ToFloat, Transform};
 use crate::error::{Error, Result};
+use crate::util::hex;
 
 /// The shapes, classes and preprocessing of a data set: all that a model and a checkpoint need of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,6 +69,46 @@ impl ImageSpec {
     /// Returns the transforms from bytes to inputs.
     pub fn transforms(self) -> Vec<Box<dyn Transform>> {
         vec![Box::new(ToFloat), Box::new(Normalize { mean: self.mean, std: self.std })]
+    }
+}
+
+/// The identity of data: two data sets with the same identity have the same content, wherever they are stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataIdentity {
+    /// The number of rows of all splits.
+    pub rows: u64,
+    /// The names of the columns; empty for data without columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// The SHA-256 of the content, in hexadecimal.
+    pub sha256: String,
+}
+
+impl DataIdentity {
+    /// Returns the identity of data whose content is that of `parts` in their order.
+    pub fn of<'a>(rows: u64, columns: &[String], parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part));
+        Self { rows, columns: columns.to_vec(), sha256: hex(hasher) }
+    }
+
+    /// Returns the differences to `other` as text, or `None` if there are none.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let mut differences = Vec::new();
+        if self.rows != other.rows {
+            differences.push(format!("{} rows instead of {}", other.rows, self.rows));
+        }
+        if self.columns != other.columns {
+            differences.push(format!(
+                "the columns {} instead of {}",
+                other.columns.join(", "),
+                self.columns.join(", ")
+            ));
+        }
+        if differences.is_empty() && self.sha256 != other.sha256 {
+            differences.push("other values".into());
+        }
+        (!differences.is_empty()).then(|| differences.join(", and "))
     }
 }
 
@@ -146,6 +188,14 @@ pub trait DataModule {
         Ok(true)
     }
 
+    /// Returns the identity of the data, by which a resumed run recognizes that the data has changed; `None` if it is unknown.
+    ///
+    /// # Errors
+    /// Fails if the data cannot be read.
+    fn identity(&self) -> Result<Option<DataIdentity>> {
+        Ok(None)
+    }
+
     /// Returns the order in which the training split is served; by default all rows are shuffled.
     fn shuffle(&self, seed: u64) -> Shuffle {
         Shuffle::Full { seed }
@@ -163,6 +213,23 @@ mod tests {
         for dims in [&[0, 3][..], &[-28, -28], &[1 << 62, 4]] {
             let error = spec(dims).inputs().unwrap_err().to_string();
             assert!(error.contains("input_dims") && error.contains(&format!("{dims:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn data_identity_difference_names_what_changed() {
+        let of = |rows, columns: &[&str], part: &[u8]| {
+            DataIdentity::of(rows, &columns.iter().map(ToString::to_string).collect::<Vec<_>>(), [part])
+        };
+        let data = of(3, &["v", "w"], b"abc");
+        assert_eq!(data.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        for (other, expected) in [
+            (of(3, &["v", "w"], b"abc"), None),
+            (of(3, &["v", "w"], b"abd"), Some("other values")),
+            (of(2, &["v", "w"], b"ab"), Some("2 rows instead of 3")),
+            (of(2, &["w", "v"], b"ab"), Some("2 rows instead of 3, and the columns w, v instead of v, w")),
+        ] {
+            assert_eq!(data.difference(&other).as_deref(), expected);
         }
     }
 }

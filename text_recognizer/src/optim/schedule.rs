@@ -8,6 +8,7 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::util::any_float;
 
 /// The forms of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,11 +123,13 @@ impl ScheduleConfig {
 /// The state of a plateau schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// The lowest loss so far; `None` before the first validation.
+    /// The lowest loss so far; `None` before the first one below infinity.
+    #[serde(with = "any_float")]
     pub best: Option<f64>,
     /// The number of validations since then.
     pub waited: u64,
     /// The product of the factors so far.
+    #[serde(with = "any_float")]
     pub scale: f64,
 }
 
@@ -177,11 +180,20 @@ impl Schedule {
         }
     }
 
+    /// Returns the number of steps over which the rates are planned; `None` if they do not depend on it.
+    pub fn planned_steps(&self) -> Option<u64> {
+        match self.config.lr_schedule {
+            ScheduleName::Cosine => Some(self.total_steps),
+            ScheduleName::OneCycle if self.config.one_cycle_total_steps.is_none() => Some(self.total_steps),
+            _ => None,
+        }
+    }
+
     /// Updates a plateau schedule with the loss of a validation, as `torch.optim.lr_scheduler.ReduceLROnPlateau` with a relative
-    /// threshold of 1e-4.
+    /// threshold of 1e-4: its best loss is infinite at first, and NaN is never better.
     pub fn observe(&mut self, val_loss: f64) {
         let plateau = &mut self.plateau;
-        if plateau.best.is_none_or(|best| val_loss < best * (1.0 - 1e-4)) {
+        if val_loss < plateau.best.unwrap_or(f64::INFINITY) * (1.0 - 1e-4) {
             (plateau.best, plateau.waited) = (Some(val_loss), 0);
             return;
         }
@@ -294,6 +306,32 @@ mod tests {
             schedule = resumed;
         }
         assert_eq!(seen, [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
+    }
+
+    /// `torch.optim.lr_scheduler.ReduceLROnPlateau(SGD([p], lr=1), factor=0.5, patience=1)`, `get_last_lr()` after each loss.
+    #[test]
+    fn plateau_of_nan_and_infinity_matches_pytorch_also_after_a_resume() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        let cases: [(&[f64], &[f64]); 5] = [
+            (&[inf, inf, inf, 1.0, 0.5], &[1.0, 0.5, 0.5, 0.5, 0.5]),
+            (&[nan, nan, 3.0, nan, nan, 2.0], &[1.0, 0.5, 0.5, 0.5, 0.25, 0.25]),
+            (&[3.0, inf, nan, 2.0], &[1.0, 1.0, 0.5, 0.5]),
+            (&[-inf, -1.0, -2.0, -inf], &[1.0, 1.0, 0.5, 0.5]),
+            (&[-1.0, -1.0, -2.0, -2.0, -2.0], &[1.0; 5]),
+        ];
+        let config = ScheduleConfig { lr_patience: 1, lr_gamma: 0.5, ..named(ScheduleName::Plateau) };
+        for (losses, expected) in cases {
+            let mut schedule = Schedule::new(&config, 1.0, 10).unwrap();
+            let mut seen = Vec::new();
+            for &loss in losses {
+                schedule.observe(loss);
+                seen.push(schedule.lr(0, 0));
+                let state = serde_json::to_string(schedule.state()).unwrap();
+                schedule = Schedule::new(&config, 1.0, 10).unwrap();
+                schedule.load_state(serde_json::from_str(&state).unwrap());
+            }
+            assert_eq!(seen, expected, "{losses:?}");
+        }
     }
 
     #[test]

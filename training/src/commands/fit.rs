@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -11,7 +10,7 @@ use console::Term;
 use serde_json::{Value, json};
 use text_recognizer::lit_models::LitConfig;
 
-use super::download;
+use super::{Ended, download};
 use crate::cli::{self, Choice, CliError};
 use crate::experiment::registry::{self, DATA, MODELS};
 use crate::experiment::{
@@ -41,6 +40,9 @@ struct FitArgs {
     /// Continue a run: its folder, its last checkpoint, or `last` for the latest run (of --model and --data, if given).
     #[arg(long = "resume", value_name = "FOLDER", conflicts_with = "config")]
     resume: Option<PathBuf>,
+    /// Continue a run although its data has changed since the checkpoint.
+    #[arg(long = "allow_changed_data", requires = "resume")]
+    allow_changed_data: bool,
     /// Print the configuration as JSON and exit.
     #[arg(long = "print_config")]
     print_config: bool,
@@ -219,52 +221,73 @@ impl FitCommand {
     ///
     /// # Errors
     /// Fails like [`experiment::fit`], and if standard output cannot be written to.
-    pub fn run(self) -> Result<ExitCode> {
-        let Self { args, config, resume } = self;
+    pub fn run(self) -> Result<Ended> {
+        let Self { args, config, mut resume } = self;
         if config.trainer.device.threads != Some(1) {
             process::wait_briefly();
         }
         logging::start(if args.quiet { LogLevel::Error } else { args.log_level });
         if args.print_config {
-            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| ExitCode::SUCCESS);
+            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| Ended::Done);
+        }
+        if let Some(resume) = &mut resume {
+            resume.allow_changed_data = args.allow_changed_data;
+            note_resume(resume);
         }
         // Signals are caught before the run creates its folder, so that a signal leaves no incomplete folder.
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(|signal, folder| note_stopped(signal, folder.as_deref()))?;
         let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
-        print(&experiment::fit(&experiment, &TerminalReporter)?, args.json)
+        print(experiment::fit(&experiment, &TerminalReporter)?, args.json)
     }
 }
 
+/// Logs which run is resumed, and from where.
+fn note_resume(resume: &Resume) {
+    let Resume { folder, checkpoint, passed_over, .. } = resume;
+    if let Some(passed) = passed_over {
+        log::warn!("passed over the later run {}: its model is not trained", passed.display());
+    }
+    match checkpoint {
+        Some(_) => log::info!("resuming {}", folder.display()),
+        None => log::warn!("starting {} again: it ended before its first checkpoint", folder.display()),
+    }
+}
+
+fn note_stopped(signal: i32, folder: Option<&Path>) {
+    terminal::note(match folder {
+        Some(folder) => format!("stopped by signal {signal}; to continue:\n  {}", resume_command(folder)),
+        None => format!("stopped by signal {signal}: there is nothing to continue"),
+    });
+}
+
 /// Prints the outcome of a run: notes on standard error, then the results on standard output.
-fn print(outcome: &Outcome, as_json: bool) -> Result<ExitCode> {
+fn print(outcome: Outcome, as_json: bool) -> Result<Ended> {
     match outcome {
         Outcome::Finished(finished) => {
             note(&finished.profile);
             if as_json {
                 terminal::result(finished.json())?;
-                return Ok(ExitCode::SUCCESS);
+            } else {
+                let width = terminal::columns(&Term::stdout());
+                terminal::result(format::wrap(&finished.table(), width))?;
+                let place = finished.folder.as_deref().unwrap_or(Path::new("no files were written"));
+                terminal::result(place.display())?;
             }
-            let width = terminal::columns(&Term::stdout());
-            terminal::result(format::wrap(&finished.table(), width))?;
-            let place = finished.folder.as_deref().unwrap_or(Path::new("no files were written"));
-            terminal::result(place.display())?;
-            Ok(ExitCode::SUCCESS)
+            let mut errors = finished.errors.into_iter();
+            let Some(first) = errors.next() else { return Ok(Ended::Done) };
+            errors.for_each(|error| log::error!("{}", terminal::causes(&error)));
+            Err(first)
         }
         Outcome::Stopped { signal, folder, profile } => {
-            note(profile);
-            terminal::note(match folder {
-                Some(folder) => {
-                    format!("stopped by signal {signal}; to continue:\n  {}", resume_command(folder))
-                }
-                None => format!("stopped by signal {signal}: there is nothing to continue"),
-            });
-            Ok(ExitCode::from(128 + *signal as u8))
+            note(&profile);
+            note_stopped(signal, folder.as_deref());
+            Ok(Ended::BySignal(signal))
         }
         Outcome::LrFound { result, folder, plot } => {
             let json = || json!({"lr": result.suggestion, "reason": result.reason, "folder": folder});
-            let text = if as_json { json().to_string() } else { lr_found(result, plot.as_deref()) };
+            let text = if as_json { json().to_string() } else { lr_found(&result, plot.as_deref()) };
             terminal::result(text)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(Ended::Done)
         }
     }
 }
@@ -280,11 +303,15 @@ fn lr_found(result: &LrFindResult, plot: Option<&Path>) -> String {
     format!("learning rate {:.3e}: {}{plot}", result.suggestion, result.reason)
 }
 
-/// Returns the command that continues the run, quoted for a shell.
+/// Returns the command that continues the run from any folder, quoted for a shell. The folder of this process comes first,
+/// because paths in the run's configuration are relative to it.
 fn resume_command(folder: &Path) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "run_experiment".into());
-    let program = terminal::shell_quote(&program.to_string_lossy());
-    format!("{program} --resume {}", terminal::shell_quote(&folder.display().to_string()))
+    let command = format!("{} --resume {}", terminal::shell_quote(&program), terminal::shell_quote(folder));
+    match std::env::current_dir() {
+        Ok(here) => format!("cd {} && {command}", terminal::shell_quote(here)),
+        Err(_) => command,
+    }
 }
 
 /// Writes the progress of a run to standard error.

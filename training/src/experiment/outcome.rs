@@ -50,6 +50,8 @@ pub struct Finished {
     pub report: Report,
     /// The table of `--profiler`; may be empty.
     pub profile: String,
+    /// The errors of files that could not be written.
+    pub errors: Vec<anyhow::Error>,
 }
 
 impl Finished {

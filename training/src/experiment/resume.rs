@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
-use text_recognizer::data::MnistConfig;
+use text_recognizer::data::{DataIdentity, MnistConfig};
 
 use super::config::{FolderConfig, RunConfig, flatten};
-use crate::time_series::BaselineConfig;
+use super::registry::{self, ModelKind};
+use crate::time_series::{BaselineConfig, CsvConfig};
+use crate::trainer::checkpointing::ResumePoint;
 use crate::trainer::{LrFindConfig, TrainerConfig, config_in, last_in};
 
 /// A run to resume.
@@ -16,78 +20,125 @@ use crate::trainer::{LrFindConfig, TrainerConfig, config_in, last_in};
 pub struct Resume {
     /// The run's folder.
     pub folder: PathBuf,
-    /// The checkpoint in the folder.
-    pub checkpoint: PathBuf,
+    /// The checkpoint in the folder; `None` if the run was killed before its first one and starts again.
+    pub checkpoint: Option<PathBuf>,
+    /// The folder of a later run that `last` passed over, because its model is not trained.
+    pub passed_over: Option<PathBuf>,
+    /// Whether the data may have changed.
+    pub allow_changed_data: bool,
 }
 
 impl Resume {
     fn in_folder(folder: PathBuf) -> Self {
-        let checkpoint = last_in(&folder);
-        Self { folder, checkpoint }
+        let checkpoint = Some(last_in(&folder)).filter(|last| last.exists());
+        Self { folder, checkpoint, passed_over: None, allow_changed_data: false }
     }
 
     /// Returns the path of the run's configuration.
     pub fn config(&self) -> PathBuf {
         config_in(&self.folder)
     }
+
+    /// Reads the checkpoint; `None` if the run has none.
+    ///
+    /// # Errors
+    /// Fails if a file is missing or damaged, or the checkpoint contains only weights.
+    pub fn read(&self) -> Result<Option<ResumePoint>> {
+        self.checkpoint.as_deref().map(ResumePoint::read).transpose()
+    }
+
+    /// Checks that the data of a run is that of its checkpoint.
+    ///
+    /// # Errors
+    /// Fails if the data has changed, unless this is allowed; the error describes the changes.
+    pub fn check_data(&self, from: &ResumePoint, data: Option<&DataIdentity>) -> Result<()> {
+        let before = &from.weights.metadata["data"];
+        let (Some(data), false) = (data, before.is_null()) else {
+            log::warn!("cannot check that the data is still the same: the checkpoint does not describe it");
+            return Ok(());
+        };
+        let before = DataIdentity::deserialize(before).context("cannot read the data of the checkpoint")?;
+        let Some(difference) = before.difference(data) else { return Ok(()) };
+        if self.allow_changed_data {
+            log::warn!("the data has changed: {difference}");
+            return Ok(());
+        }
+        bail!(
+            "cannot resume {} with other data: found {difference}; try the data of the run, or --allow_changed_data to continue \
+             all the same",
+            self.folder.display()
+        )
+    }
 }
 
-/// Finds the run of `--resume`: a checkpoint, a run's folder, or `last` for the run in `log_dir` with the latest checkpoint, of
-/// this model and data if they are given.
+/// Finds the run of `--resume`: a checkpoint, a run's folder, or `last` for the latest run in `log_dir`, of this model and data
+/// if they are given.
 ///
 /// # Errors
 /// Fails if there is no such run.
 pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
     if given == Path::new("last") && !given.exists() {
-        return last_saved(log_dir, model, data);
+        return last_run(log_dir, model, data);
     }
     if given.is_file() {
         let folder = given.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-        return Ok(Resume { folder: folder.to_owned(), checkpoint: given.to_owned() });
+        return Ok(Resume { checkpoint: Some(given.to_owned()), ..Resume::in_folder(folder.to_owned()) });
     }
     let resume = Resume::in_folder(given.to_owned());
-    if !resume.checkpoint.is_file() {
+    if resume.checkpoint.is_none() && !resume.config().is_file() {
         bail!(
-            "cannot resume {}: found neither a checkpoint nor a run's folder with {}",
+            "cannot resume {}: found neither a checkpoint nor the folder of a run, with {}",
             given.display(),
-            resume.checkpoint.display()
+            resume.config().display()
         );
     }
     Ok(resume)
 }
 
-fn last_saved(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<Resume> {
+/// Returns the latest run: the one whose checkpoint, or configuration if it has no checkpoint yet, was written last.
+fn last_run(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<Resume> {
     let entries =
         |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let modified = |path: &Path| path.metadata().ok()?.modified().ok();
     let runs = entries(log_dir).flat_map(|runs| entries(&runs)).map(Resume::in_folder);
-    let saved = runs.filter_map(|run| Some((run.checkpoint.metadata().ok()?.modified().ok()?, run)));
-    let wanted = saved.filter(|(_, run)| (model.is_none() && data.is_none()) || is_of(run, model, data));
-    let last = wanted.max_by_key(|(time, _)| *time).map(|(_, run)| run);
-    last.with_context(|| {
+    let written = runs.filter_map(|run| {
+        let config = modified(&run.config())?;
+        Some((run.checkpoint.as_deref().and_then(modified).map_or(config, |last| last.max(config)), run))
+    });
+    let wanted = written.filter(|(_, run)| (model.is_none() && data.is_none()) || is_of(run, model, data));
+    let (baselines, trained): (Vec<_>, Vec<_>) = wanted.partition(|(_, run)| is_baseline(run));
+    let latest = |runs: Vec<(SystemTime, Resume)>| runs.into_iter().max_by_key(|(time, _)| *time);
+    let (passed, last) = (latest(baselines), latest(trained));
+    let (time, last) = last.with_context(|| {
         let of =
             |kind: &str, name: Option<&str>| name.map_or(String::new(), |name| format!(" of {kind} {name}"));
         let (model, data) = (of("model", model), of("data", data));
-        format!(
-            "cannot resume the last run: found no run{model}{data} with a checkpoint in {}",
-            log_dir.display()
-        )
-    })
+        format!("cannot resume the last run: found no run{model}{data} to resume in {}", log_dir.display())
+    })?;
+    let passed_over = passed.filter(|(passed, _)| *passed > time).map(|(_, run)| run.folder);
+    Ok(Resume { passed_over, ..last })
 }
 
-/// Returns whether a run has this model and data, from its configuration, because `--name` can change the name of the folder.
+/// Returns the model and the data of a run, from its configuration, because `--name` can change the name of the folder.
+fn names(run: &Resume) -> Option<(String, String)> {
+    let config: Value = serde_json::from_str(&fs::read_to_string(run.config()).ok()?).ok()?;
+    Some((config["model"].as_str()?.to_owned(), config["data"].as_str()?.to_owned()))
+}
+
 fn is_of(run: &Resume, model: Option<&str>, data: Option<&str>) -> bool {
-    let config =
-        fs::read_to_string(run.config()).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    config.is_some_and(|config| {
-        let is =
-            |key: &str, wanted: Option<&str>| wanted.is_none_or(|name| config[key].as_str() == Some(name));
-        is("model", model) && is("data", data)
-    })
+    let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| wanted == name);
+    names(run).is_some_and(|(of_model, of_data)| is(&of_model, model) && is(&of_data, data))
+}
+
+fn is_baseline(run: &Resume) -> bool {
+    let model = names(run).and_then(|(model, _)| registry::model(&model).ok());
+    model.is_some_and(|model| matches!(model.kind, ModelKind::Baseline(_)))
 }
 
 /// Returns the flags that a resumed run may change: its budget, its outputs and its device.
 pub fn free() -> impl Iterator<Item = &'static str> {
-    let groups = [MnistConfig::FREE, FolderConfig::FREE, LrFindConfig::FREE, BaselineConfig::FREE];
+    let groups =
+        [MnistConfig::FREE, CsvConfig::FREE, FolderConfig::FREE, LrFindConfig::FREE, BaselineConfig::FREE];
     TrainerConfig::free().chain(groups.into_iter().flatten().copied())
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
-use text_recognizer::data::DataSplits;
+use text_recognizer::data::{DataIdentity, DataSplits};
 use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
@@ -20,6 +20,7 @@ use crate::report::{ModelSummary, history};
 use crate::tasks::{Task, Trained};
 use crate::time_series::Baseline;
 use crate::trainer::callbacks::{Callback, Monitor, StopReason};
+use crate::trainer::checkpointing::ResumePoint;
 use crate::trainer::loggers::{JsonLines, TensorBoard};
 use crate::trainer::{
     AfterLrFind, Fit, FitSummary, Loaders, LrFindConfig, LrFindResult, Record, RunFolder, Signals, Strategy,
@@ -71,33 +72,53 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     let config = &experiment.config;
     let (model, data) = (registry::model(&config.model)?, registry::data(&config.data)?);
     let device = config.trainer.device.resolve()?;
+    let from = experiment.resume.as_ref().map(Resume::read).transpose()?.flatten();
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
+    let identity = data.module.identity()?;
+    if let (Some(resume), Some(from)) = (&experiment.resume, &from) {
+        resume.check_data(from, identity.as_ref())?;
+    }
+    let data = (&data, identity.as_ref());
     match &model.kind {
         ModelKind::Network(network) => {
-            Run { experiment, reporter, trainer: config.trainer.effective(), network, data: &data, device }
-                .run()
+            let trainer = config.trainer.effective();
+            Run { experiment, reporter, trainer, network, data: data.0, identity: data.1, device, from }.run()
         }
-        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, &data),
+        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, data),
     }
 }
 
 /// Runs a baseline: the same results as a network, without training.
-fn run_baseline(experiment: &Experiment, baseline: Baseline, data: &Data) -> Result<Outcome> {
+fn run_baseline(
+    experiment: &Experiment,
+    baseline: Baseline,
+    (data, identity): (&Data, Option<&DataIdentity>),
+) -> Result<Outcome> {
     let config = &experiment.config;
     if let Some(resume) = &experiment.resume {
         bail!("cannot resume {}: {} is not trained; try a new run", resume.folder.display(), config.model);
     }
     let trained = Trained::Baseline(baseline);
     let folder = open_folder(experiment)?;
-    let results = Record { epoch: 0, step: 0, values: Vec::new() };
-    let outcome = finish(config, folder.as_ref(), &*data.task, &trained, None, results, String::new())?;
     if let Some(folder) = &folder {
-        let description = description(config, data)?;
         std::fs::create_dir_all(folder.checkpoints()).context("cannot create the folder of checkpoints")?;
-        checkpoint::save(folder.best(), &[], &description, &json!({"run": config}))?;
-        folder.keep();
+        checkpoint::write(&folder.best(), &[], &metadata(config, data, identity)?)?;
     }
+    experiment.signals.end_at_once(folder.as_ref());
+    let results = Results { values: Record { epoch: 0, step: 0, values: Vec::new() }, ..Results::default() };
+    let outcome = finish(config, folder.as_ref(), &*data.task, &trained, results)?;
+    folder.iter().for_each(RunFolder::keep);
     Ok(outcome)
+}
+
+/// The results of training.
+#[derive(Default)]
+struct Results {
+    values: Record,
+    summary: Option<FitSummary>,
+    profile: String,
+    /// The errors of files that could not be written.
+    errors: Vec<anyhow::Error>,
 }
 
 /// A run of a network.
@@ -107,7 +128,10 @@ struct Run<'a> {
     trainer: TrainerConfig,
     network: &'a Network,
     data: &'a Data,
+    identity: Option<&'a DataIdentity>,
     device: Device,
+    /// The checkpoint to continue from.
+    from: Option<ResumePoint>,
 }
 
 impl Run<'_> {
@@ -117,10 +141,12 @@ impl Run<'_> {
         let splits = self.data.module.setup()?;
         let mut lit = self.lit(&config)?;
         let loaders = Rc::new(self.loaders(splits, &*lit)?);
+        // From here on, a signal stops the learning-rate finder or the training loop after a step.
+        self.experiment.signals.hold();
         let folder = open_folder(self.experiment)?;
         let folder = folder.as_ref();
 
-        let finder = config.lr_find.lr_find.take().filter(|_| self.experiment.resume.is_none());
+        let finder = config.lr_find.lr_find.take().filter(|_| self.from.is_none());
         if let Some(after) = finder {
             match self.find_lr(after, &config.lr_find, &*lit, &loaders, folder)? {
                 ControlFlow::Break(outcome) => return Ok(outcome),
@@ -130,9 +156,8 @@ impl Run<'_> {
         }
         match self.train(&config, &*lit, &loaders, folder)? {
             ControlFlow::Break(outcome) => Ok(outcome),
-            ControlFlow::Continue((summary, results, profile)) => {
-                let trained = Trained::Network(lit, loaders);
-                finish(&config, folder, &*self.data.task, &trained, Some(summary), results, profile)
+            ControlFlow::Continue(results) => {
+                finish(&config, folder, &*self.data.task, &Trained::Network(lit, loaders), results)
             }
         }
     }
@@ -179,20 +204,25 @@ impl Run<'_> {
         lit: &dyn LitModel,
         loaders: &Loaders,
         folder: Option<&RunFolder>,
-    ) -> Result<ControlFlow<Outcome, (FitSummary, Record, String)>> {
+    ) -> Result<ControlFlow<Outcome, Results>> {
         let Experiment { resume, signals, strategy, .. } = self.experiment;
         let trainer = &self.trainer;
-        let metadata = checkpoint::metadata(&description(config, self.data)?, &json!({"run": config}))?;
+        let metadata = metadata(config, self.data, self.identity)?;
         let mut fit = Fit::new(trainer, lit, loaders, *strategy, folder, metadata)?.signals(signals);
         self.reporter.on_start(&ModelSummary::new(lit, &loaders.train, rows(loaders), self.device)?);
         if let Some(folder) = folder {
-            let board = TensorBoard::create(folder.path(), &hparams(config)?, &fit.metric_names())?;
+            let board = TensorBoard::create(folder.path(), &hparams(config)?)?;
             fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
         }
-        if let Some(resume) = resume {
-            fit.resume(&resume.checkpoint)?;
+        match (&self.from, resume) {
+            (Some(from), _) => fit.resume(from)?,
+            (None, Some(_)) => fit.restart()?,
+            (None, None) => {}
         }
-        if let Some(folder) = folder {
+        // A resumed run without anything left to train keeps its configuration, which reproduces it.
+        if let Some(folder) = folder
+            && !(self.from.is_some() && fit.is_over()?)
+        {
             // The second write has the learning rate of the finder, or the new budget of a resumed run.
             folder.write_config(config)?;
         }
@@ -201,22 +231,41 @@ impl Run<'_> {
         if let Some(progress) = self.reporter.progress(max_epochs, &fit.metric_names(), fit.monitors()) {
             fit = fit.callback(progress);
         }
+        let results = self.fitted(&mut fit, lit, loaders, folder);
+        if results.is_err() {
+            fit.fail_loggers();
+        }
+        results
+    }
+
+    /// Runs the loop, and evaluates the best weights.
+    fn fitted(
+        &self,
+        fit: &mut Fit,
+        lit: &dyn LitModel,
+        loaders: &Loaders,
+        folder: Option<&RunFolder>,
+    ) -> Result<ControlFlow<Outcome, Results>> {
         let summary = fit.run()?;
         let profile = fit.profile();
         if let StopReason::Signal(signal) = summary.stop {
             let folder = folder.map(|folder| folder.path().to_owned());
             return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder, profile }));
         }
+        // All is saved, so that a signal need not wait for evaluation and plots.
+        self.experiment.signals.end_at_once(folder);
         if let Some(best) = fit.best_path() {
-            lit.parameters().load(&checkpoint::read_weights(&best)?)?;
+            let load = || lit.parameters().load(&checkpoint::read_weights(&best)?);
+            load().context("cannot evaluate the best weights")?;
         }
-        let results = self.results(lit, loaders, &summary)?;
-        fit.finish_loggers(&results)?;
+        let values = self.evaluate(lit, loaders, &summary)?;
+        let mut errors: Vec<_> = fit.finish_loggers(&values).err().into_iter().collect();
         if let Some(folder) = folder {
-            let steps = (loaders.train.len() as u64).div_ceil(trainer.gradients.accumulate_grad_batches);
-            history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps)?;
+            let together = self.trainer.gradients.accumulate_grad_batches;
+            let steps = (loaders.train.len() as u64).div_ceil(together);
+            errors.extend(history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps).err());
         }
-        Ok(ControlFlow::Continue((summary, results, profile)))
+        Ok(ControlFlow::Continue(Results { values, summary: Some(summary), profile, errors }))
     }
 
     /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.
@@ -225,7 +274,7 @@ impl Run<'_> {
         let placement = Placement { device: self.device, kind: trainer.device.kind(), seed: trainer.seed };
         let model = self.network.build(&config.model_config, &self.data.module.spec(), placement)?;
         let lit = self.data.task.lit(model, &config.lit)?;
-        if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.experiment.resume.is_none()) {
+        if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.from.is_none()) {
             let load = || lit.parameters().load(&checkpoint::read_weights(path)?);
             load().with_context(|| {
                 format!("cannot load the weights of --load_checkpoint {}", path.display())
@@ -235,7 +284,7 @@ impl Run<'_> {
     }
 
     /// Evaluates the weights in `lit` on the validation and test split.
-    fn results(&self, lit: &dyn LitModel, loaders: &Loaders, summary: &FitSummary) -> Result<Record> {
+    fn evaluate(&self, lit: &dyn LitModel, loaders: &Loaders, summary: &FitSummary) -> Result<Record> {
         let kind = self.trainer.device.matmul_kind();
         let mut values = Vec::new();
         for (stage, loader) in [("val", &loaders.val), ("test", &loaders.test)] {
@@ -247,22 +296,23 @@ impl Run<'_> {
     }
 }
 
-/// Reports on a trained model and writes its results.
+/// Reports on a trained model and writes its results. Files that cannot be written do not hide the results.
 fn finish(
     config: &RunConfig,
     folder: Option<&RunFolder>,
     task: &dyn Task,
     trained: &Trained,
-    summary: Option<FitSummary>,
-    results: Record,
-    profile: String,
+    results: Results,
 ) -> Result<Outcome> {
+    let Results { values, summary, profile, mut errors } = results;
     let mut report = task.report(&config.model, trained, folder)?;
-    let results = report.metrics.take().unwrap_or(results);
+    let results = report.metrics.take().unwrap_or(values);
+    errors.append(&mut report.errors);
     let path = folder.map(|folder| folder.path().to_owned());
-    let finished = Finished { config: config.clone(), folder: path, summary, results, report, profile };
+    let mut finished =
+        Finished { config: config.clone(), folder: path, summary, results, report, profile, errors };
     if let Some(folder) = folder {
-        folder.write_results(&finished.json())?;
+        finished.errors.extend(folder.write_results(&finished.json()).err());
     }
     Ok(Outcome::Finished(Box::new(finished)))
 }
@@ -281,16 +331,18 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
     Ok(Some(folder))
 }
 
-/// Returns the description of the model in its checkpoints, which has everything that inference needs.
-fn description(config: &RunConfig, data: &Data) -> Result<Description> {
-    Ok(Description {
+/// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the
+/// configuration of the run, and the identity of its data.
+fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
+    let description = Description {
         model: config.model.clone(),
         model_config: config.model_config.clone(),
         data: data.module.spec(),
         dtype: DType::of(config.trainer.device.kind()),
         task: data.task.name().to_owned(),
         extras: data.task.extras(),
-    })
+    };
+    Ok(checkpoint::metadata(&description, &json!({"run": config, "data": identity}))?)
 }
 
 /// Writes the points of the learning-rate finder as CSV, plots them, and returns the file of the plot.

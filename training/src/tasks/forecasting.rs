@@ -123,12 +123,10 @@ impl Task for Forecasting {
             }
         };
         let Some(forecast) = forecast else { return Ok(Report { metrics, ..Report::default() }) };
-        if let Some(folder) = folder {
-            write(folder, &forecast, &self.module)?;
-        }
+        let errors = folder.map_or(Vec::new(), |folder| write(folder, &forecast, &self.module));
         let comparison = Comparison::new(name, &forecast, self)?;
         let json = [("forecast".to_owned(), comparison.json())].into_iter().collect();
-        Ok(Report { metrics, table: comparison.table(), json })
+        Ok(Report { metrics, table: comparison.table(), json, errors })
     }
 }
 
@@ -139,27 +137,49 @@ fn metrics(forecast: &Forecast) -> Result<Record> {
     Ok(Record { epoch: 0, step: 0, values: values.collect::<Result<_>>()? })
 }
 
-/// Writes a forecast as CSV, plots it against the actual values, and plots the whole series. Plots only the first step ahead.
-fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
-    forecast.write_csv(&folder.artifact("forecast.csv"))?;
-    let series = module.series();
-    let x = series.timestamps.numbers();
-    let x_is_date = matches!(series.timestamps, Timestamps::Dates { .. });
-    let labels = PlotLabels { title: "series", x: "time", x_is_date, y: "value" };
-    let names = || series.names.iter().cloned().zip(0..);
-    let columns = names().map(|(name, column)| Ok((name, series.column(column)?)));
-    plots::series(&folder.artifact("series"), &labels, &x, &columns.collect::<Result<Vec<_>>>()?)?;
+/// Writes a forecast as CSV, plots it against the actual values, and plots the whole series. Returns the errors of files that
+/// cannot be written.
+fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Vec<anyhow::Error> {
+    let written = [
+        forecast.write_csv(&folder.artifact("forecast.csv")),
+        plot_series(folder, module),
+        plot_forecast(folder, forecast, module),
+    ];
+    written.into_iter().filter_map(Result::err).collect()
+}
 
+fn labels<'a>(title: &'a str, module: &SeriesDataModule) -> PlotLabels<'a> {
+    let x_is_date = matches!(module.series().timestamps, Timestamps::Dates { .. });
+    PlotLabels { title, x: "time", x_is_date, y: "value" }
+}
+
+fn plot_series(folder: &RunFolder, module: &SeriesDataModule) -> Result<()> {
+    let series = module.series();
+    let columns =
+        series.names.iter().zip(0..).map(|(name, column)| Ok((name.clone(), series.column(column)?)));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    plots::series(
+        &folder.artifact("series"),
+        &labels("series", module),
+        &series.timestamps.numbers(),
+        &columns,
+    )
+}
+
+/// Plots only the first step ahead.
+fn plot_forecast(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
     let column = |tensor: &Tensor, at: usize| {
         Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
     };
     let first =
         forecast.steps.first().context("cannot plot the forecast: it has no steps, expected at least one")?;
-    let columns = names().map(|(name, at)| {
+    let series = module.series();
+    let columns = series.names.iter().cloned().zip(0..).map(|(name, at)| {
         Ok(ForecastColumn { name, actual: column(&forecast.actual, at)?, forecast: column(first, at)? })
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let from = module.validation().start;
-    let labels = PlotLabels { title: "one-step forecast of the validation split", ..labels };
-    plots::forecast(&folder.artifact("forecast"), &labels, &x[from..from + forecast.time.len()], &columns)
+    let labels = labels("one-step forecast of the validation split", module);
+    let x = &series.timestamps.numbers()[from..from + forecast.time.len()];
+    plots::forecast(&folder.artifact("forecast"), &labels, x, &columns)
 }

@@ -360,7 +360,7 @@ mod texts {
         fn shell_quote_of_any_texts_is_read_by_a_shell_as_those_texts(
             texts in proptest::collection::vec(prop_oneof!["[^\0]{0,8}", "[ '\"$`\\\\!*~#&;\n\t-]{0,8}"], 1..30),
         ) {
-            let quoted: Vec<String> = texts.iter().map(|text| crate::terminal::shell_quote(text)).collect();
+            let quoted: Vec<String> = texts.iter().map(crate::terminal::shell_quote).collect();
             let script = format!("printf '%s\\0' {}", quoted.join(" "));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             prop_assert!(output.status.success());

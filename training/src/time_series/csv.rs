@@ -29,6 +29,11 @@ pub struct CsvConfig {
     pub header: Option<bool>,
 }
 
+impl CsvConfig {
+    /// The flags that a resumed run may change: the same content may be at another path.
+    pub const FREE: &[&str] = &["csv"];
+}
+
 /// Reads the columns of `config` from its file as a series, `[rows, columns]`.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use text_recognizer::data::{DataModule, DataSpec, DataSplits, Dataset, Shuffle};
+use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
 use super::windows::{Layout, WindowDataset};
@@ -225,6 +225,16 @@ impl DataModule for SeriesDataModule {
             val: self.forecasts(&scaled, split, end)?,
             test,
         })
+    }
+
+    fn identity(&self) -> Result<Option<DataIdentity>> {
+        let Series { time, names, values, .. } = &self.series;
+        let bytes: Vec<u8> = Vec::<f32>::try_from(values.f_contiguous()?.f_view(-1)?)?
+            .into_iter()
+            .flat_map(f32::to_le_bytes)
+            .collect();
+        let labels = time.iter().flat_map(|label| [label.as_bytes(), b"\n"]);
+        Ok(Some(DataIdentity::of(time.len() as u64, names, labels.chain([&bytes[..]]))))
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {

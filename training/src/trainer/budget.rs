@@ -21,7 +21,7 @@ pub struct BudgetConfig {
     /// Stop after this many optimizer steps.
     #[arg(long = "max_steps")]
     pub max_steps: Option<u64>,
-    /// Stop after this time, as seconds, MM:SS, HH:MM:SS or DD:HH:MM:SS.
+    /// Stop after this time, as seconds, MM:SS, HH:MM:SS or DD:HH:MM:SS; the time before a resume counts.
     #[arg(long = "max_time", value_parser = parse_time)]
     pub max_time: Option<u64>,
 }

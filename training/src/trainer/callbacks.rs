@@ -14,7 +14,7 @@ mod monitor;
 mod progress;
 
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
-pub use model_checkpoint::{CheckpointConfig, ModelCheckpoint};
+pub use model_checkpoint::{CheckpointConfig, ModelCheckpoint, State};
 pub use monitor::{Mode, Monitor};
 pub use progress::{ProgressReport, Surroundings};
 

@@ -90,6 +90,10 @@ pub struct Fit<'a> {
     unwanted: Vec<PathBuf>,
     saver: Saver,
     started: Instant,
+    /// Whether the run continues from a checkpoint.
+    resumed: bool,
+    /// The time of the processes before a resume, for `--max_time`.
+    elapsed_before: Duration,
     /// Step and time of the last save.
     saved_at: (u64, Instant),
     train_time: Duration,
@@ -129,10 +133,18 @@ impl<'a> Fit<'a> {
         if let Some(folder) = self.folder {
             folder.keep();
         }
-        self.mark_restore_point();
+        if self.restore_point.is_none() {
+            self.mark_restore_point();
+        }
         // The run may have been interrupted after early stopping and before its end.
         if let Some(ControlFlow::Break(reason)) = self.early_stopping.as_ref().map(EarlyStopping::verdict) {
             return self.finish(reason);
+        }
+        if let Some((batch, epoch_ends)) = self.state.interrupted.take() {
+            let at = Position { epoch: self.state.epoch, batch, batches: self.loaders.train.len() };
+            if let ControlFlow::Break(reason) = self.validate_and_save(at, epoch_ends)? {
+                return self.finish(reason);
+            }
         }
         loop {
             if let Some(reason) = self.budget()? {
@@ -238,14 +250,23 @@ impl<'a> Fit<'a> {
             self.state.batch = 0;
             self.average_epoch()?;
         }
+        if epoch_ends || self.checkpoint_step_is_due() {
+            self.mark_restore_point();
+        }
+        self.validate_and_save(at, epoch_ends)
+    }
+
+    fn validate_and_save(&mut self, at: Position, epoch_ends: bool) -> Result<ControlFlow<StopReason>> {
         let end = self.budget()?;
         let mut flow = ControlFlow::Continue(());
         // A run ends with a validation of its last weights. Validate before saving: a run that is killed between the
         // two then validates again after a resume. In the other order, it would resume as finished, without a result.
         if epoch_ends || end.is_some() || self.validates(at) {
-            flow = self.end_of_validation(at, epoch_ends)?;
+            let validated = self.end_of_validation(at, epoch_ends)?;
+            self.state.interrupted = validated.is_none().then_some((at.batch, epoch_ends));
+            flow = validated.unwrap_or(flow);
         }
-        if epoch_ends {
+        if epoch_ends && self.state.interrupted.is_none() {
             self.state.train = MeanMetrics::default();
         }
         // After the validation, during which a signal may have arrived.
@@ -269,7 +290,7 @@ impl<'a> Fit<'a> {
     /// Returns the reason to stop if the budget is spent. The clocks of the ranks differ, so they agree on the time.
     fn budget(&self) -> Result<Option<StopReason>> {
         let budget = &self.config.budget;
-        let out_of_time = budget.max_time().is_some_and(|max| self.started.elapsed() >= max);
+        let out_of_time = budget.max_time().is_some_and(|max| self.elapsed() >= max);
         let out_of_time = self.strategy.agree(Flags { out_of_time, ..Flags::default() })?.out_of_time;
         Ok(if self.state.epoch >= budget.max_epochs {
             Some(StopReason::MaxEpochs)
@@ -280,9 +301,26 @@ impl<'a> Fit<'a> {
         })
     }
 
+    /// Returns the time of the run, also before a resume.
+    fn elapsed(&self) -> Duration {
+        self.elapsed_before.saturating_add(self.started.elapsed())
+    }
+
     fn finish(&mut self, reason: StopReason) -> Result<StopReason> {
-        self.save_last()?;
+        // A resumed run that has nothing to do stays as it is.
+        if !self.resumed || self.state.step > self.saved_at.0 {
+            self.save_last()?;
+        }
         Ok(reason)
+    }
+
+    /// Returns whether there is nothing left to train, as for a run that is resumed after its end.
+    ///
+    /// # Errors
+    /// Fails if the connection to another rank is lost.
+    pub fn is_over(&self) -> Result<bool> {
+        let stopped = self.early_stopping.as_ref().is_some_and(|stopping| stopping.verdict().is_break());
+        Ok(stopped || self.budget()?.is_some())
     }
 
     fn log(&mut self, record: &Record) -> Result<()> {
@@ -293,12 +331,28 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// Writes the results of the whole run to the loggers.
+    /// Writes to the loggers the metrics of the test split, if there are any in `results`, and that the run ended with success.
+    /// The other results belong to earlier steps, which the loggers have.
     ///
     /// # Errors
     /// Fails if a logger cannot write them.
     pub fn finish_loggers(&mut self, results: &Record) -> Result<()> {
-        self.loggers.iter_mut().try_for_each(|logger| logger.finish(results))
+        let mut test = results.clone();
+        test.values.retain(|(name, _)| name.starts_with("test_"));
+        for logger in &mut self.loggers {
+            if !test.values.is_empty() {
+                logger.log(&test)?;
+            }
+            logger.finish(true)?;
+        }
+        Ok(())
+    }
+
+    /// Writes to the loggers that the run ended with an error. Ignores that they cannot: the run has an error already.
+    pub fn fail_loggers(&mut self) {
+        for logger in &mut self.loggers {
+            let _ = logger.finish(false);
+        }
     }
 
     /// Returns the table of `--profiler`; an empty text if it is off.

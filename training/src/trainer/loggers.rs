@@ -64,17 +64,18 @@ pub trait Logger {
     /// Fails if a record cannot be written.
     fn flush(&mut self) -> Result<Value>;
 
-    /// Discards the records after `mark`, which was taken at step `step`, for a run that resumes from that step.
+    /// Discards the records after `mark`, which was taken at step `step`, for a run that resumes from that step. A mark of
+    /// null with step 0 is the start of the run.
     ///
     /// # Errors
     /// Fails if records before the mark are missing.
     fn rewind(&mut self, mark: &Value, step: u64) -> Result<()>;
 
-    /// Writes the results at the end of the run.
+    /// Writes that the run ended, with success or with an error.
     ///
     /// # Errors
-    /// Fails if the results cannot be written.
-    fn finish(&mut self, _results: &Record) -> Result<()> {
+    /// Fails if this cannot be written.
+    fn finish(&mut self, _success: bool) -> Result<()> {
         self.flush().map(drop)
     }
 }

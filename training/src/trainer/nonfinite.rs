@@ -19,7 +19,8 @@ pub enum OnNonfinite {
     Stop,
     /// Skip the step.
     Skip,
-    /// Restore weights and optimizer from the last checkpoint, and continue with the next batch.
+    /// Restore weights and optimizer from the start of the epoch (or the last --checkpoint_every_n_steps), and continue with
+    /// the next batch.
     Restore,
 }
 

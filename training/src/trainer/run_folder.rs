@@ -1,9 +1,11 @@
 //! One folder per run, `LOG_DIR/NAME/version_N`. A lock prevents two processes from writing to it.
 
 use std::cell::RefCell;
-use std::fs::{self, File, TryLockError};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -16,14 +18,38 @@ pub const BEST: &str = "best.safetensors";
 /// The file name of the last checkpoint.
 pub const LAST: &str = "last.safetensors";
 
+/// The file that a process locks.
+const LOCK: &str = ".lock";
+
 /// The folder of a run, locked until this value is dropped.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     /// The locked file. The operating system releases the lock at the end of the process, also after a crash.
-    _lock: File,
-    /// The folders that were created for a run that has not started, innermost first.
-    provisional: RefCell<Vec<PathBuf>>,
+    lock: RefCell<File>,
+    provisional: Provisional,
+}
+
+/// The folders that were created for a run that has not started, innermost first. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Provisional(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Provisional {
+    fn take(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Removes the folders, and returns whether there were any.
+    pub(super) fn remove(&self) -> bool {
+        let created = self.take();
+        // Ignore errors: a remaining empty folder does no harm.
+        if let [run, parents @ ..] = &created[..] {
+            let _ = fs::remove_dir_all(run);
+            // Stop at the first parent that is not empty.
+            let _ = parents.iter().try_for_each(fs::remove_dir);
+        }
+        !created.is_empty()
+    }
 }
 
 impl RunFolder {
@@ -43,18 +69,20 @@ impl RunFolder {
             .with_context(hint)?
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("version_")?.parse::<u64>().ok());
-        let mut version = taken.max().map_or(0, |last| last + 1);
+        let mut version = next_version(&taken.collect());
         loop {
             let path = parent.join(format!("version_{version}"));
             match fs::create_dir(&path) {
                 Ok(()) => {
                     created[0].clone_from(&path);
-                    let folder = Self::lock(path)?;
-                    folder.provisional.replace(created);
-                    return Ok(folder);
+                    let provisional = Provisional(Arc::new(Mutex::new(created)));
+                    let lock = lock(&path).inspect_err(|_| {
+                        provisional.remove();
+                    })?;
+                    return Ok(Self { path, lock: RefCell::new(lock), provisional });
                 }
                 // Another run created it in the meantime.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => version += 1,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && version < u64::MAX => version += 1,
                 // Another run failed before its start and removed the parent.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     fs::create_dir_all(&parent).with_context(hint)?;
@@ -67,12 +95,14 @@ impl RunFolder {
     /// Opens the folder of an earlier run to resume it, and removes incomplete files of a killed process.
     ///
     /// # Errors
-    /// Fails if the folder does not exist, or another process has locked it.
+    /// Fails if the folder does not exist, if another process has locked it, or if a file in it is a link to another place.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             bail!("cannot open {}: it is not a folder, expected the folder of a run", path.display());
         }
-        let folder = Self::lock(path.to_owned())?;
+        check_links(path)?;
+        let lock = RefCell::new(lock(path)?);
+        let folder = Self { path: path.to_owned(), lock, provisional: Provisional::default() };
         for place in [folder.path.clone(), folder.checkpoints()] {
             for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
@@ -84,28 +114,33 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Locks the folder `path`.
-    fn lock(path: PathBuf) -> Result<Self> {
-        let lock_path = path.join(".lock");
-        let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = options.with_context(|| format!("cannot create {}", lock_path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock, provisional: RefCell::default() }),
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "cannot lock {}: another process is writing to it; try again after that process has ended",
-                    path.display()
-                )
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
-            }
+    /// Checks that the folder is still the one that this process has locked. Locks it again if only the lock's file was
+    /// removed.
+    ///
+    /// # Errors
+    /// Fails if the folder was deleted or replaced, or another process has locked it.
+    pub fn check(&self) -> Result<()> {
+        let place = self.path.join(LOCK);
+        if is_same(&self.lock.borrow(), &place) {
+            return Ok(());
         }
+        if !self.path.is_dir() {
+            bail!("cannot save to {}: the folder was deleted during the run", self.path.display());
+        }
+        let lost = || format!("the file {} was removed during the run", place.display());
+        self.lock.replace(lock(&self.path).with_context(lost)?);
+        log::warn!("{}; created it again", lost());
+        Ok(())
     }
 
     /// Keeps the folder when this value is dropped. The trainer calls this at the start of the run.
     pub fn keep(&self) {
-        self.provisional.borrow_mut().clear();
+        self.provisional.take();
+    }
+
+    /// Returns the folders that are removed if the run does not start.
+    pub(super) fn provisional(&self) -> Provisional {
+        self.provisional.clone()
     }
 
     /// Returns the path of the folder.
@@ -176,14 +211,91 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        let created = self.provisional.take();
-        // Ignore errors: a remaining empty folder does no harm.
-        if let [run, parents @ ..] = &created[..] {
-            let _ = fs::remove_dir_all(run);
-            // Stop at the first parent that is not empty.
-            let _ = parents.iter().try_for_each(fs::remove_dir);
+        self.provisional.remove();
+    }
+}
+
+/// Returns the number after the largest of `taken`, or the smallest free one if there is no larger number.
+fn next_version(taken: &BTreeSet<u64>) -> u64 {
+    let next = taken.last().map_or(Some(0), |last| last.checked_add(1));
+    next.or_else(|| (0..).find(|version| !taken.contains(version))).unwrap_or(u64::MAX)
+}
+
+/// Locks the folder `path` with a file in it.
+fn lock(path: &Path) -> Result<File> {
+    let place = path.join(LOCK);
+    let lock = open_without_link(File::options().create(true).truncate(false).write(true), &place)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "cannot lock {}: another process is writing to it; try again after that process has ended",
+                path.display()
+            )
+        }
+        // Network file systems, some of which have no locks.
+        Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+            log::warn!(
+                "cannot lock {}: {error}; make sure that no other process writes to this folder",
+                path.display()
+            );
+            Ok(lock)
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", place.display()))
         }
     }
+}
+
+#[cfg(unix)]
+fn has_no_locks(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::ENOLCK, libc::ENOSYS, libc::EOPNOTSUPP, libc::ENOTSUP].into_iter().any(|none| code == Some(none))
+}
+
+#[cfg(not(unix))]
+fn has_no_locks(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
+}
+
+/// Opens a file of a run's folder; fails if it is a symbolic link.
+pub(super) fn open_without_link(options: &mut OpenOptions, path: &Path) -> Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
+    options.open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Returns whether `path` is the file that is open as `file`.
+#[cfg(unix)]
+fn is_same(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().ok().map(id).is_some_and(|open| path.symlink_metadata().ok().map(id) == Some(open))
+}
+
+#[cfg(not(unix))]
+fn is_same(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+/// Checks that no file or folder of the run is a symbolic link to a place outside of it: a run from someone else must not
+/// make this process write there.
+fn check_links(run: &Path) -> Result<()> {
+    let failed = || format!("cannot open {}", run.display());
+    let inside = run.canonicalize().with_context(failed)?;
+    for folder in [run.to_owned(), checkpoints_in(run)] {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_symlink() && !path.canonicalize().is_ok_and(|target| target.starts_with(&inside)) {
+                bail!(
+                    "{}: {} is a symbolic link to a place outside of the folder; try again without the link",
+                    failed(),
+                    path.display()
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,6 +314,49 @@ mod tests {
         }
         assert!(RunFolder::create(logs.path(), "b").unwrap().path().ends_with("b/version_0"));
         assert!(!logs.path().join("b").exists(), "a run that did not start left a folder");
+    }
+
+    #[test]
+    fn run_folder_after_the_largest_version_is_the_smallest_free_one() {
+        let logs = tempfile::tempdir().unwrap();
+        for taken in ["0", "18446744073709551615", "18446744073709551616"] {
+            fs::create_dir_all(logs.path().join(format!("a/version_{taken}"))).unwrap();
+        }
+        assert!(RunFolder::create(logs.path(), "a").unwrap().path().ends_with("a/version_1"));
+    }
+
+    #[test]
+    fn check_of_a_deleted_folder_fails_and_of_a_removed_lock_locks_again() {
+        let logs = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(logs.path(), "a").unwrap();
+        folder.check().unwrap();
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        folder.check().unwrap();
+        assert!(RunFolder::open(folder.path()).unwrap_err().to_string().contains("another process"));
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        let _other = RunFolder::open(folder.path()).unwrap();
+        assert!(format!("{:#}", folder.check().unwrap_err()).contains("another process"));
+        fs::remove_dir_all(folder.path()).unwrap();
+        assert!(folder.check().unwrap_err().to_string().contains("was deleted during the run"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn run_folder_with_a_link_to_another_place_cannot_be_opened() {
+        use std::os::unix::fs::symlink;
+        let logs = tempfile::tempdir().unwrap();
+        let (outside, run) = (logs.path().join("outside"), logs.path().join("run"));
+        fs::create_dir_all(&outside).unwrap();
+        for name in [LOCK, "metrics.jsonl", "config.json", "checkpoints", "checkpoints/last.safetensors"] {
+            for target in [outside.clone(), outside.join("missing")] {
+                fs::create_dir_all(run.join(name).parent().unwrap()).unwrap();
+                symlink(&target, run.join(name)).unwrap();
+                let error = RunFolder::open(&run).unwrap_err().to_string();
+                assert!(error.contains(name) && error.contains("symbolic link"), "{error}");
+                fs::remove_dir_all(&run).unwrap();
+            }
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use text_recognizer::lit_models::{Metric, Running, StepOutput};
+use text_recognizer::util::any_float;
 
 use super::strategy::Strategy;
 
@@ -23,6 +24,8 @@ pub struct LoopState {
     pub skipped: u64,
     /// Training loss and metrics of the current epoch.
     pub train: MeanMetrics,
+    /// The validation that a signal interrupted: the finished batches of its epoch, and whether it was at its end.
+    pub interrupted: Option<(usize, bool)>,
 }
 
 /// [`LoopState`] in a checkpoint.
@@ -33,8 +36,21 @@ pub struct SavedLoopState {
     step: u64,
     batches_seen: u64,
     skipped: u64,
-    loss: (f64, i64),
-    metrics: BTreeMap<String, (f64, i64)>,
+    loss: SavedSum,
+    metrics: BTreeMap<String, SavedSum>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interrupted: Option<(usize, bool)>,
+}
+
+/// The sum and the count of a running mean. The sum is NaN after a batch whose loss is NaN.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct SavedSum(#[serde(with = "any_float")] f64, i64);
+
+impl SavedSum {
+    fn of(running: &mut Running) -> Self {
+        let (sum, count) = running.parts();
+        Self(sum, count)
+    }
 }
 
 impl LoopState {
@@ -46,20 +62,21 @@ impl LoopState {
             step: self.step,
             batches_seen: self.batches_seen,
             skipped: self.skipped,
-            loss: self.train.loss.parts(),
+            loss: SavedSum::of(&mut self.train.loss),
             metrics: self
                 .train
                 .metrics
                 .iter_mut()
-                .map(|(name, running)| (name.clone(), running.parts()))
+                .map(|(name, running)| (name.clone(), SavedSum::of(running)))
                 .collect(),
+            interrupted: self.interrupted,
         }
     }
 }
 
 impl From<SavedLoopState> for LoopState {
     fn from(saved: SavedLoopState) -> Self {
-        let running = |(sum, count)| Running::from_parts(sum, count);
+        let running = |SavedSum(sum, count)| Running::from_parts(sum, count);
         let metrics = saved.metrics.into_iter().map(|(name, parts)| (name, running(parts))).collect();
         Self {
             epoch: saved.epoch,
@@ -68,6 +85,7 @@ impl From<SavedLoopState> for LoopState {
             batches_seen: saved.batches_seen,
             skipped: saved.skipped,
             train: MeanMetrics { loss: running(saved.loss), metrics },
+            interrupted: saved.interrupted,
         }
     }
 }

@@ -11,7 +11,7 @@ fn resume_command_can_be_pasted_into_a_shell() {
     use std::io::Read;
     use std::process::{Command, Stdio};
 
-    use crate::resume::{send, wait_until_set_up};
+    use crate::resume::{send, signal_of, wait_until_set_up};
 
     let lab = Lab::new();
     let logs = "it's my \"logs\" of $HOME; `x` \\ *";
@@ -23,12 +23,13 @@ fn resume_command_can_be_pasted_into_a_shell() {
     send("-TERM", &child);
     let mut messages = String::new();
     stderr.read_to_string(&mut messages).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143), "{messages}");
+    assert_eq!(signal_of(&mut child), Some(15), "{messages}");
     let printed = messages.lines().skip_while(|line| !line.ends_with("to continue:")).nth(1);
     let printed = printed.unwrap_or_else(|| panic!("no command in {messages}"));
 
     let pasted = format!("{printed} --max_time 0 --json");
-    let run = Trained::of(Command::new("sh").args(["-c", &pasted]).current_dir(lab.path("")));
+    // From another folder than that of the run.
+    let run = Trained::of(Command::new("sh").args(["-c", &pasted]).current_dir("/"));
     assert_eq!(run.folder, std::path::Path::new(logs).join("linear-series/version_0"));
     assert_eq!(run.json["stop"], "max_time reached");
     assert!(run.json["steps"].as_u64().unwrap() > 0);

@@ -86,7 +86,9 @@ fn config_of_format_1_reproduces_its_run() {
         let lab = Lab::new();
         let mut command = binary(&["--config", golden(run).join("config.json").to_str().unwrap(), "--json"]);
         command.args(more).arg("--log_dir").arg(lab.logs()).current_dir(golden(""));
-        let lines = Trained::of(&mut command).metrics();
+        let mut lines = Trained::of(&mut command).metrics();
+        // That version did not log the metrics of the test split.
+        lines.retain(|line| line.get("train_loss").is_some());
         let expected = metrics(run);
         assert_eq!(lines.len(), expected.len());
         lines.iter().zip(&expected).for_each(|(got, expected)| assert_close(got, expected));
@@ -107,6 +109,7 @@ fn run_of_format_1_continues() {
         assert_eq!((&continued.json["epochs"], &continued.json["steps"]), (&epochs.into(), &steps.into()));
         let before = fs::read_to_string(golden(run).join("metrics.jsonl")).unwrap();
         let after = continued.metrics_text();
-        assert!(after.starts_with(&before) && after.lines().count() == epochs, "{after}");
+        let trained = after.lines().filter(|line| line.contains("train_loss")).count();
+        assert!(after.starts_with(&before) && trained == epochs, "{after}");
     }
 }

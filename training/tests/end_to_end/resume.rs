@@ -1,4 +1,4 @@
-//! A killed and resumed run ends like an uninterrupted run: with the same bits and the same history.
+//! A run that a signal stopped and that is resumed ends like an uninterrupted run: with the same bits and the same history.
 #![cfg(unix)]
 
 use std::fs;
@@ -9,14 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::lab::{Lab, Tensors, Trained, binary, files, report, resume, tensors};
+use crate::lab::{Lab, Tensors, Trained, binary, files, resume, tensors};
 use serde_json::Value;
 use text_recognizer::checkpoint;
-use text_recognizer::rng::Stream;
 
 /// All results of a run.
 #[derive(PartialEq)]
-struct Outcome {
+pub struct Outcome {
     weights: Tensors,
     /// The tensors of the optimizer and of the averaged weights.
     state: Tensors,
@@ -29,7 +28,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(folder: &Path) -> Self {
+    pub fn of(folder: &Path) -> Self {
         let checkpoints = folder.join("checkpoints");
         let names = files(&checkpoints);
         let (states, kept): (Vec<_>, Vec<_>) = names
@@ -50,7 +49,7 @@ impl Outcome {
         }
     }
 
-    fn assert_is(&self, expected: &Self, label: &str) {
+    pub fn assert_is(&self, expected: &Self, label: &str) {
         assert_eq!(self.history, expected.history, "{label}: metrics.jsonl");
         assert_eq!(self.position, expected.position, "{label}: position");
         assert!(self.weights == expected.weights, "{label}: weights differ");
@@ -63,17 +62,13 @@ impl Outcome {
 }
 
 /// Returns the folder of the only run in `logs`.
-fn only_run(logs: &Path) -> PathBuf {
+pub fn only_run(logs: &Path) -> PathBuf {
     let family = files(logs).pop().expect("a run's folder");
     logs.join(family).join("version_0")
 }
 
-fn start(mut command: Command) -> Child {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
 /// Returns the number of batches at the newest state in `folder`. This save may still be in progress.
-fn batches(folder: &Path) -> u64 {
+pub fn batches(folder: &Path) -> u64 {
     let names = files(&folder.join("checkpoints"));
     let numbers = names
         .iter()
@@ -82,142 +77,9 @@ fn batches(folder: &Path) -> u64 {
 }
 
 /// Waits until the child has saved a state after `count` batches, or has ended.
-fn wait_for_batches(child: &mut Child, folder: &Path, count: u64) {
+pub fn wait_for_batches(child: &mut Child, folder: &Path, count: u64) {
     while batches(folder) < count && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_micros(100));
-    }
-}
-
-/// Returns whether the last checkpoint is that after `count` batches, and is complete.
-fn is_saved_at(folder: &Path, count: u64) -> bool {
-    let names = files(&folder.join("checkpoints"));
-    let states: Vec<&String> = names.iter().filter(|name| name.starts_with("last.state-")).collect();
-    states == [&format!("last.state-{count}.safetensors")]
-}
-
-/// Returns whether the kill interrupted a save.
-fn is_mid_save(folder: &Path) -> bool {
-    let names = files(&folder.join("checkpoints"));
-    let states = names.iter().filter(|name| name.starts_with("last.state-")).count();
-    states > 1 || names.iter().any(|name| name.starts_with(".tmp-"))
-}
-
-/// Kills runs at random times, `kills` times in total, resumes each run to its end, and compares it with an uninterrupted run.
-/// The number of runs depends on the speed of the machine.
-fn check_kills(name: &str, args: &[&str], kills: u32) {
-    let mut random = Stream::new(7);
-    let (mut killed, mut mid_save, mut runs) = (0, 0, 0);
-    while killed < kills {
-        runs += 1;
-        let lab = Lab::new();
-        let seed = runs.to_string();
-        let in_logs = |logs: &Path, more: &[&str]| {
-            let mut command = binary(args);
-            command.args(["--seed", &seed, "--log_dir"]).arg(logs).args(more);
-            command
-        };
-        let uninterrupted = Trained::of(in_logs(&lab.path("uninterrupted"), &["--json"]).arg("--quiet"));
-        let logs = lab.path("killed");
-        let mut child = start(in_logs(&logs, &["--checkpoint_every_n_steps", "1"]));
-        while !logs.exists() || files(&logs).is_empty() {
-            sleep(Duration::from_millis(1));
-        }
-        let folder = only_run(&logs);
-        // A run without a checkpoint cannot be resumed.
-        wait_for_batches(&mut child, &folder, 1);
-        while !folder.join("checkpoints/last.safetensors").exists() {
-            sleep(Duration::from_micros(100));
-        }
-        while killed < kills {
-            let target = batches(&folder) + random.below(25);
-            wait_for_batches(&mut child, &folder, target);
-            // A step and a save each take milliseconds, so that the kill is somewhere in one of them.
-            sleep(Duration::from_micros(random.below(8000)));
-            child.kill().unwrap();
-            if child.wait().unwrap().signal().is_none() {
-                break;
-            }
-            killed += 1;
-            mid_save += u32::from(is_mid_save(&folder));
-            let every = (1 + random.below(3)).to_string();
-            child = start(resume(&folder, &["--checkpoint_every_n_steps", &every]));
-        }
-        // Resumes the last time, without a kill.
-        child.kill().unwrap();
-        child.wait().unwrap();
-        Trained::of(resume(&folder, &["--checkpoint_every_n_steps", "1000000", "--json"]).arg("--quiet"));
-        Outcome::of(&folder)
-            .assert_is(&Outcome::of(&uninterrupted.folder), &format!("{name}, {killed} kills"));
-    }
-    report(&format!(
-        "{name}: {killed} kills, {mid_save} of them during a save, in {runs} runs: all bits equal"
-    ));
-}
-
-#[test]
-fn killed_mlp_with_dropout_and_adam_resumes_to_the_same_bits() {
-    let args = [
-        "--model=mlp",
-        "--fc1=16",
-        "--fc2=8",
-        "--max_epochs=6",
-        "--limit_train_batches=100",
-        "--limit_val_batches=1",
-        "--limit_test_batches=1",
-        "--val_check_interval=30",
-        "--log_every_n_steps=7",
-        "--save_top_k=3",
-        "--ema_decay=0.9",
-        "--threads=1",
-        "--device=cpu",
-    ];
-    check_kills("mlp, dropout, adam", &args, 20);
-}
-
-#[test]
-fn killed_lstm_with_sgd_and_plateau_resumes_to_the_same_bits() {
-    let args = [
-        "--model=lstm",
-        "--units=8",
-        "--dropout=0.2",
-        "--optimizer=sgd",
-        "--momentum=0.9",
-        "--lr_schedule=plateau",
-        "--lr_patience=1",
-        "--accumulate_grad_batches=2",
-        "--early_stop_patience=50",
-        "--max_epochs=25",
-        "--log_every_n_steps=7",
-        "--threads=1",
-        "--device=cpu",
-    ];
-    check_kills("lstm, sgd, plateau", &args, 15);
-}
-
-/// The kill comes between the checkpoint of the last step and the end of the run.
-#[test]
-fn run_killed_after_its_last_step_resumes_to_the_same_results() {
-    let lab = Lab::new();
-    let budget = ["--max_steps", "27", "--limit_val_batches", "40"];
-    let uninterrupted = lab.train(&budget);
-    for at in 0..4 {
-        let logs = lab.path(&format!("killed_{at}"));
-        let more = ["--checkpoint_every_n_steps", "9", "--log_dir", logs.to_str().unwrap()];
-        let mut child = start(lab.small(&[&budget[..], &more].concat()));
-        while !logs.exists() || files(&logs).is_empty() {
-            sleep(Duration::from_millis(1));
-        }
-        let folder = only_run(&logs);
-        // The save is complete when the earlier state is removed.
-        while !is_saved_at(&folder, 27) && child.try_wait().unwrap().is_none() {
-            sleep(Duration::from_micros(100));
-        }
-        sleep(Duration::from_millis(at));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        Trained::of(resume(&folder, &["--json"]).arg("--quiet"));
-        Outcome::of(&folder)
-            .assert_is(&Outcome::of(&uninterrupted.folder), &format!("killed {at} ms after its last step"));
     }
 }
 
@@ -278,25 +140,31 @@ pub fn wait_until_set_up(child: &mut Child) -> BufReader<std::process::ChildStde
     stderr
 }
 
+/// Waits for the end of a process, and returns the signal that ended it.
+pub fn signal_of(child: &mut Child) -> Option<i32> {
+    child.wait().unwrap().signal()
+}
+
 pub fn send(signal: &str, child: &Child) {
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(sent.success(), "kill {signal}");
 }
 
-/// SIGUSR1 saves a checkpoint. SIGTERM and SIGINT stop the run after the current step, and it prints the command to resume.
+/// SIGUSR1 saves a checkpoint. SIGTERM, SIGHUP and SIGINT stop the run after the current step, and it prints the command to
+/// resume.
 #[test]
 fn signals_save_or_stop_the_run_and_it_resumes_to_the_same_bits() {
     let lab = Lab::new();
     // An epoch has 6,875 batches, and the run has too many epochs to end before the signals.
     let args = ["--batch_size", "8", "--limit_train_batches", "1.0", "--max_epochs", "100000"];
     let piped = |mut command: Command| command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = |signal: &str, code: i32, child: Child, mut stderr: BufReader<_>, folder: &Path| {
+    let end = |signal: &str, number: i32, mut child: Child, mut stderr: BufReader<_>, folder: &Path| {
         send(signal, &child);
         let mut output = String::new();
         std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
-        assert_eq!({ child }.wait().unwrap().code(), Some(code), "{output}");
+        assert_eq!(signal_of(&mut child), Some(number), "{output}");
         let line = format!("{} --resume {}", env!("CARGO_BIN_EXE_run_experiment"), folder.display());
-        assert!(output.lines().any(|found| found.trim() == line), "no {line:?} in {output}");
+        assert!(output.lines().any(|found| found.ends_with(&line)), "no {line:?} in {output}");
         assert!(!folder.join("results.json").exists(), "a stopped run has no results");
     };
 
@@ -308,22 +176,26 @@ fn signals_save_or_stop_the_run_and_it_resumes_to_the_same_bits() {
     let saved = batches(&folder);
     assert!(!saved.is_multiple_of(6875), "saved at batch {saved}, expected one within an epoch");
     assert!(child.try_wait().unwrap().is_none(), "the run continues after SIGUSR1");
-    end("-TERM", 143, child, stderr, &folder);
+    end("-TERM", 15, child, stderr, &folder);
     let terminated = batches(&folder);
     assert!(terminated >= saved);
 
-    let mut child = piped(resume(&folder, &[]));
-    let stderr = wait_until_set_up(&mut child);
-    end("-INT", 130, child, stderr, &folder);
-    let interrupted = batches(&folder);
-    assert!(interrupted > terminated);
+    let mut interrupted = terminated;
+    for (signal, number) in [("-HUP", 1), ("-INT", 2)] {
+        let mut child = piped(resume(&folder, &[]));
+        let stderr = wait_until_set_up(&mut child);
+        end(signal, number, child, stderr, &folder);
+        assert!(batches(&folder) > interrupted);
+        interrupted = batches(&folder);
+    }
 
     let budget = (interrupted + 100).to_string();
     Trained::of(resume(&folder, &["--max_steps", &budget, "--json"]).arg("--quiet"));
     let uninterrupted = lab.path("uninterrupted");
     let more = ["--max_steps", &budget, "--log_dir", uninterrupted.to_str().unwrap()];
     let uninterrupted = lab.train(&[&args[..], &more].concat());
-    Outcome::of(&folder).assert_is(&Outcome::of(&uninterrupted.folder), "after SIGUSR1, SIGTERM and SIGINT");
+    Outcome::of(&folder)
+        .assert_is(&Outcome::of(&uninterrupted.folder), "after SIGUSR1, SIGTERM, SIGHUP and SIGINT");
 }
 
 #[test]
@@ -340,7 +212,7 @@ fn sigterm_stops_the_learning_rate_finder_and_leaves_no_folder() {
     send("-TERM", &child);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(143), 0), "{stderr}");
+    assert_eq!((output.status.signal(), output.stdout.len()), (Some(15), 0), "{stderr}");
     assert!(stderr.contains("stopped by signal 15: there is nothing to continue"), "{stderr}");
     assert!(!folder.exists(), "a run without training leaves no folder");
 }
@@ -359,7 +231,7 @@ fn second_sigint_ends_the_run_at_once() {
     send("-INT", &child);
     let mut output = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut output).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{output}");
+    assert_eq!(signal_of(&mut child), Some(2), "{output}");
     assert!(!output.contains("--resume"), "the run has no checkpoint: {output}");
 }
 

@@ -340,7 +340,8 @@ fn finished(config: RunConfig, values: &[(&str, f64)], report: Report, skipped: 
         best: Some(Best { metric: "val_loss".into(), value: 0.0712, epoch: 7 }),
     };
     let results = Record { epoch: 10, step: 4300, values };
-    Finished { config, folder: None, summary: Some(summary), results, report, profile: String::new() }
+    let (profile, errors) = (String::new(), Vec::new());
+    Finished { config, folder: None, summary: Some(summary), results, report, profile, errors }
 }
 
 /// Returns the report on a baseline of 8 weeks of daily sales: a trend, a weekly pattern, and an odd day.

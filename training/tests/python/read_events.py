@@ -1,19 +1,23 @@
 """Reads the event files of a run with TensorBoard and its metrics.jsonl with pandas, and compares the values.
 
-    python read_events.py RUN_FOLDER
+    python read_events.py RUN_FOLDER [STATUS]
+
+STATUS is that of TensorBoard's HPARAMS tab: success (the default), failure or unknown.
 
 The exit code is 77 if a package is missing.
 """
 
 import json
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 try:
     import numpy as np
     import pandas as pd
+    from tensorboard import program
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 except ImportError as error:
     print(str(error).lower())  # no module named ...
     sys.exit(77)
@@ -21,42 +25,65 @@ except ImportError as error:
 folder = Path(sys.argv[1])
 metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 table = pd.read_json(folder / "metrics.jsonl", lines=True)
-results = json.loads((folder / "results.json").read_text())
 config = json.loads((folder / "config.json").read_text())
 
 events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
 events.Reload()
 
-# Each value must occur once, even in a killed and resumed run. The results follow the last value.
+# Each value must occur once, even in a killed and resumed run.
 expected = {}
 for row in metrics:
     for name, value in row.items():
         if name not in ("epoch", "step"):
-            expected.setdefault(name, []).append((row["step"], np.float32(value)))
+            # JSON has no NaN and no infinity.
+            value = np.float32("nan" if value is None else value)
+            expected.setdefault(name, []).append((row["step"], value))
 # By default, the parser of pandas may have an error in the last digit.
 assert list(table.step) == [row["step"] for row in metrics]
 for name, points in expected.items():
     assert np.allclose(table[name].dropna(), [value for _, value in points], rtol=1e-6), name
-for name, value in results["metrics"].items():
-    expected.setdefault(name, []).append((results["steps"], np.float32(value)))
 assert set(events.Tags()["scalars"]) == set(expected), (events.Tags()["scalars"], sorted(expected))
 for name, points in expected.items():
     got = [(event.step, np.float32(event.value)) for event in events.Scalars(name)]
-    assert got == points, f"{name}: {got} in the event file, {points} measured"
+    # Infinity is NaN in the table.
+    same = len(got) == len(points) and all(
+        a[0] == b[0] and (a[1] == b[1] or np.isnan(b[1]) and not np.isfinite(a[1])) for a, b in zip(got, points)
+    )
+    assert same, f"{name}: {got} in the event file, {points} measured"
 
 
-def hparams(tag):
-    content = events.SummaryMetadata(tag).plugin_data.content
-    return plugin_data_pb2.HParamsPluginData.FromString(content)
+# What the page of TensorBoard asks its server for.
+board = program.TensorBoard()
+board.configure(argv=[None, "--logdir", str(folder), "--port", "0", "--load_fast", "false"])
+address = board.launch().rstrip("/")
 
 
-start = hparams("_hparams_/session_start_info").session_start_info.hparams
-assert start["lr"].number_value == config["lit"]["optimizer"]["lr"]
-assert start["model"].string_value == config["model"]
-assert start["fc1"].number_value == config["model_config"]["fc1"]
-infos = hparams("_hparams_/experiment").experiment.metric_infos
-assert "val_loss" in [info.name.tag for info in infos]
-end = hparams("_hparams_/session_end_info").session_end_info
-assert end.status == api_pb2.STATUS_SUCCESS
+def ask(path, question):
+    """Asks until the server has read the run."""
+    body = json.dumps(question).encode()
+    for _ in range(100):
+        request = urllib.request.Request(address + path, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            answer = json.load(answer)
+        if answer.get("hparamInfos") or answer.get("sessionGroups"):
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"{path}: {answer}")
 
-print(f"{sum(map(len, expected.values()))} scalars of {len(expected)} tags, {len(start)} hyperparameters")
+
+experiment = ask("/data/plugin/hparams/experiment", {"experimentName": ""})
+columns = {info["name"] for info in experiment["hparamInfos"]}
+assert {"lr", "seed", "batch_size", "model"} <= columns, columns
+metric_columns = {info["name"]["tag"] for info in experiment["metricInfos"]}
+assert metric_columns == set(expected), (sorted(expected), sorted(metric_columns))
+
+statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+question = {"allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 10}
+(group,) = ask("/data/plugin/hparams/session_groups", question)["sessionGroups"]
+(session,) = group["sessions"]
+status = "STATUS_" + (sys.argv[2] if len(sys.argv) > 2 else "success").upper()
+assert session["status"] == status, (session["status"], status)
+assert group["hparams"]["lr"] == config["lit"]["optimizer"]["lr"]
+assert group["hparams"]["model"] == config["model"]
+
+print(f"{sum(map(len, expected.values()))} scalars of {len(expected)} tags, {len(columns)} hyperparameters")

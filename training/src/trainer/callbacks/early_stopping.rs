@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use text_recognizer::Error;
+use text_recognizer::util::any_float;
 
 use super::{Callback, Mode, Monitor, StopReason};
 use crate::flags::default_flags;
@@ -28,6 +29,9 @@ pub struct EarlyStoppingConfig {
     /// Count only changes larger than this as an improvement.
     #[arg(long = "early_stop_min_delta", default_value_t = 0.0)]
     pub early_stop_min_delta: f64,
+    /// Stop when the monitored metric is NaN or infinite.
+    #[arg(long = "early_stop_check_finite", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    pub early_stop_check_finite: bool,
 }
 
 impl Default for EarlyStoppingConfig {
@@ -38,7 +42,7 @@ impl Default for EarlyStoppingConfig {
 
 impl EarlyStoppingConfig {
     /// The flags that a resumed run may change.
-    pub const FREE: &[&str] = &["early_stop_patience", "early_stop_min_delta"];
+    pub const FREE: &[&str] = &["early_stop_patience", "early_stop_min_delta", "early_stop_check_finite"];
 
     /// Checks the values.
     ///
@@ -53,24 +57,36 @@ impl EarlyStoppingConfig {
     }
 }
 
-/// A callback that stops the run after `patience` validations without improvement.
+/// A callback that stops the run after `early_stop_patience` validations without improvement, or after a value that is NaN
+/// or infinite.
 #[derive(Debug)]
 pub struct EarlyStopping {
     monitor: Monitor,
-    patience: u64,
-    min_delta: f64,
+    config: EarlyStoppingConfig,
     min_epochs: u64,
     /// Validations since the last improvement.
     waited: u64,
-    /// Whether the last validation reached both `patience` and `min_epochs`.
+    /// The value of the last validation, if it was NaN or infinite.
+    nonfinite: Option<f64>,
+    /// Whether the last validation reached `min_epochs` and a reason to stop.
+    enough: bool,
+}
+
+/// The state of [`EarlyStopping`] in a checkpoint.
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// The bits of the best value.
+    best: Option<u64>,
+    waited: u64,
+    #[serde(default, with = "any_float")]
+    nonfinite: Option<f64>,
     enough: bool,
 }
 
 impl EarlyStopping {
-    /// Creates early stopping on the metric of `monitor`. It never stops before `min_epochs` epochs. Only a change
-    /// larger than `min_delta` is an improvement.
-    pub fn new(monitor: Monitor, patience: u64, min_delta: f64, min_epochs: u64) -> Self {
-        Self { monitor, patience, min_delta, min_epochs, waited: 0, enough: false }
+    /// Creates early stopping on the metric of `monitor`. It never stops before `min_epochs` epochs.
+    pub fn new(monitor: Monitor, config: &EarlyStoppingConfig, min_epochs: u64) -> Self {
+        Self { monitor, config: config.clone(), min_epochs, waited: 0, nonfinite: None, enough: false }
     }
 
     /// Returns the metric that is monitored, with its best value so far.
@@ -79,40 +95,49 @@ impl EarlyStopping {
     }
 
     /// Returns whether the run continues after the last validation. The answer is the same after a resume, unless the
-    /// patience is larger then.
+    /// flags differ then.
     pub fn verdict(&self) -> ControlFlow<StopReason> {
-        if !self.enough || self.waited < self.patience {
-            return ControlFlow::Continue(());
+        match self.reason() {
+            Some(reason) if self.enough => ControlFlow::Break(StopReason::Callback(reason)),
+            _ => ControlFlow::Continue(()),
         }
-        let best = self.monitor.best.unwrap_or(f64::NAN);
-        let reason =
-            format!("{} has not improved on {best:.5} for {} validations", self.monitor.metric, self.waited);
-        ControlFlow::Break(StopReason::Callback(reason))
+    }
+
+    fn reason(&self) -> Option<String> {
+        let metric = &self.monitor.metric;
+        if let Some(value) = self.nonfinite.filter(|_| self.config.early_stop_check_finite) {
+            return Some(format!("{metric} is {value}"));
+        }
+        let reason = || match self.monitor.best {
+            Some(best) => format!("{metric} has not improved on {best:.5} for {} validations", self.waited),
+            None => format!("{metric} has not been finite for {} validations", self.waited),
+        };
+        (self.waited >= self.config.early_stop_patience).then(reason)
     }
 }
 
 impl Callback for EarlyStopping {
     fn on_validation_end(&mut self, record: &Record) -> Result<ControlFlow<StopReason>> {
         let value = self.monitor.value(record)?;
-        if self.monitor.observe(value, self.min_delta) {
+        self.nonfinite = Some(value).filter(|value| !value.is_finite());
+        if self.monitor.observe(value, self.config.early_stop_min_delta) {
             self.waited = 0;
         } else {
             self.waited += 1;
         }
-        self.enough = self.waited >= self.patience && record.epoch >= self.min_epochs;
+        self.enough = record.epoch >= self.min_epochs && self.reason().is_some();
         Ok(self.verdict())
     }
 
     fn state(&self) -> Value {
-        // Saved as bits, because JSON has no NaN and no infinity.
-        json!({"best": self.monitor.best.map(f64::to_bits), "waited": self.waited, "enough": self.enough})
+        let Self { waited, nonfinite, enough, .. } = *self;
+        json!(State { best: self.monitor.best.map(f64::to_bits), waited, nonfinite, enough })
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
-        let best: Option<u64> = serde_json::from_value(state["best"].clone())?;
-        self.monitor.best = best.map(f64::from_bits);
-        self.waited = serde_json::from_value(state["waited"].clone())?;
-        self.enough = serde_json::from_value(state["enough"].clone())?;
+        let State { best, waited, nonfinite, enough } = serde_json::from_value(state)?;
+        self.monitor.best = best.map(f64::from_bits).filter(|best| !best.is_nan());
+        (self.waited, self.nonfinite, self.enough) = (waited, nonfinite, enough);
         Ok(())
     }
 }
@@ -121,19 +146,27 @@ impl Callback for EarlyStopping {
 mod tests {
     use super::*;
 
+    fn config(patience: u64, min_delta: f64, check_finite: bool) -> EarlyStoppingConfig {
+        EarlyStoppingConfig {
+            early_stop_patience: patience,
+            early_stop_min_delta: min_delta,
+            early_stop_check_finite: check_finite,
+            ..EarlyStoppingConfig::default()
+        }
+    }
+
     /// Returns the number of validations after which early stopping stops. Restores its state before each of them.
     fn stops_after(
         mode: Mode,
-        patience: u64,
-        min_delta: f64,
+        config: &EarlyStoppingConfig,
         min_epochs: u64,
         values: &[f64],
     ) -> Option<usize> {
-        let new = || EarlyStopping::new(Monitor::new("val_loss", mode), patience, min_delta, min_epochs);
+        let new = || EarlyStopping::new(Monitor::new("val_loss", mode), config, min_epochs);
         let mut state = new().state();
         for (at, &value) in values.iter().enumerate() {
             let mut callback = new();
-            callback.load_state(state).unwrap();
+            callback.load_state(serde_json::from_str(&state.to_string()).unwrap()).unwrap();
             let record = Record { epoch: at as u64 + 1, step: 0, values: vec![("val_loss".into(), value)] };
             if callback.on_validation_end(&record).unwrap().is_break() {
                 return Some(at + 1);
@@ -145,26 +178,47 @@ mod tests {
 
     #[test]
     fn early_stopping_after_patience_stops() {
-        let nan = f64::NAN;
+        let patience = |patience| config(patience, 0.0, true);
         let cases: &[(&str, Option<usize>, Option<usize>)] = &[
-            ("gets better", stops_after(Mode::Min, 1, 0.0, 0, &[3.0, 2.0, 1.0]), None),
-            ("patience 1", stops_after(Mode::Min, 1, 0.0, 0, &[3.0, 3.0, 1.0]), Some(2)),
-            ("patience 2 is reset", stops_after(Mode::Min, 2, 0.0, 0, &[3.0, 4.0, 2.0, 2.0, 2.0]), Some(5)),
-            ("max", stops_after(Mode::Max, 1, 0.0, 0, &[1.0, 2.0, 1.5]), Some(3)),
-            ("min_delta", stops_after(Mode::Min, 1, 0.5, 0, &[3.0, 2.4, 2.0]), Some(3)),
-            ("min_epochs", stops_after(Mode::Min, 1, 0.0, 4, &[1.0, 1.0, 1.0, 1.0]), Some(4)),
-            ("NaN is no improvement", stops_after(Mode::Min, 1, 0.0, 0, &[1.0, nan]), Some(2)),
-            ("NaN after NaN is no improvement", stops_after(Mode::Min, 1, 0.0, 0, &[nan, nan]), Some(2)),
-            ("a number after NaN is", stops_after(Mode::Min, 2, 0.0, 0, &[nan, nan, 1.0]), None),
+            ("gets better", stops_after(Mode::Min, &patience(1), 0, &[3.0, 2.0, 1.0]), None),
+            ("patience 1", stops_after(Mode::Min, &patience(1), 0, &[3.0, 3.0, 1.0]), Some(2)),
+            (
+                "patience 2 is reset",
+                stops_after(Mode::Min, &patience(2), 0, &[3.0, 4.0, 2.0, 2.0, 2.0]),
+                Some(5),
+            ),
+            ("max", stops_after(Mode::Max, &patience(1), 0, &[1.0, 2.0, 1.5]), Some(3)),
+            ("min_delta", stops_after(Mode::Min, &config(1, 0.5, true), 0, &[3.0, 2.4, 2.0]), Some(3)),
+            ("min_epochs", stops_after(Mode::Min, &patience(1), 4, &[1.0, 1.0, 1.0, 1.0]), Some(4)),
         ];
         for (name, got, expected) in cases {
             assert_eq!(got, expected, "{name}");
         }
     }
 
+    /// `lightning.pytorch.callbacks.EarlyStopping`: its best score is infinite at first, and `check_finite` stops at once.
+    #[test]
+    fn early_stopping_of_nan_and_infinity_is_that_of_lightning() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let values: [(Mode, &[f64], _, _); 7] = [
+            (Mode::Min, &[1.0, nan, 0.5], Some(2), None),
+            (Mode::Min, &[nan, nan], Some(1), Some(2)),
+            (Mode::Min, &[inf, inf], Some(1), Some(2)),
+            (Mode::Min, &[nan, 1.0, nan, 0.5], Some(1), None),
+            (Mode::Min, &[1.0, -inf, -inf, 1.0], Some(2), Some(4)),
+            (Mode::Max, &[1.0, inf, inf, inf], Some(2), Some(4)),
+            (Mode::Max, &[-inf, nan], Some(1), Some(2)),
+        ];
+        for (mode, values, checked, patient) in values {
+            assert_eq!(stops_after(mode, &config(2, 0.0, true), 0, values), checked, "{values:?}");
+            assert_eq!(stops_after(mode, &config(2, 0.0, false), 0, values), patient, "{values:?}");
+        }
+        assert_eq!(stops_after(Mode::Min, &config(2, 0.0, true), 3, &[nan, nan, nan]), Some(3));
+    }
+
     #[test]
     fn early_stopping_on_unknown_metric_fails_and_lists_the_known() {
-        let mut callback = EarlyStopping::new(Monitor::new("val_los", Mode::Min), 1, 0.0, 0);
+        let mut callback = EarlyStopping::new(Monitor::new("val_los", Mode::Min), &config(1, 0.0, true), 0);
         let record =
             Record { epoch: 1, step: 0, values: vec![("val_loss".into(), 1.0), ("val_acc".into(), 1.0)] };
         let error = callback.on_validation_end(&record).unwrap_err().to_string();

@@ -1,11 +1,13 @@
 //! The choice of the best checkpoints of a run.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use text_recognizer::Error;
+use text_recognizer::util::files::write_atomic;
+use text_recognizer::{Error, checkpoint};
 
 use super::{Mode, Monitor};
 use crate::flags::default_flags;
@@ -80,6 +82,40 @@ impl Kept {
     fn file_name(&self) -> String {
         format!("epoch={}-step={}.safetensors", self.epoch, self.step)
     }
+
+    /// Returns whether a file has the name of a kept checkpoint.
+    fn is_file_name(name: &str) -> bool {
+        let numbers = name.strip_prefix("epoch=").and_then(|rest| rest.strip_suffix(".safetensors"));
+        let numbers = numbers.and_then(|rest| rest.split_once("-step="));
+        numbers.is_some_and(|(epoch, step)| epoch.parse::<u64>().is_ok() && step.parse::<u64>().is_ok())
+    }
+}
+
+/// The state of [`ModelCheckpoint`] in a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "AnyState")]
+pub struct State {
+    /// The best checkpoints, best first.
+    kept: Vec<Kept>,
+    /// Whether `best.safetensors` exists.
+    best_exists: bool,
+}
+
+/// The state of this version, or the list of an earlier one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyState {
+    State { kept: Vec<Kept>, best_exists: bool },
+    List(Vec<Kept>),
+}
+
+impl From<AnyState> for State {
+    fn from(state: AnyState) -> Self {
+        match state {
+            AnyState::State { kept, best_exists } => Self { kept, best_exists },
+            AnyState::List(kept) => Self { best_exists: !kept.is_empty(), kept },
+        }
+    }
 }
 
 /// The files to write and to remove after a validation.
@@ -118,6 +154,11 @@ impl ModelCheckpoint {
     /// Returns the metric that is monitored, with its best value so far.
     pub fn monitor(&self) -> Monitor {
         Monitor { best: self.best().map(|kept| kept.value), ..self.monitor.clone() }
+    }
+
+    /// Returns the file of the best checkpoint; `None` before the first validation.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.best_exists.then(|| self.folder.join(BEST))
     }
 
     /// Returns the best checkpoint so far.
@@ -163,15 +204,90 @@ impl ModelCheckpoint {
     }
 
     /// Returns the state for a checkpoint.
-    pub fn state(&self) -> &[Kept] {
-        &self.kept
+    pub fn state(&self) -> State {
+        State { kept: self.kept.clone(), best_exists: self.best_exists }
     }
 
-    /// Restores [`ModelCheckpoint::state`].
-    pub fn load_state(&mut self, kept: Vec<Kept>) {
-        self.best_exists = !kept.is_empty();
-        self.kept = kept;
+    /// Restores [`ModelCheckpoint::state`], and makes the files those of the state: a killed process may have written files
+    /// after it, `k` may differ, and files may be missing. Warns about missing files.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be written or removed.
+    pub fn load_state(&mut self, state: State) -> Result<()> {
+        (self.kept, self.best_exists) = (state.kept, state.best_exists);
+        self.kept.truncate(self.k);
+        self.restore_best()?;
+        if self.k > 1 {
+            self.restore_others()?;
+        }
+        self.remove_unknown()
     }
+
+    /// Restores the file of the best checkpoint, or starts a new choice if it is lost.
+    fn restore_best(&mut self) -> Result<()> {
+        let best = self.folder.join(BEST);
+        if !self.best_exists || best.is_file() {
+            return Ok(());
+        }
+        if let Some(other) =
+            self.kept.first().map(|kept| self.folder.join(kept.file_name())).filter(|p| p.is_file())
+        {
+            log::warn!("{} is missing: copied it from {}", best.display(), other.display());
+            return copy(&other, &best);
+        }
+        log::warn!("{} is missing: choosing the best among the next validations", best.display());
+        self.kept.clear();
+        self.best_exists = false;
+        Ok(())
+    }
+
+    /// Restores the files that are named by epoch and step, and forgets those that are lost. A run that kept one checkpoint
+    /// until now has no such file.
+    fn restore_others(&mut self) -> Result<()> {
+        let missing = |kept: &Kept| !self.folder.join(kept.file_name()).is_file();
+        if let Some(first) = self.kept.first().filter(|kept| missing(kept)) {
+            let best = self.folder.join(BEST);
+            let metadata = checkpoint::read(&best)?.metadata;
+            if (metadata["epoch"].as_u64(), metadata["step"].as_u64())
+                == (Some(first.epoch), Some(first.step))
+            {
+                copy(&best, &self.folder.join(first.file_name()))?;
+            }
+        }
+        let (lost, kept) = self.kept.iter().cloned().partition::<Vec<_>, _>(missing);
+        for lost in lost {
+            log::warn!(
+                "{} is missing: it is no longer among the best",
+                self.folder.join(lost.file_name()).display()
+            );
+        }
+        self.kept = kept;
+        Ok(())
+    }
+
+    /// Removes checkpoints that are not in the state.
+    fn remove_unknown(&self) -> Result<()> {
+        let known = |name: &str| match name {
+            BEST => self.best_exists,
+            name => {
+                !Kept::is_file_name(name)
+                    || self.k > 1 && self.kept.iter().any(|kept| kept.file_name() == name)
+            }
+        };
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| !known(name)) {
+                let path = entry.path();
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies a file, so that it appears whole.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    Ok(write_atomic(to, &bytes)?)
 }
 
 #[cfg(test)]
@@ -202,5 +318,78 @@ mod tests {
     #[test]
     fn model_checkpoint_of_one_keeps_one_file() {
         assert_eq!(files(Mode::Min, 1, &[f64::INFINITY, 3.0, 2.0, 2.5]), [(BEST.to_owned(), 2.0)]);
+    }
+
+    #[test]
+    fn state_of_an_earlier_version_is_read() {
+        let kept = vec![Kept { value: 1.0, epoch: 2, step: 3 }];
+        let list: State = serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap();
+        assert_eq!(list, State { kept, best_exists: true });
+        assert_eq!(serde_json::from_str::<State>("[]").unwrap(), State::default());
+        let json = serde_json::to_string(&list).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&json).unwrap(), list);
+    }
+
+    /// Writes the checkpoints of epochs 1 to 4 as a run of `save_top_k` k, whose best is epoch 2, then 3.
+    fn written(folder: &Path, k: usize) -> State {
+        let write = |name: &str, epoch: u64| {
+            let metadata = serde_json::json!({"epoch": epoch, "step": epoch});
+            checkpoint::write(&folder.join(name), &[], &metadata).unwrap();
+        };
+        let kept = [2, 3, 1, 4].map(|epoch| Kept { value: epoch as f64, epoch, step: epoch });
+        write(BEST, 2);
+        write("epoch=9-step=9.safetensors", 9);
+        write("last.safetensors", 9);
+        if k > 1 {
+            kept[..k].iter().for_each(|kept| write(&kept.file_name(), kept.epoch));
+        }
+        State { kept: kept[..k].to_vec(), best_exists: true }
+    }
+
+    fn resumed(folder: &Path, k: usize, state: State) -> (Vec<u64>, Vec<String>) {
+        let mut checkpoint = ModelCheckpoint::new(folder.to_owned(), Monitor::new("val", Mode::Min), k);
+        checkpoint.load_state(state).unwrap();
+        let names =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != "last.safetensors").collect();
+        names.sort();
+        (checkpoint.kept.iter().map(|kept| kept.epoch).collect(), names)
+    }
+
+    #[test]
+    fn load_state_makes_the_files_those_of_the_state() {
+        let named = |epoch: u64| format!("epoch={epoch}-step={epoch}.safetensors");
+        let all = |epochs: &[u64]| {
+            let mut names: Vec<String> = epochs.iter().map(|&epoch| named(epoch)).collect();
+            names.sort();
+            names.insert(0, BEST.into());
+            (epochs.to_vec(), names)
+        };
+        for (before, now, expected) in [
+            (3, 3, all(&[2, 3, 1])),
+            (3, 2, all(&[2, 3])),
+            (3, 1, (vec![2], vec![BEST.into()])),
+            (1, 1, (vec![2], vec![BEST.into()])),
+            (1, 3, all(&[2])),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let state = written(folder.path(), before);
+            assert_eq!(resumed(folder.path(), now, state), expected, "{before} -> {now}");
+        }
+    }
+
+    #[test]
+    fn load_state_without_a_file_forgets_its_checkpoint() {
+        let named = |epoch: u64| format!("epoch={epoch}-step={epoch}.safetensors");
+        for (k, lost, expected) in [
+            (3, named(3), (vec![2, 1], vec![BEST.into(), named(1), named(2)])),
+            (3, BEST.into(), (vec![2, 3, 1], vec![BEST.into(), named(1), named(2), named(3)])),
+            (1, BEST.into(), (vec![], vec![])),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let state = written(folder.path(), k);
+            fs::remove_file(folder.path().join(&lost)).unwrap();
+            assert_eq!(resumed(folder.path(), k, state), expected, "{lost}");
+        }
     }
 }

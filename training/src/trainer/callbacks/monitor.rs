@@ -24,7 +24,7 @@ pub struct Monitor {
     pub metric: String,
     /// Whether a smaller or a larger value is better.
     pub mode: Mode,
-    /// The best value so far; `None` before the first.
+    /// The best value so far; `None` before the first that is better than infinitely bad.
     pub best: Option<f64>,
 }
 
@@ -45,19 +45,19 @@ impl Monitor {
         })
     }
 
-    /// Returns whether `value` is better than `than` by more than `min_delta`. NaN is worse than any other value.
+    /// Returns whether `value` is better than `than` by more than `min_delta`. NaN is never better.
     pub fn is_better(&self, value: f64, than: f64, min_delta: f64) -> bool {
         match self.mode {
-            _ if than.is_nan() => !value.is_nan(),
             Mode::Min => value < than - min_delta,
             Mode::Max => value > than + min_delta,
         }
     }
 
-    /// Returns whether `value` is better than the best so far by more than `min_delta`, and updates the best. The first
-    /// value is always an improvement, also NaN.
+    /// Returns whether `value` is better than the best so far by more than `min_delta`, and updates the best. The best is
+    /// infinitely bad at first, as in Lightning, so that neither NaN nor that infinity is an improvement.
     pub fn observe(&mut self, value: f64, min_delta: f64) -> bool {
-        let improved = self.best.is_none_or(|best| self.is_better(value, best, min_delta));
+        let worst = if self.mode == Mode::Min { f64::INFINITY } else { f64::NEG_INFINITY };
+        let improved = self.is_better(value, self.best.unwrap_or(worst), min_delta);
         if improved {
             self.best = Some(value);
         }

@@ -33,7 +33,10 @@ pub fn write_with_state(
     let name = format!("{STATE}{serial}.safetensors");
     checkpoint::write(&path.with_file_name(&name), state_tensors, state)?;
     metadata["state"] = name.clone().into();
-    checkpoint::write(path, weights, &metadata)?;
+    checkpoint::write(path, weights, &metadata).inspect_err(|_| {
+        // The state of a checkpoint that does not exist is of no use.
+        let _ = fs::remove_file(path.with_file_name(&name));
+    })?;
     // Remove the previous state only now: until the rename above, the previous checkpoint needs it.
     for entry in fs::read_dir(folder)?.flatten() {
         let other = entry.file_name();
@@ -45,19 +48,31 @@ pub fn write_with_state(
     Ok(())
 }
 
-/// Reads a checkpoint of [`write_with_state`]. Returns the weights and the state.
-///
-/// # Errors
-/// Fails if a file is missing or damaged, or the checkpoint contains only weights.
-pub fn read_with_state(path: &Path) -> Result<(Contents, Contents)> {
-    let contents = checkpoint::read(path)?;
-    let name = contents.metadata["state"].as_str().filter(|name| !name.contains(['/', '\\'])).with_context(|| {
-        format!(
-            "cannot resume from {}: it contains only weights, expected the last checkpoint of a run; try --load_checkpoint, \
-             which starts a new run from weights",
-            path.display()
-        )
-    })?;
-    let state = checkpoint::read(&path.with_file_name(name))?;
-    Ok((contents, state))
+/// A checkpoint of [`write_with_state`]: the weights and all other state.
+#[derive(Debug)]
+pub struct ResumePoint {
+    /// The weights, with the metadata of the checkpoint.
+    pub weights: Contents,
+    /// All other state.
+    pub state: Contents,
+}
+
+impl ResumePoint {
+    /// Reads the checkpoint `path`.
+    ///
+    /// # Errors
+    /// Fails if a file is missing or damaged, or the checkpoint contains only weights.
+    pub fn read(path: &Path) -> Result<Self> {
+        let weights = checkpoint::read(path)?;
+        let name = weights.metadata["state"].as_str().filter(|name| !name.contains(['/', '\\']));
+        let name = name.with_context(|| {
+            format!(
+                "cannot resume from {}: it contains only weights, expected the last checkpoint of a run; try \
+                 --load_checkpoint, which starts a new run from weights",
+                path.display()
+            )
+        })?;
+        let state = checkpoint::read(&path.with_file_name(name))?;
+        Ok(Self { weights, state })
+    }
 }

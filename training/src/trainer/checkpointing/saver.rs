@@ -49,32 +49,36 @@ pub struct Save {
     pub folder: PathBuf,
     /// Weights that are among the best.
     pub kept: Vec<Weights>,
-    /// Files that are no longer among the best.
-    pub unwanted: Vec<PathBuf>,
-    /// The last checkpoint. It is written after the other files, so that they exist if a run resumes from it.
+    /// The last checkpoint. It is written after the files among the best, so that they exist if a run resumes from it.
     pub last: Option<Last>,
+    /// Files that are no longer among the best. They are removed after the last checkpoint is written, because a run that
+    /// resumes from the one before needs them.
+    pub unwanted: Vec<PathBuf>,
 }
 
 impl Save {
     fn write(self) -> Result<()> {
         let started = Instant::now();
-        fs::create_dir_all(&self.folder)
-            .with_context(|| format!("cannot create {}", self.folder.display()))?;
+        // Not its parents: the run's folder exists unless someone deleted it.
+        match fs::create_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            done => done.with_context(|| format!("cannot create {}", self.folder.display()))?,
+        }
         for kept in &self.kept {
             for path in &kept.paths {
                 checkpoint::write(path, &kept.tensors, &kept.metadata)?;
             }
         }
-        for path in &self.unwanted {
-            match fs::remove_file(path) {
-                // The file was never written, or a killed process removed it before its last save.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                done => done.with_context(|| format!("cannot remove {}", path.display()))?,
-            }
-        }
         if let Some(Last { path, weights, metadata, state_tensors, state, serial }) = self.last {
             write_with_state(&path, &weights, metadata, &state_tensors, &state, serial)?;
             log::debug!("saved {} in {:.1?}", path.display(), started.elapsed());
+        }
+        for path in &self.unwanted {
+            match fs::remove_file(path) {
+                // The file was never written.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => done.with_context(|| format!("cannot remove {}", path.display()))?,
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Saving and resuming of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::Fit;
-use crate::trainer::callbacks::{Callback, ModelCheckpoint};
-use crate::trainer::checkpointing::{Last, Save, Weights, read_with_state};
+use crate::trainer::callbacks::{Callback, ModelCheckpoint, State};
+use crate::trainer::checkpointing::{Last, ResumePoint, Save, Weights};
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
 use crate::trainer::state::SavedLoopState;
@@ -22,11 +22,15 @@ impl Fit<'_> {
     /// Returns whether a step must save the last checkpoint.
     pub(super) fn checkpoint_is_due(&self, epoch_ends: bool) -> bool {
         let (step, time) = self.saved_at;
-        let steps = self.config.checkpoint.checkpoint_every_n_steps;
         let minutes = self.config.checkpoint.checkpoint_every_n_minutes;
         (epoch_ends && time.elapsed() >= PAUSE)
-            || steps.is_some_and(|n| self.state.step > step && self.state.step.is_multiple_of(n))
+            || self.state.step > step && self.checkpoint_step_is_due()
             || minutes.is_some_and(|n| time.elapsed().as_secs_f64() >= 60.0 * n)
+    }
+
+    /// Returns whether `--checkpoint_every_n_steps` is due.
+    pub(super) fn checkpoint_step_is_due(&self) -> bool {
+        self.config.checkpoint.checkpoint_every_n_steps.is_some_and(|n| self.state.step.is_multiple_of(n))
     }
 
     /// Starts to save the last checkpoint: the weights and all other state that the rest of the run depends on. Also
@@ -35,9 +39,9 @@ impl Fit<'_> {
     /// # Errors
     /// Fails if the previous save failed, or a logger cannot write.
     pub(super) fn save_last(&mut self) -> Result<()> {
-        self.mark_restore_point();
         self.saved_at = (self.state.step, Instant::now());
         let Some(folder) = self.folder else { return Ok(()) };
+        folder.check()?;
         // Wait before copying: two copies of a large model may not fit into memory.
         self.saver.wait()?;
         let marks = self.loggers.iter_mut().map(|logger| logger.flush()).collect::<Result<Vec<_>>>()?;
@@ -47,6 +51,9 @@ impl Fit<'_> {
             "schedule": self.schedule.state(),
             "early_stopping": self.early_stopping.as_ref().map(Callback::state),
             "kept": self.model_checkpoint.as_ref().map(ModelCheckpoint::state),
+            "planned_steps": self.schedule.planned_steps(),
+            "elapsed": self.config.budget.max_time.map(|_| self.elapsed().as_secs_f64()),
+            "restore_steps": self.restore_point.as_ref().map(|point| point.steps),
             "averaged": self.averaging.as_ref().map(|averaging| averaging.state().1),
             "loggers": marks,
         });
@@ -60,6 +67,9 @@ impl Fit<'_> {
             let names = self.lit.parameters().names().iter();
             let each = names.zip(averaging.state().0);
             tensors.extend(each.map(|(name, tensor)| (format!("average.{name}"), tensor.copy())));
+        }
+        if let Some(point) = &self.restore_point {
+            tensors.extend(point.state());
         }
         let last = Last {
             path: folder.last(),
@@ -119,14 +129,26 @@ impl Fit<'_> {
         metadata
     }
 
-    /// Resumes from the checkpoint `path` of this run's folder.
+    /// Starts a run from the beginning in the folder of a run that was killed before its first checkpoint, and removes what
+    /// that run has written.
     ///
     /// # Errors
-    /// Fails if the checkpoint is damaged, is of a run with another model or optimizer, or holds no state.
-    pub fn resume(&mut self, path: &Path) -> Result<()> {
-        let (contents, saved) = read_with_state(path)?;
+    /// Fails if a file cannot be written or removed.
+    pub fn restart(&mut self) -> Result<()> {
+        if let Some(kept) = &mut self.model_checkpoint {
+            kept.load_state(State::default())?;
+        }
+        self.loggers.iter_mut().try_for_each(|logger| logger.rewind(&Value::Null, 0))
+    }
+
+    /// Resumes from a checkpoint of this run's folder.
+    ///
+    /// # Errors
+    /// Fails if the checkpoint is of a run with another model or optimizer, or a file of the run is damaged.
+    pub fn resume(&mut self, from: &ResumePoint) -> Result<()> {
+        let ResumePoint { weights, state: saved } = from;
         let state = &saved.metadata;
-        self.lit.parameters().load(&contents.tensors)?;
+        self.lit.parameters().load(&weights.tensors)?;
         let tensors = |prefix: &str| -> Vec<(String, Tensor)> {
             let of = saved.tensors.iter();
             of.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.shallow_clone())))
@@ -140,8 +162,8 @@ impl Fit<'_> {
         {
             early_stopping.load_state(state.clone())?;
         }
-        if let (Some(kept), state @ Value::Array(_)) = (&mut self.model_checkpoint, &state["kept"]) {
-            kept.load_state(serde_json::from_value(state.clone())?);
+        if let (Some(kept), true) = (&mut self.model_checkpoint, !state["kept"].is_null()) {
+            kept.load_state(serde_json::from_value(state["kept"].clone())?)?;
         }
         if let (Some(averaging), Some(count)) = (&mut self.averaging, state["averaged"].as_u64()) {
             let saved = tensors("average.");
@@ -149,16 +171,28 @@ impl Fit<'_> {
             averaging.load_state(self.lit.parameters().names(), count, find)?;
         }
         self.state = serde_json::from_value::<SavedLoopState>(state["loop"].clone())?.into();
-        self.saved_at = (self.state.step, Instant::now());
+        if let Some(steps) = state["restore_steps"].as_u64() {
+            self.load_restore_point(steps, &tensors);
+        }
+        self.elapsed_before = Duration::try_from_secs_f64(state["elapsed"].as_f64().unwrap_or(0.0))?;
+        let planned = self.schedule.planned_steps();
+        if let (Some(new), Some(old)) =
+            (planned, state["planned_steps"].as_u64().filter(|old| Some(*old) != planned))
+        {
+            log::warn!(
+                "the learning-rate schedule was planned for {old} steps and is now for {new}: this run differs from one of \
+                 {new} steps without an interruption"
+            );
+        }
+        (self.resumed, self.saved_at) = (true, (self.state.step, Instant::now()));
         for (logger, mark) in self.loggers.iter_mut().zip(state["loggers"].as_array().into_iter().flatten()) {
             logger.rewind(mark, self.state.step)?;
         }
         Ok(())
     }
 
-    /// Returns the file of the best checkpoint, or `None` if there is none.
+    /// Returns the file of the best checkpoint; `None` if the run has none, because it writes no files or did not validate.
     pub fn best_path(&self) -> Option<PathBuf> {
-        let path = self.folder?.best();
-        path.exists().then_some(path)
+        self.model_checkpoint.as_ref()?.path()
     }
 }

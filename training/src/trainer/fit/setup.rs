@@ -63,6 +63,8 @@ impl<'a> Fit<'a> {
             unwanted: Vec::new(),
             saver: Saver::default(),
             started: Instant::now(),
+            resumed: false,
+            elapsed_before: Duration::ZERO,
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
             train_batches: 0,
@@ -93,9 +95,7 @@ impl<'a> Fit<'a> {
         if stop.early_stop_patience > 0 {
             let metric = fallback(&stop.early_stop_monitor);
             let monitor = monitor("early_stop_monitor", &metric, stop.early_stop_mode)?;
-            let (patience, min_delta) = (stop.early_stop_patience, stop.early_stop_min_delta);
-            let min_epochs = config.budget.min_epochs;
-            self.early_stopping = Some(EarlyStopping::new(monitor, patience, min_delta, min_epochs));
+            self.early_stopping = Some(EarlyStopping::new(monitor, stop, config.budget.min_epochs));
         }
         if let Some(folder) = self.folder {
             let keep = &config.checkpoint;

@@ -13,6 +13,7 @@ use crate::testing::{
     lit, lit_with, loaders, loaders_of, loss, weight,
 };
 use crate::trainer::callbacks::Mode;
+use crate::trainer::checkpointing::ResumePoint;
 use crate::trainer::{BatchLimit, ClipAlgorithm, OnNonfinite, SingleProcess};
 
 mod averages;

@@ -6,26 +6,31 @@ use anyhow::Result;
 
 use super::Fit;
 use crate::trainer::callbacks::{Callback, Position, StopReason};
-use crate::trainer::evaluate::{evaluate, evaluate_batches};
+use crate::trainer::evaluate::evaluate_batches;
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
 
 impl Fit<'_> {
     /// Validates if a validation is due, and gives one record to the loggers, the checkpoints and the callbacks.
-    /// Returns whether the run continues.
+    /// Returns whether the run continues, or `None` if a signal interrupted the validation: a resumed run repeats it.
     pub(super) fn end_of_validation(
         &mut self,
         at: Position,
         epoch_ends: bool,
-    ) -> Result<ControlFlow<StopReason>> {
+    ) -> Result<Option<ControlFlow<StopReason>>> {
         let mut values = self.state.train.values("train", self.lit.metrics(true), self.strategy)?;
         let skipped_epoch =
             epoch_ends && !self.state.epoch.is_multiple_of(self.config.validation.check_val_every_n_epoch);
         let validates = !skipped_epoch && (self.validates(at) || !epoch_ends);
         if validates && let Some(val) = &self.loaders.val {
             self.swap_average()?;
-            values.extend(evaluate(self.lit, val, "val", self.config.device.matmul_kind(), self.strategy)?);
+            let batches = val.epoch(0, 0).take_while(|_| !self.is_interrupted());
+            let kind = self.config.device.matmul_kind();
+            values.extend(evaluate_batches(self.lit, batches, "val", kind, self.strategy)?);
             self.swap_average()?;
+            if self.is_interrupted() {
+                return Ok(None);
+            }
         }
         self.profiler.lap(Phase::Validation);
         let record = Record { epoch: self.state.epoch, step: self.state.step, values };
@@ -46,7 +51,12 @@ impl Fit<'_> {
             }
         }
         self.profiler.lap(Phase::Logging);
-        Ok(flow)
+        Ok(Some(flow))
+    }
+
+    /// Returns whether a signal that stops the run has arrived. Several ranks cannot interrupt what they do together.
+    fn is_interrupted(&self) -> bool {
+        self.strategy.world_size() == 1 && self.signals.is_some_and(|signals| signals.stop().is_some())
     }
 
     /// Returns whether a validation is due at the position `at`.

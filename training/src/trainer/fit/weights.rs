@@ -13,7 +13,23 @@ use crate::trainer::nonfinite::{self, OnNonfinite};
 pub(super) struct RestorePoint {
     weights: Vec<(String, Tensor)>,
     optimizer: Vec<(String, Tensor)>,
-    steps: u64,
+    pub(super) steps: u64,
+}
+
+/// The prefixes of the names of its tensors in a checkpoint.
+const WEIGHTS: &str = "restore.weight.";
+const OPTIMIZER: &str = "restore.optimizer.";
+
+impl RestorePoint {
+    /// Returns the named tensors for a checkpoint. They are not copies, because no training changes them.
+    pub(super) fn state(&self) -> impl Iterator<Item = (String, Tensor)> {
+        let named = |prefix: &'static str, tensors: &[(String, Tensor)]| {
+            let named =
+                tensors.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor.shallow_clone()));
+            named.collect::<Vec<_>>()
+        };
+        named(WEIGHTS, &self.weights).into_iter().chain(named(OPTIMIZER, &self.optimizer))
+    }
 }
 
 impl Fit<'_> {
@@ -82,7 +98,8 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// Copies the state that `--on_nonfinite restore` restores.
+    /// Copies the state that `--on_nonfinite restore` restores. Is called only at steps that no clock decides, so that every
+    /// run of the same command restores the same state.
     pub(super) fn mark_restore_point(&mut self) {
         if self.config.nonfinite.on_nonfinite == OnNonfinite::Restore {
             let state =
@@ -93,5 +110,11 @@ impl Fit<'_> {
                 steps: self.optimizer.steps(),
             });
         }
+    }
+
+    /// Takes the state to restore from a checkpoint. `tensors` returns those with a prefix.
+    pub(super) fn load_restore_point(&mut self, steps: u64, tensors: &dyn Fn(&str) -> Vec<(String, Tensor)>) {
+        self.restore_point =
+            Some(RestorePoint { weights: tensors(WEIGHTS), optimizer: tensors(OPTIMIZER), steps });
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Logger;
 use crate::trainer::record::Record;
+use crate::trainer::run_folder::open_without_link;
 
 /// A logger that appends records to a file.
 #[derive(Debug)]
@@ -26,8 +27,7 @@ impl JsonLines {
     /// # Errors
     /// Fails if the file cannot be opened for writing.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        let file = open_without_link(File::options().create(true).append(true), path)?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
@@ -49,9 +49,11 @@ impl Logger for JsonLines {
     }
 
     fn rewind(&mut self, mark: &Value, _step: u64) -> Result<()> {
-        let length = mark
-            .as_u64()
-            .context("cannot resume the metrics: the checkpoint does not contain their length")?;
+        let length = match mark {
+            // A restart of the run.
+            Value::Null => 0,
+            mark => mark.as_u64().context("cannot resume the metrics: their length is not a number")?,
+        };
         self.file.flush()?;
         let file = self.file.get_mut();
         let there = file.metadata()?.len();

@@ -1,7 +1,7 @@
 //! A TensorBoard event file, with the run's hyperparameters for the HPARAMS tab.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use protobuf::well_known_types::Value as ProtoValue;
 use protobuf::{Message, RepeatedField};
 use serde_json::Value;
-use tensorboard_proto::api::{Experiment, MetricInfo, MetricName, Status};
+use tensorboard_proto::api::Status;
 use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
 use tensorboard_proto::plugin_hparams::{HParamsPluginData, SessionEndInfo, SessionStartInfo};
 use tensorboard_proto::summary::{Summary, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData};
@@ -27,23 +27,44 @@ use crate::trainer::record::Record;
 pub struct TensorBoard {
     path: PathBuf,
     writer: RecordWriter<BufWriter<File>>,
+    /// The records of the latest step.
+    latest: Vec<Record>,
 }
 
+/// The ending of the name of a file with the status of a run that ended. It is a file of its own, which a resume removes,
+/// because TensorBoard shows the first status that it reads.
+const END: &str = ".end";
+
 impl TensorBoard {
-    /// Creates an event file in `folder`, with a name that no other process uses. The file starts with the
-    /// hyperparameters `hparams` and the names of `metrics`, by which TensorBoard compares runs.
+    /// Creates an event file in `folder`, with a name after those of all event files there. The file starts with the
+    /// hyperparameters `hparams`, by which TensorBoard compares runs.
     ///
     /// # Errors
     /// Fails if the file cannot be created or written.
-    pub fn create(folder: &Path, hparams: &[(String, Value)], metrics: &[String]) -> Result<Self> {
+    pub fn create(folder: &Path, hparams: &[(String, Value)]) -> Result<Self> {
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        for name in names.iter().filter(|name| time_of(name).is_some() && name.ends_with(END)) {
+            let path = folder.join(name);
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let path = folder.join(file_name(now, std::process::id()));
+        // The clock may have been set back since then, or be that of another host.
+        let last = names.iter().filter_map(|name| time_of(name)).max();
+        let now = last.map_or(now, |last| now.max(last.saturating_add(Duration::from_nanos(1))));
+        let mut board = Self::open(folder.join(file_name(now, std::process::id())))?;
+        board.write_summary(hparams_start(hparams), 0)?;
+        Ok(board)
+    }
+
+    /// Creates the event file `path`.
+    fn open(path: PathBuf) -> Result<Self> {
         let file = File::create_new(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let mut board = Self { path, writer: RecordWriter::new(BufWriter::new(file)) };
+        let mut board = Self { path, writer: RecordWriter::new(BufWriter::new(file)), latest: Vec::new() };
         let mut version = Event::new();
         version.set_file_version("brain.Event:2".into());
         board.write(version, 0)?;
-        board.write_summary(hparams_start(hparams, metrics), 0)?;
         Ok(board)
     }
 
@@ -71,34 +92,43 @@ impl Logger for TensorBoard {
         });
         let mut summary = Summary::new();
         summary.set_value(RepeatedField::from_iter(values));
+        self.latest.retain(|latest| latest.step == record.step);
+        self.latest.push(record.clone());
         self.write_summary(summary, record.step)
     }
 
+    /// Returns the records of the latest step as the mark.
     fn flush(&mut self) -> Result<Value> {
         self.writer.flush().with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(Value::Null)
+        Ok(serde_json::to_value(&self.latest)?)
     }
 
     /// Writes a start event, because event files are append-only. TensorBoard then ignores the values of earlier files
-    /// after `step`.
-    fn rewind(&mut self, _mark: &Value, step: u64) -> Result<()> {
+    /// from its step on. This is the step of the last records before the mark, which are written again.
+    fn rewind(&mut self, mark: &Value, step: u64) -> Result<()> {
+        // Runs of earlier versions have no records in their marks.
+        let records: Option<Vec<Record>> = serde_json::from_value(mark.clone())?;
+        let from = match &records {
+            Some(records) => records.first().map_or(0, |record| record.step),
+            None if step == 0 => 0,
+            None => step + 1,
+        };
         let mut start = SessionLog::new();
         start.set_status(SessionLog_SessionStatus::START);
         let mut event = Event::new();
         event.set_session_log(start);
-        self.write(event, step + 1)
+        self.write(event, from)?;
+        self.latest.clear();
+        records.iter().flatten().try_for_each(|record| self.log(record))
     }
 
-    fn finish(&mut self, results: &Record) -> Result<()> {
-        self.log(results)?;
-        let mut end = SessionEndInfo::new();
-        end.set_status(Status::STATUS_SUCCESS);
-        let mut data = HParamsPluginData::new();
-        data.set_session_end_info(end);
-        let mut summary = Summary::new();
-        summary.set_value(RepeatedField::from_vec(vec![hparams_value("_hparams_/session_end_info", &data)]));
-        self.write_summary(summary, results.step)?;
-        self.flush().map(drop)
+    fn finish(&mut self, success: bool) -> Result<()> {
+        self.flush()?;
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(END);
+        let mut file = Self::open(self.path.with_file_name(name))?;
+        file.write_summary(hparams_end(success), 0)?;
+        file.flush().map(drop)
     }
 }
 
@@ -108,33 +138,32 @@ fn file_name(now: Duration, process: u32) -> String {
     format!("events.out.tfevents.{}.{:09}.{process}", now.as_secs(), now.subsec_nanos())
 }
 
-/// Returns the two values that the HPARAMS tab needs at the start of a run.
-fn hparams_start(hparams: &[(String, Value)], metrics: &[String]) -> Summary {
-    let infos = metrics.iter().map(|metric| {
-        let mut name = MetricName::new();
-        name.set_tag(metric.clone());
-        let mut info = MetricInfo::new();
-        info.set_name(name);
-        info
-    });
-    let mut experiment = Experiment::new();
-    experiment.set_metric_infos(RepeatedField::from_iter(infos));
-    let mut experiment_data = HParamsPluginData::new();
-    experiment_data.set_experiment(experiment);
+/// Returns the time in the name of an event file; `None` for any other name.
+fn time_of(name: &str) -> Option<Duration> {
+    let mut parts = name.strip_prefix("events.out.tfevents.")?.split('.');
+    let (seconds, nanos) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
+}
 
+/// Returns the value that the HPARAMS tab needs at the start of a run. There is no value that describes the whole experiment:
+/// TensorBoard then takes the columns of its table from the runs.
+fn hparams_start(hparams: &[(String, Value)]) -> Summary {
     let mut start = SessionStartInfo::new();
     start.set_hparams(
         hparams.iter().map(|(name, value)| (name.clone(), proto_value(value))).collect::<HashMap<_, _>>(),
     );
-    let mut start_data = HParamsPluginData::new();
-    start_data.set_session_start_info(start);
+    let mut data = HParamsPluginData::new();
+    data.set_session_start_info(start);
+    summary_of("_hparams_/session_start_info", &data)
+}
 
-    let mut summary = Summary::new();
-    summary.set_value(RepeatedField::from_vec(vec![
-        hparams_value("_hparams_/experiment", &experiment_data),
-        hparams_value("_hparams_/session_start_info", &start_data),
-    ]));
-    summary
+/// Returns the value with the status of a run that ended.
+fn hparams_end(success: bool) -> Summary {
+    let mut end = SessionEndInfo::new();
+    end.set_status(if success { Status::STATUS_SUCCESS } else { Status::STATUS_FAILURE });
+    let mut data = HParamsPluginData::new();
+    data.set_session_end_info(end);
+    summary_of("_hparams_/session_end_info", &data)
 }
 
 /// Converts a JSON value to a protobuf value; arrays and objects become their JSON text.
@@ -149,8 +178,8 @@ fn proto_value(value: &Value) -> ProtoValue {
     proto
 }
 
-/// Returns a summary value that carries `data` for the plugin of the HPARAMS tab.
-fn hparams_value(tag: &str, data: &HParamsPluginData) -> Summary_Value {
+/// Returns a summary that carries `data` for the plugin of the HPARAMS tab.
+fn summary_of(tag: &str, data: &HParamsPluginData) -> Summary {
     let mut plugin = SummaryMetadata_PluginData::new();
     plugin.set_plugin_name("hparams".into());
     // Encoding cannot fail: the messages of this plugin contain only maps and strings.
@@ -166,7 +195,9 @@ fn hparams_value(tag: &str, data: &HParamsPluginData) -> Summary_Value {
     value.set_tag(tag.into());
     value.set_metadata(metadata);
     value.set_tensor(tensor);
-    value
+    let mut summary = Summary::new();
+    summary.set_value(RepeatedField::from_vec(vec![value]));
+    summary
 }
 
 #[cfg(test)]
@@ -178,5 +209,21 @@ mod tests {
         let names = [(1_000, 32_000), (20_000_000, 9), (100_000_000, 10)]
             .map(|(nanos, process)| file_name(Duration::new(1_795_644_960, nanos), process));
         assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn create_names_the_file_after_all_others_whatever_the_clock() {
+        let folder = tempfile::tempdir().unwrap();
+        let future = "events.out.tfevents.2999999999.999999999.5";
+        for name in
+            [future, "events.out.tfevents.2999999999.999999999.5.end", "events.out.tfevents.x", "other"]
+        {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let board = TensorBoard::create(folder.path(), &[]).unwrap();
+        let name = board.path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(time_of(name), Some(Duration::new(3_000_000_000, 0)));
+        assert!(name > future);
+        assert!(!folder.path().join(format!("{future}{END}")).exists());
     }
 }

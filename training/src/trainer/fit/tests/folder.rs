@@ -23,14 +23,17 @@ fn run_with_top_k_keeps_the_k_best_checkpoints() {
 }
 
 #[test]
-fn finish_loggers_hands_on_the_results() {
+fn finish_loggers_logs_the_test_metrics_alone() {
     let (lit, loaders, config) = (lit(), loaders(5), config(1));
     let recorder = Recorder::new(&lit);
     let fit = Fit::new(&config, &lit, &loaders, &SingleProcess, None, Value::Null).unwrap();
     let mut fit = fit.logger(recorder.clone());
     fit.run().unwrap();
-    let results = Record { epoch: 1, step: 1, values: vec![("test_loss".into(), 0.5)] };
+    let test = ("test_loss".to_owned(), 0.5);
+    let results = Record { epoch: 1, step: 1, values: vec![("val_loss".into(), 0.25), test.clone()] };
     fit.finish_loggers(&results).unwrap();
     drop(fit);
-    assert_eq!(recorder.take().results, Some(results));
+    let events = recorder.take();
+    assert_eq!(events.success, Some(true));
+    assert_eq!(events.logged.last(), Some(&Record { values: vec![test], ..results }));
 }

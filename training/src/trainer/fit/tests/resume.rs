@@ -44,7 +44,7 @@ fn resume_within_an_epoch_gives_the_same_bits() {
         let recorder = Recorder::new(&continued);
         let fit = Fit::new(&config, &continued, &loaders, &SingleProcess, keep, json!({}));
         let mut fit = fit.unwrap().callback(Box::new(recorder.clone()));
-        fit.resume(&folder.folder.last()).unwrap();
+        fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
         let summary = fit.run().unwrap();
         assert_eq!((summary.epochs, summary.steps), (3, 15));
         assert_eq!(summary.train_batches as usize, 10 - stop, "by this process");
@@ -60,7 +60,7 @@ fn resume_with_a_larger_budget_continues_a_finished_run() {
         let keep = Some(&folder.folder);
         let mut fit = Fit::new(config, lit, &loaders, &SingleProcess, keep, json!({})).unwrap();
         if resume {
-            fit.resume(&folder.folder.last()).unwrap();
+            fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
         }
         fit.run().unwrap()
     };
@@ -85,7 +85,7 @@ fn resume_of_an_early_stopped_run_has_nothing_left_to_do() {
     let stop = fit.unwrap().run().unwrap().stop;
     let fit = Fit::new(&config, &second, &loaders, &SingleProcess, keep, json!({}));
     let mut fit = fit.unwrap();
-    fit.resume(&folder.folder.last()).unwrap();
+    fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
     let summary = fit.run().unwrap();
     assert_eq!((summary.stop, summary.train_batches, summary.epochs), (stop, 0, 3));
 }
@@ -98,6 +98,40 @@ fn resume_from_weights_alone_is_an_error() {
     let fit = Fit::new(&config, &lit, &loaders, &SingleProcess, keep, json!({}));
     fit.unwrap().run().unwrap();
     let fit = Fit::new(&config, &lit, &loaders, &SingleProcess, keep, json!({}));
-    let error = fit.unwrap().resume(&folder.folder.best()).unwrap_err().to_string();
+    drop(fit);
+    let error = ResumePoint::read(&folder.folder.best()).unwrap_err().to_string();
     assert!(error.contains("contains only weights") && error.contains("--load_checkpoint"), "{error}");
+}
+
+/// Interrupts runs with non-finite batches at each of their steps. A clock decides when they save, but not what they restore.
+#[test]
+fn resume_with_restore_gives_the_same_bits() {
+    let rows = [1.0, 2.0, f64::NAN, 4.0, 5.0];
+    let loaders = || loaders_of(&rows, 1, Shuffle::Full { seed: 9 }, &SingleProcess);
+    for every in [None, Some(2)] {
+        let mut config = config(3);
+        config.nonfinite.on_nonfinite = OnNonfinite::Restore;
+        config.checkpoint.checkpoint_every_n_steps = every;
+        let alone = model();
+        let (summary, _) = run(&config, &alone, &loaders());
+        assert_eq!(summary.skipped, 3);
+        for stop in 1..=14 {
+            let (folder, interrupted, continued) = (Run::new(), model(), model());
+            let (signals, data) = (Signals::silent(), loaders());
+            let raise = AfterBatch(|at: Position| {
+                if at.epoch * 5 + at.batch as u64 == stop {
+                    signals.raise(SIGTERM);
+                }
+            });
+            let start =
+                |lit| Fit::new(&config, lit, &data, &SingleProcess, Some(&folder.folder), json!({})).unwrap();
+            let mut fit = start(&interrupted).signals(&signals).callback(Box::new(raise));
+            assert_eq!(fit.run().unwrap().stop, StopReason::Signal(SIGTERM));
+            drop(fit);
+            let mut fit = start(&continued);
+            fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
+            assert_eq!(fit.run().unwrap().skipped, 3);
+            assert_eq!(weight(&continued).to_bits(), weight(&alone).to_bits(), "stopped after batch {stop}");
+        }
+    }
 }

@@ -62,3 +62,33 @@ fn checkpoint_every_n_steps_saves_within_an_epoch() {
     // At the end there are the records of five steps and of the validation.
     assert_eq!((&flushes[..2], flushes.last()), (&[2, 4][..], Some(&6)), "{flushes:?}");
 }
+
+/// The signal arrives with the last batch of the epoch: the validation is left to the resumed run.
+#[test]
+fn stop_signal_interrupts_the_validation_and_a_resume_repeats_it() {
+    let (whole, all) = {
+        let lit = lit();
+        let (_, events) = run(&config(2), &lit, &loaders(1));
+        (weight(&lit), events.validations)
+    };
+    let (lit, loaders, config, folder) = (lit(), loaders(1), config(2), Run::new());
+    let (signals, recorder) = (Signals::silent(), Recorder::new(&lit));
+    let raise = AfterBatch(|position: Position| {
+        if position.batch == 5 {
+            signals.raise(SIGTERM);
+        }
+    });
+    let start =
+        |lit| Fit::new(&config, lit, &loaders, &SingleProcess, Some(&folder.folder), json!({})).unwrap();
+    let fit = start(&lit).signals(&signals).callback(Box::new(recorder.clone()));
+    let summary = fit.callback(Box::new(raise)).run().unwrap();
+    assert_eq!((summary.stop, summary.epochs, summary.steps), (StopReason::Signal(SIGTERM), 1, 5));
+    assert_eq!(recorder.take().validations, []);
+
+    let continued = crate::testing::lit();
+    let recorder = Recorder::new(&continued);
+    let mut fit = start(&continued).callback(Box::new(recorder.clone()));
+    fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
+    fit.run().unwrap();
+    assert_eq!((recorder.take().validations, weight(&continued)), (all, whole));
+}

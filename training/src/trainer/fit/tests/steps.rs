@@ -58,11 +58,9 @@ fn accumulation_over_all_batches_is_the_step_on_the_whole() {
 #[test]
 fn accumulation_of_uneven_batches_is_the_mean_over_their_rows() {
     // Batches of 2, 2 and 1 rows: one step of all, then steps of two batches and of the rest.
-    for (accumulate, steps) in [
-        (3, vec![&INPUTS[..]]),
-        (9, vec![&INPUTS[..]]),
-        (2, vec![&INPUTS[..4], &INPUTS[4..]]),
-    ] {
+    for (accumulate, steps) in
+        [(3, vec![&INPUTS[..]]), (9, vec![&INPUTS[..]]), (2, vec![&INPUTS[..4], &INPUTS[4..]])]
+    {
         let lit = lit();
         let mut config = config(1);
         config.gradients.accumulate_grad_batches = accumulate;
