@@ -72,6 +72,9 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     let config = &experiment.config;
     let (model, data) = (registry::model(&config.model)?, registry::data(&config.data)?);
     let device = config.trainer.device.resolve()?;
+    if let Some(resume) = &experiment.resume {
+        experiment.signals.end_at_once(Some(&resume.folder), None);
+    }
     let from = experiment.resume.as_ref().map(Resume::read).transpose()?.flatten();
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
     let identity = data.module.identity()?;
@@ -104,7 +107,7 @@ fn run_baseline(
         std::fs::create_dir_all(folder.checkpoints()).context("cannot create the folder of checkpoints")?;
         checkpoint::write(&folder.best(), &[], &metadata(config, data, identity)?)?;
     }
-    experiment.signals.end_at_once(folder.as_ref());
+    experiment.signals.end_at_once(None, folder.as_ref());
     let results = Results { values: Record { epoch: 0, step: 0, values: Vec::new() }, ..Results::default() };
     let outcome = finish(config, folder.as_ref(), &*data.task, &trained, results)?;
     folder.iter().for_each(RunFolder::keep);
@@ -253,7 +256,7 @@ impl Run<'_> {
             return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder, profile }));
         }
         // All is saved, so that a signal need not wait for evaluation and plots.
-        self.experiment.signals.end_at_once(folder);
+        self.experiment.signals.end_at_once(folder.map(RunFolder::path), None);
         if let Some(best) = fit.best_path() {
             let load = || lit.parameters().load(&checkpoint::read_weights(&best)?);
             load().context("cannot evaluate the best weights")?;

@@ -39,8 +39,8 @@ impl Provisional {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Removes the folders, and returns whether there were any.
-    pub(super) fn remove(&self) -> bool {
+    /// Removes the folders.
+    pub(super) fn remove(&self) {
         let created = self.take();
         // Ignore errors: a remaining empty folder does no harm.
         if let [run, parents @ ..] = &created[..] {
@@ -48,7 +48,6 @@ impl Provisional {
             // Stop at the first parent that is not empty.
             let _ = parents.iter().try_for_each(fs::remove_dir);
         }
-        !created.is_empty()
     }
 }
 
@@ -76,9 +75,7 @@ impl RunFolder {
                 Ok(()) => {
                     created[0].clone_from(&path);
                     let provisional = Provisional(Arc::new(Mutex::new(created)));
-                    let lock = lock(&path).inspect_err(|_| {
-                        provisional.remove();
-                    })?;
+                    let lock = lock(&path).inspect_err(|_| provisional.remove())?;
                     return Ok(Self { path, lock: RefCell::new(lock), provisional });
                 }
                 // Another run created it in the meantime.

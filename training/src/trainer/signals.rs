@@ -1,6 +1,6 @@
 //! Signals of the operating system.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -56,7 +56,7 @@ impl Signals {
         }
         let mut signals = iterator::Signals::new(numbers).context("cannot register signal handlers")?;
         let shared = Arc::<Shared>::default();
-        shared.stage().end_at_once(None);
+        *shared.stage() = Stage::AtOnce { folder: None, provisional: Provisional::default() };
         let of_thread = Arc::clone(&shared);
         let handle = move || signals.forever().for_each(|number| of_thread.handle(number, &on_end));
         thread::Builder::new()
@@ -71,10 +71,11 @@ impl Signals {
         *self.0.stage() = Stage::Held;
     }
 
-    /// Makes a signal end the process at once, because all that is worth keeping is in `folder`. A folder that the run does
-    /// not keep yet is then removed.
-    pub fn end_at_once(&self, folder: Option<&RunFolder>) {
-        self.0.stage().end_at_once(folder);
+    /// Makes a signal end the process at once, because all that is worth keeping is in the folder `continue_from`, if any. The
+    /// folder `created` is then removed, unless the run keeps it.
+    pub fn end_at_once(&self, continue_from: Option<&Path>, created: Option<&RunFolder>) {
+        let provisional = created.map(RunFolder::provisional).unwrap_or_default();
+        *self.0.stage() = Stage::AtOnce { folder: continue_from.map(Path::to_owned), provisional };
     }
 
     /// Returns the signal that stops the run, if one arrived.
@@ -116,19 +117,12 @@ impl Shared {
         let first = self.stop.swap(number, Ordering::Relaxed) == 0;
         match &*stage {
             Stage::AtOnce { folder, provisional } => {
-                let folder = folder.clone().filter(|_| !provisional.remove());
-                on_end(number, folder);
+                provisional.remove();
+                on_end(number, folder.clone());
                 process::end_by_signal(number);
             }
             Stage::Held if number == SIGINT && !first => process::end_by_signal(number),
             Stage::Held => {}
         }
-    }
-}
-
-impl Stage {
-    fn end_at_once(&mut self, folder: Option<&RunFolder>) {
-        let provisional = folder.map(RunFolder::provisional).unwrap_or_default();
-        *self = Self::AtOnce { folder: folder.map(|folder| folder.path().to_owned()), provisional };
     }
 }

@@ -17,6 +17,7 @@ mod libtorch;
 mod output;
 mod python;
 mod resume;
+mod run_folders;
 mod runs;
 mod same_experiment;
 mod skips;

@@ -76,3 +76,26 @@ impl ResumePoint {
         Ok(Self { weights, state })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_with_state_that_fails_leaves_no_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        let tensors = [("a".to_owned(), Tensor::from_slice(&[1f32]))];
+        let write = |serial| write_with_state(&path, &tensors, Value::Null, &tensors, &Value::Null, serial);
+        write(1).unwrap();
+        fs::remove_file(&path).unwrap();
+        // A file cannot replace a folder.
+        fs::create_dir(&path).unwrap();
+        assert!(write(2).is_err());
+        assert!(
+            folder.path().join("last.state-1.safetensors").exists(),
+            "the state of the previous checkpoint"
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
