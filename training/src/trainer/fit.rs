@@ -90,8 +90,8 @@ pub struct Fit<'a> {
     unwanted: Vec<PathBuf>,
     saver: Saver,
     started: Instant,
-    /// Whether the run continues from a checkpoint.
-    resumed: bool,
+    /// Whether the run is that of its last checkpoint, and needs no other.
+    saved: bool,
     /// The time of the processes before a resume, for `--max_time`.
     elapsed_before: Duration,
     /// Step and time of the last save.
@@ -257,6 +257,7 @@ impl<'a> Fit<'a> {
     }
 
     fn validate_and_save(&mut self, at: Position, epoch_ends: bool) -> Result<ControlFlow<StopReason>> {
+        self.saved = false;
         let end = self.budget()?;
         let mut flow = ControlFlow::Continue(());
         // A run ends with a validation of its last weights. Validate before saving: a run that is killed between the
@@ -308,7 +309,7 @@ impl<'a> Fit<'a> {
 
     fn finish(&mut self, reason: StopReason) -> Result<StopReason> {
         // A resumed run that has nothing to do stays as it is.
-        if !self.resumed || self.state.step > self.saved_at.0 {
+        if !self.saved {
             self.save_last()?;
         }
         Ok(reason)

@@ -184,7 +184,7 @@ impl Fit<'_> {
                  {new} steps without an interruption"
             );
         }
-        (self.resumed, self.saved_at) = (true, (self.state.step, Instant::now()));
+        (self.saved, self.saved_at) = (true, (self.state.step, Instant::now()));
         for (logger, mark) in self.loggers.iter_mut().zip(state["loggers"].as_array().into_iter().flatten()) {
             logger.rewind(mark, self.state.step)?;
         }

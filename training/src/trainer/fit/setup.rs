@@ -63,7 +63,7 @@ impl<'a> Fit<'a> {
             unwanted: Vec::new(),
             saver: Saver::default(),
             started: Instant::now(),
-            resumed: false,
+            saved: false,
             elapsed_before: Duration::ZERO,
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,

@@ -63,32 +63,32 @@ fn checkpoint_every_n_steps_saves_within_an_epoch() {
     assert_eq!((&flushes[..2], flushes.last()), (&[2, 4][..], Some(&6)), "{flushes:?}");
 }
 
-/// The signal arrives with the last batch of the epoch: the validation is left to the resumed run.
+/// The signal arrives with the last batch of an epoch: the validation is left to the resumed run.
 #[test]
 fn stop_signal_interrupts_the_validation_and_a_resume_repeats_it() {
-    let (whole, all) = {
-        let lit = lit();
-        let (_, events) = run(&config(2), &lit, &loaders(1));
-        (weight(&lit), events.validations)
-    };
-    let (lit, loaders, config, folder) = (lit(), loaders(1), config(2), Run::new());
-    let (signals, recorder) = (Signals::silent(), Recorder::new(&lit));
-    let raise = AfterBatch(|position: Position| {
-        if position.batch == 5 {
-            signals.raise(SIGTERM);
-        }
-    });
-    let start =
-        |lit| Fit::new(&config, lit, &loaders, &SingleProcess, Some(&folder.folder), json!({})).unwrap();
-    let fit = start(&lit).signals(&signals).callback(Box::new(recorder.clone()));
-    let summary = fit.callback(Box::new(raise)).run().unwrap();
-    assert_eq!((summary.stop, summary.epochs, summary.steps), (StopReason::Signal(SIGTERM), 1, 5));
-    assert_eq!(recorder.take().validations, []);
+    for (epochs, stop) in [(2, 0), (2, 1), (1, 0)] {
+        let whole = lit();
+        let (config, loaders, folder) = (config(epochs), loaders(1), Run::new());
+        let (_, mut all) = run(&config, &whole, &loaders);
+        let (lit, signals, recorder) = (lit(), Signals::silent(), Recorder::new(&whole));
+        let raise = AfterBatch(|position: Position| {
+            if (position.epoch, position.batch) == (stop, 5) {
+                signals.raise(SIGTERM);
+            }
+        });
+        let start =
+            |lit| Fit::new(&config, lit, &loaders, &SingleProcess, Some(&folder.folder), json!({})).unwrap();
+        let fit = start(&lit).signals(&signals).callback(Box::new(recorder.clone()));
+        let summary = fit.callback(Box::new(raise)).run().unwrap();
+        assert_eq!((summary.stop, summary.epochs), (StopReason::Signal(SIGTERM), stop + 1));
+        assert_eq!(recorder.take().validations, all.validations.drain(..stop as usize).collect::<Vec<_>>());
 
-    let continued = crate::testing::lit();
-    let recorder = Recorder::new(&continued);
-    let mut fit = start(&continued).callback(Box::new(recorder.clone()));
-    fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
-    fit.run().unwrap();
-    assert_eq!((recorder.take().validations, weight(&continued)), (all, whole));
+        let continued = crate::testing::lit();
+        let recorder = Recorder::new(&continued);
+        let mut fit = start(&continued).callback(Box::new(recorder.clone()));
+        fit.resume(&ResumePoint::read(&folder.folder.last()).unwrap()).unwrap();
+        let summary = fit.run().unwrap();
+        assert_eq!((recorder.take().validations, weight(&continued)), (all.validations, weight(&whole)));
+        assert!(summary.best.is_some() && folder.folder.best().exists());
+    }
 }
