@@ -5,14 +5,16 @@
 //! data, and the default of the flag.
 
 mod aliases;
+mod config_file;
 mod explain;
 mod layers;
 mod preparse;
 
 pub use aliases::with_kebab_case;
+pub use config_file::read_config;
 pub use explain::{in_file, is_typed, of_another};
-pub use layers::{read_config, with_config_defaults};
-pub use preparse::{Choice, choice, union};
+pub use layers::with_config_defaults;
+pub use preparse::{Choice, check_utf8, choice, union};
 
 /// The reason why no command can run.
 #[derive(Debug)]

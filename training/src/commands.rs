@@ -63,6 +63,7 @@ pub enum Ended {
 /// Fails if the command line is wrong, or asks for help or the version; clap has the text for all three.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
     let args: Vec<OsString> = args.into_iter().collect();
+    cli::check_utf8(&args)?;
     let choice = cli::choice(&all_flags(), &args);
     let base = fit::Base::find(&choice)?;
     let (model, data) = base.entries(&choice)?;

@@ -1,7 +1,7 @@
-//! Atomic writes of files.
+//! Atomic writes of files, and reads of limited size.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -18,6 +18,26 @@ pub const TEMPORARY: &str = ".tmp-";
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
     replace(path, |file| file.write_all(bytes).map_err(Error::io("cannot write", path)))
+}
+
+/// Reads a file or a pipe of at most `most` bytes. A device that never ends, such as `/dev/zero`, is an error too.
+///
+/// # Errors
+/// Fails if the file cannot be read, or is larger.
+pub fn read_limited(path: impl AsRef<Path>, most: u64) -> Result<Vec<u8>> {
+    let path = path.as_ref();
+    let failed = || Error::io("cannot read", path);
+    let too_large = || {
+        let what = format!("found more than {most} bytes, expected at most that many");
+        failed()(std::io::Error::new(ErrorKind::FileTooLarge, what))
+    };
+    let file = File::open(path).map_err(failed())?;
+    if file.metadata().map_err(failed())?.len() > most {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed())?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Replaces the file at `path` with the one that `fill` writes, so that a reader at any time, also after a power cut,
@@ -56,5 +76,18 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = write_atomic(folder.path().join("none/a"), b"").unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.contains("none/a"), "{error}");
+    }
+
+    #[test]
+    fn read_limited_larger_file_or_endless_device_fails_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_limited(&path, 5).unwrap(), b"12345");
+        let error = |path: &Path| read_limited(path, 4).unwrap_err().to_string();
+        let expected = format!("cannot read {}: found more than 4 bytes", path.display());
+        assert!(error(&path).starts_with(&expected), "{}", error(&path));
+        assert!(error(folder.path()).starts_with("cannot read "), "{}", error(folder.path()));
+        assert!(!cfg!(unix) || error(Path::new("/dev/zero")).contains("more than 4 bytes"));
     }
 }

@@ -13,7 +13,14 @@ use crate::experiment::registry::{DATA, DataEntry, Flags, MODELS, ModelEntry};
 pub fn in_file(error: &clap::Error, file: &Path) -> CliError {
     let text = |kind| error.get(kind).map_or_else(String::new, ToString::to_string);
     let (flag, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
-    anyhow!("cannot use the configuration {}: {value:?} is not a value of {flag}", file.display()).into()
+    let known = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(known)) if !known.is_empty() => {
+            format!(", expected one of {}", known.join(", "))
+        }
+        _ => String::new(),
+    };
+    anyhow!("cannot use the configuration {}: {value:?} is not a value of {flag}{known}", file.display())
+        .into()
 }
 
 /// Returns whether the flag with the invalid value in `error` is among the `typed` flags. If not, the value is from a file.

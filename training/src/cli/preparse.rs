@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// The typed values of the flags that decide which other flags and defaults exist.
@@ -20,6 +21,32 @@ pub struct Choice {
     pub log_dir: Option<PathBuf>,
     /// The names of all typed flags.
     pub typed: Vec<String>,
+}
+
+/// The flags whose path may have any bytes. All other values become part of `config.json`, which is UTF-8.
+const ANY_BYTES: &[&str] = &["--config", "--output"];
+
+/// Checks that every argument is UTF-8, except the paths that no file must contain.
+///
+/// # Errors
+/// Fails at the first argument that is not, with its flag.
+pub fn check_utf8(args: &[OsString]) -> Result<()> {
+    for (i, arg) in args.iter().enumerate().skip(1) {
+        if arg.to_str().is_some() {
+            continue;
+        }
+        let lossy = arg.to_string_lossy();
+        let before =
+            args[i - 1].to_str().filter(|before| i > 1 && before.starts_with("--") && !before.contains('='));
+        let flag = match lossy.split_once('=') {
+            Some((flag, _)) if flag.starts_with("--") => flag,
+            _ => before.unwrap_or("the argument"),
+        };
+        if !ANY_BYTES.contains(&flag) {
+            bail!("cannot use {flag}: found {arg:?}, expected UTF-8; try a name in UTF-8");
+        }
+    }
+    Ok(())
 }
 
 /// Returns `command` with each flag of `more` that it lacks.
@@ -53,7 +80,7 @@ pub fn choice(all: &Command, args: &[OsString]) -> Choice {
     // clap adds its own help flag only when it parses.
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Count);
     let Ok(matches) = command.arg(help).try_get_matches_from(args) else { return Choice::default() };
-    let text = |id: &str| last(&matches, id).and_then(|value| value.into_string().ok());
+    let text = |id: &str| last(&matches, id).map(|value| value.to_string_lossy().into_owned());
     let path = |id: &str| last(&matches, id).map(PathBuf::from);
     let typed = all.get_arguments().filter(|arg| last(&matches, arg.get_id().as_str()).is_some());
     Choice {
@@ -102,5 +129,31 @@ mod tests {
         }
         assert_eq!(of(&[]), (None, None));
         assert_eq!(of(&["--model"]), (None, None));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn check_utf8_other_bytes_fail_with_the_flag() {
+        use std::os::unix::ffi::OsStringExt;
+        let check = |args: &[&[u8]]| {
+            let args: Vec<OsString> = args.iter().map(|arg| OsString::from_vec(arg.to_vec())).collect();
+            check_utf8(&args).map_err(|error| error.to_string())
+        };
+        for (args, flag) in [
+            (&[&b"x"[..], b"--csv", b"\xff.csv"][..], "--csv: found \"\\xFF.csv\""),
+            (&[b"x", b"--log_dir=a\xff"], "--log_dir: "),
+            (&[b"x", b"--resume", b"\xff"], "--resume: "),
+            (&[b"x", b"--m\xff"], "the argument: "),
+            (&[b"x", b"\xff"], "the argument: "),
+            (&[b"x", b"--seed=1", b"\xff"], "the argument: "),
+        ] {
+            let error = check(args).unwrap_err();
+            assert!(error.starts_with(&format!("cannot use {flag}")), "{error}");
+        }
+        for args in
+            [&[&b"\xff"[..], b"--csv", b"a"][..], &[b"x", b"--config", b"\xff"], &[b"x", b"--output=\xff"]]
+        {
+            assert_eq!(check(args), Ok(()));
+        }
     }
 }

@@ -34,7 +34,7 @@ struct FitArgs {
     /// Use this data set.
     #[arg(long = "data")]
     data: String,
-    /// Read the defaults of all flags from FILE; the config.json of a run reproduces the run.
+    /// Read the defaults of all flags from FILE, in JSON or YAML; the config.json of a run reproduces the run.
     #[arg(long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Continue a run: its folder, its last checkpoint, or `last` for the latest run (of --model and --data, if given).
@@ -122,7 +122,11 @@ impl Base {
         let data =
             choice.data.clone().or(of_file("data")).unwrap_or_else(|| registry::default_data(&model).into());
         let names = named(FitArgs::augment_args(Command::new("run_experiment")));
-        names.try_get_matches_from(["run_experiment", "--model", &model, "--data", &data])?;
+        let matches = names.try_get_matches_from(["run_experiment", "--model", &model, "--data", &data]);
+        matches.map_err(|error| match &self.file {
+            Some((path, _)) if !cli::is_typed(&error, &choice.typed) => cli::in_file(&error, path),
+            _ => error.into(),
+        })?;
         Ok((registry::model(&model)?, registry::data(&data)?))
     }
 
@@ -223,7 +227,9 @@ impl FitCommand {
     /// Fails like [`experiment::fit`], and if standard output cannot be written to.
     pub fn run(self) -> Result<Ended> {
         let Self { args, config, mut resume } = self;
-        if config.trainer.device.threads != Some(1) {
+        // The process restarts itself, and a pipe can be read only once.
+        let from_pipe = args.config.as_deref().is_some_and(|path| !path.is_file());
+        if config.trainer.device.threads != Some(1) && !from_pipe {
             process::wait_briefly();
         }
         logging::start(if args.quiet { LogLevel::Error } else { args.log_level });

@@ -99,3 +99,35 @@ fn flags_in_kebab_case_are_those_in_snake_case_in_subcommands_too() {
     assert_eq!(snake, "time,b\n3,7\n");
     assert_eq!(forecast(&["--time-column", "time", "--value-columns=b", "--average", "2"]), snake);
 }
+
+/// The process restarts itself if it trains on several threads, and a pipe can be read only once.
+#[cfg(unix)]
+#[test]
+fn configuration_from_a_pipe_or_a_path_of_any_bytes_is_read() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::{Command, Stdio};
+
+    let lab = Lab::new();
+    let yaml = "\u{feff}# mine\nmodel: linear\nlr: 1e-4\n";
+    let name = OsStr::from_bytes(b"\xff.yaml");
+    let of_pipe = ["-c", "printf \"$2\" | \"$1\" --config /dev/stdin --print_config", "sh"];
+    let mut piped = Command::new("sh");
+    piped.args(of_pipe).args([env!("CARGO_BIN_EXE_run_experiment"), yaml]);
+    let mut named = binary(&["--print_config", "--config"]);
+    let path = lab.path("").join(name);
+    // Some file systems have names in UTF-8 only.
+    let writable = fs::write(&path, yaml).is_ok();
+    for command in [Some(&mut piped), writable.then_some(named.arg(path))].into_iter().flatten() {
+        let output = command.stderr(Stdio::inherit()).output().unwrap();
+        let config: serde_json::Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+        assert_eq!((&config["model"], &config["lit"]["optimizer"]["lr"]), (&"linear".into(), &1e-4.into()));
+    }
+    let output = binary(&["--print_config", "--csv"]).arg(name).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(1), ""));
+    assert!(
+        text(&output.stderr).contains("cannot use --csv: found \"\\xFF.yaml\""),
+        "{}",
+        text(&output.stderr)
+    );
+}

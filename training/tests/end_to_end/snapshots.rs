@@ -189,6 +189,13 @@ fn configuration_errors() {
         r#"{"trainer": {"max_epoch": 3}}"#,
         r#"{"trainer": {"loaders": {"batch_size": "many"}}}"#,
         r#"{"model": "mpl"}"#,
+        r#"{"lr": 1, "lr": 2}"#,
+        r#"{"trainer": {"lr": 1}, "lr": 2}"#,
+        r#"{"trainr": {"max_epochs": 3}}"#,
+        r#"{"resume": "last"}"#,
+        "{\n  // my run\n  \"model\": \"linear\"\n}",
+        "# my run\nmodel: linear\nlr: often",
+        "lr = 1",
         "[1]",
         "{",
     ];
