@@ -46,7 +46,7 @@ pub fn train(epochs: u64, batches: usize, path: &Path) -> text_recognizer::Resul
             let output = lit.step(&batch, &mut context)?;
             let gradients = context.gradients(&output.loss, parameters.tensors())?;
             optimizer.step(&gradients, lit.config().optimizer.lr)?;
-            loss.add_mean(&output.loss, batch.len() as i64)?;
+            loss.add_mean(&output.loss, &output.rows)?;
         }
         let mut accuracy = Accuracy::default();
         for batch in val.epoch(0, 0) {

@@ -1,9 +1,11 @@
 //! Lit-style wrappers: networks with a loss, metrics and the settings of an optimizer, ready for a training loop.
 
 mod base;
+mod count;
 mod losses;
 mod metrics;
 
 pub use base::{BaseLitModel, LitConfig, LitModel, StepOutput};
+pub use count::{Count, IGNORED};
 pub use losses::{Loss, LossName};
 pub use metrics::{Accuracy, Metric, MetricName, MetricSum, Running};

@@ -64,7 +64,7 @@ fn main() -> text_recognizer::Result<()> {
             let output = lit.step(&batch, &mut context)?;
             let gradients = context.gradients(&output.loss, parameters)?;
             optimizer.step(&gradients, 1e-3)?;
-            accuracy.add(&output.metrics[0].sum, output.metrics[0].count)?;
+            accuracy.add(&output.metrics[0].sum, &output.metrics[0].count)?;
         }
         let seconds = started.elapsed().as_secs_f64();
         ratios.push(seconds / floor);

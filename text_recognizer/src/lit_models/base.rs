@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::count::Count;
 use super::losses::{Loss, LossName};
 use super::metrics::{Metric, MetricName, MetricSum};
 use crate::data::Batch;
@@ -55,6 +56,9 @@ impl LitConfig {
 pub struct StepOutput {
     /// The mean loss over the batch, a scalar.
     pub loss: Tensor,
+    /// The number of rows that the mean loss is over: those of the batch without the rows that the loss leaves out. A mean over
+    /// several batches weighs the loss, or its gradients, of each with this number.
+    pub rows: Count,
     /// The sums of the metrics of [`LitModel::metrics`], in that order.
     pub metrics: Vec<MetricSum>,
 }
@@ -146,10 +150,11 @@ impl LitModel for BaseLitModel {
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
         let prediction = self.model.forward(&batch.x, context)?;
         let loss = self.loss.compute(&prediction, &batch.y)?;
+        let rows = self.loss.rows(&prediction, &batch.y)?;
         let detached = prediction.detach();
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&detached, &batch.y)).collect::<Result<_>>()?;
-        Ok(StepOutput { loss, metrics })
+        Ok(StepOutput { loss, rows, metrics })
     }
 
     fn predict(&self, x: &Tensor) -> Result<Tensor> {

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 
+use super::count::{Count, IGNORED, counted_rows};
 use crate::error::{Error, Result};
 
 /// A loss: the mean over a batch that the optimizer minimizes.
@@ -40,6 +41,15 @@ pub trait Loss: Debug {
     /// # Errors
     /// Fails if the shapes of `prediction` and `target` do not fit each other.
     fn compute(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor>;
+
+    /// Returns the number of rows that the mean of [`Loss::compute`] is over, by default all rows. A loss that leaves rows out
+    /// replaces this: the mean over many batches is weighted by this number, and a batch with the number 0 adds nothing.
+    ///
+    /// # Errors
+    /// Fails if the shapes of `prediction` and `target` do not fit each other.
+    fn rows(&self, _prediction: &Tensor, target: &Tensor) -> Result<Count> {
+        Ok(target.size().first().copied().unwrap_or(1).into())
+    }
 }
 
 /// The losses of this library.
@@ -47,7 +57,7 @@ pub trait Loss: Debug {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum LossName {
-    /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`.
+    /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`. Rows with the target -100 are left out.
     CrossEntropy,
     /// Mean squared error: the mean of `(y - p)^2`.
     Mse,
@@ -66,17 +76,19 @@ const EPSILON: f64 = 1e-7;
 
 impl Loss for LossName {
     /// Returns the loss. All losses except the cross entropy need `prediction` and `target` of the same shape: nothing is
-    /// broadcast.
+    /// broadcast. A prediction of NaN, and a target of NaN, gives a loss of NaN.
+    ///
+    /// The cross entropy is the mean over the rows whose target is not [`IGNORED`]; without such rows it is 0, and so are its
+    /// gradients. (PyTorch's is NaN then.) On the CPU a target that is neither a class nor [`IGNORED`] is an error.
     fn compute(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         if *self == Self::CrossEntropy {
-            check_classes(prediction, target)?;
-            return Ok(prediction.f_cross_entropy_loss::<Tensor>(
-                target,
-                None,
-                Reduction::Mean,
-                -100,
-                0.0,
-            )?);
+            let loss =
+                |reduction| prediction.f_cross_entropy_loss::<Tensor>(target, None, reduction, IGNORED, 0.0);
+            return Ok(match counted_rows(prediction, target)? {
+                Count::Known(0) => loss(Reduction::Sum)?,
+                Count::Known(_) => loss(Reduction::Mean)?,
+                Count::OnDevice(rows) => loss(Reduction::Sum)?.f_div(&rows.f_clamp_min(1)?)?,
+            });
         }
         check_same(prediction, target)?;
         Ok(match self {
@@ -86,6 +98,14 @@ impl Loss for LossName {
             Self::Mape => percentage_errors(prediction, target)?.f_mean(prediction.kind())?,
             Self::Smape => symmetric_percentage_errors(prediction, target)?.f_mean(prediction.kind())?,
         })
+    }
+
+    fn rows(&self, prediction: &Tensor, target: &Tensor) -> Result<Count> {
+        if *self == Self::CrossEntropy {
+            return counted_rows(prediction, target);
+        }
+        check_same(prediction, target)?;
+        Ok(target.size().first().copied().unwrap_or(1).into())
     }
 }
 

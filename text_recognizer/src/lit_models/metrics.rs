@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use tch::{Device, Kind, Tensor};
 
-use super::losses::{check_classes, check_same, percentage_errors, symmetric_percentage_errors};
+use super::count::{Count, counted_rows};
+use super::losses::{check_same, percentage_errors, symmetric_percentage_errors};
 use crate::error::Result;
 
 /// A metric, computed per batch as a sum and a number of terms.
@@ -28,7 +29,7 @@ use crate::error::Result;
 ///
 ///     fn sum(&self, prediction: &Tensor, target: &Tensor) -> text_recognizer::Result<MetricSum> {
 ///         let hits = (prediction - target).f_abs()?.f_lt(self.0)?;
-///         Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count: target.numel() as i64 })
+///         Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count: (target.numel() as i64).into() })
 ///     }
 /// }
 ///
@@ -68,13 +69,14 @@ pub struct MetricSum {
     /// The sum, a scalar on the batch's device.
     pub sum: Tensor,
     /// The number of terms of the sum.
-    pub count: i64,
+    pub count: Count,
 }
 
 /// The metrics of this library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricName {
-    /// Accuracy: the share of rows with the largest score at the target, in 0..=1.
+    /// Accuracy: the share of rows with the largest score at the target, in 0..=1. A row with a score of NaN is not correct.
+    /// Rows with the target -100 ([`IGNORED`](super::IGNORED)) are left out.
     Acc,
     /// Mean absolute error.
     Mae,
@@ -100,13 +102,15 @@ impl Metric for MetricName {
         }
     }
 
-    /// Returns the sum. `Acc` takes logits or probabilities, `[batch, classes]`; the other metrics need two tensors of the same
-    /// shape.
+    /// Returns the sum. `Acc` takes logits or probabilities, `[batch, classes]`, and on the CPU it fails at a target that is
+    /// neither a class nor -100. The other metrics need two tensors of the same shape, and a NaN in one of them gives NaN.
     fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
         if *self == Self::Acc {
-            check_classes(prediction, target)?;
-            let hits = prediction.f_argmax(-1, false)?.f_eq_tensor(target)?;
-            return Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count: target.size()[0] });
+            let count = counted_rows(prediction, target)?;
+            // NaN is larger than all numbers for libtorch, and not equal to itself.
+            let (largest, class) = prediction.f_max_dim(-1, false)?;
+            let hits = class.f_eq_tensor(target)?.f_logical_and(&largest.f_eq_tensor(&largest)?)?;
+            return Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count });
         }
         check_same(prediction, target)?;
         let errors = match self {
@@ -116,7 +120,7 @@ impl Metric for MetricName {
             Self::Smape => symmetric_percentage_errors(prediction, target)?,
         };
         let kind = if errors.device() == Device::Mps { Kind::Float } else { Kind::Double };
-        Ok(MetricSum { sum: errors.f_sum(kind)?, count: target.numel() as i64 })
+        Ok(MetricSum { sum: errors.f_sum(kind)?, count: (target.numel() as i64).into() })
     }
 
     fn finish(&self, mean: f64) -> f64 {
@@ -129,49 +133,72 @@ impl Metric for MetricName {
 #[derive(Debug, Default)]
 pub struct Running {
     sum: f64,
-    pending: Option<Tensor>,
     count: i64,
+    /// The sum and the count that are still on the device.
+    pending: (Option<Tensor>, Option<Tensor>),
 }
 
 impl Running {
     /// Continues from the sum and count of [`Running::parts`].
     pub fn from_parts(sum: f64, count: i64) -> Self {
-        Self { sum, pending: None, count }
+        Self { sum, count, ..Self::default() }
     }
 
     /// Adds a sum of `count` terms.
     ///
     /// # Errors
     /// Fails if `sum` is not a scalar.
-    pub fn add(&mut self, sum: &Tensor, count: i64) -> Result<()> {
-        self.add_scaled(sum, 1.0, count)
+    pub fn add(&mut self, sum: &Tensor, count: impl Into<Count>) -> Result<()> {
+        self.add_sum(&sum.detach())?;
+        self.add_count(count.into())
     }
 
-    /// Adds the mean of `count` terms.
+    /// Adds the mean of `count` terms. The mean of no terms adds nothing, also if it is NaN.
     ///
     /// # Errors
     /// Fails if `mean` is not a scalar.
-    pub fn add_mean(&mut self, mean: &Tensor, count: i64) -> Result<()> {
-        self.add_scaled(mean, count as f64, count)
+    pub fn add_mean(&mut self, mean: &Tensor, count: impl Into<Count>) -> Result<()> {
+        let (mean, count) = (mean.detach(), count.into());
+        match &count {
+            Count::Known(0) => return Ok(()),
+            Count::Known(count) if mean.device() == Device::Cpu => {
+                self.sum += mean.f_double_value(&[])? * *count as f64;
+            }
+            Count::Known(count) => self.add_sum(&(&mean * *count as f64))?,
+            Count::OnDevice(count) => {
+                let sum = mean.f_mul(count)?;
+                self.add_sum(&sum.f_where_self(&count.f_ne(0)?, &sum.f_zeros_like()?)?)?;
+            }
+        }
+        self.add_count(count)
     }
 
-    fn add_scaled(&mut self, value: &Tensor, scale: f64, count: i64) -> Result<()> {
-        self.count += count;
-        if value.device() == Device::Cpu {
-            self.sum += value.f_double_value(&[])? * scale;
-        } else {
-            let value = value.detach() * scale;
-            self.pending = Some(match self.pending.take() {
-                Some(pending) => pending.f_add(&value)?,
-                None => value,
-            });
+    fn add_sum(&mut self, sum: &Tensor) -> Result<()> {
+        if sum.device() == Device::Cpu {
+            self.sum += sum.f_double_value(&[])?;
+            return Ok(());
+        }
+        let (pending, _) = &mut self.pending;
+        *pending = Some(plus(pending.take(), sum)?);
+        Ok(())
+    }
+
+    fn add_count(&mut self, count: Count) -> Result<()> {
+        match count {
+            Count::Known(count) => self.count += count,
+            Count::OnDevice(count) => {
+                let (_, pending) = &mut self.pending;
+                *pending = Some(plus(pending.take(), &count)?);
+            }
         }
         Ok(())
     }
 
     /// Returns the sum and the count so far. Synchronizes with the device.
     pub fn parts(&mut self) -> (f64, i64) {
-        self.sum += self.pending.take().map_or(0.0, |pending| pending.double_value(&[]));
+        let (sum, count) = std::mem::take(&mut self.pending);
+        self.sum += sum.map_or(0.0, |sum| sum.double_value(&[]));
+        self.count += count.map_or(0, |count| count.int64_value(&[]));
         (self.sum, self.count)
     }
 
@@ -182,15 +209,24 @@ impl Running {
     }
 }
 
+/// Returns the sum of two tensors, of which the first may be absent.
+fn plus(first: Option<Tensor>, second: &Tensor) -> Result<Tensor> {
+    Ok(match first {
+        Some(first) => first.f_add(second)?,
+        None => second.shallow_clone(),
+    })
+}
+
 /// The share of correct predictions over any number of batches, exact for any sizes.
 #[derive(Debug, Default)]
 pub struct Accuracy(Running);
 
 impl Accuracy {
-    /// Adds a batch of scores (logits or probabilities), `[batch, classes]`, and int64 class indices, `[batch]`.
+    /// Adds a batch of scores (logits or probabilities), `[batch, classes]`, and int64 class indices, `[batch]`. Leaves out rows
+    /// with the target -100. A row with a score of NaN is not correct.
     ///
     /// # Errors
-    /// Fails if the shapes do not fit each other, or the target is not of int64.
+    /// Fails if the shapes do not fit each other, the target is not of int64 or, on the CPU, a target is not a class.
     pub fn update(&mut self, prediction: &Tensor, target: &Tensor) -> Result<()> {
         let part = MetricName::Acc.sum(prediction, target)?;
         self.0.add(&part.sum, part.count)

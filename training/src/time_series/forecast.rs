@@ -47,7 +47,7 @@ impl Forecast {
             let rows = made.f_nonzero()?.f_view(-1)?;
             let part = metric.sum(&step.f_index_select(0, &rows)?, &self.actual.f_index_select(0, &rows)?)?;
             sum += part.sum.f_double_value(&[])?;
-            count += part.count as f64;
+            count += part.count.get()? as f64;
         }
         Ok(metric.finish(sum / count))
     }

@@ -44,7 +44,7 @@ pub(super) fn evaluate_batches(
                 continue;
             }
             let output = lit.step(&batch, &mut ForwardContext::eval().matmul_kind(matmul_kind))?;
-            means.add(&output, lit.metrics(false), batch.len())?;
+            means.add(&output, lit.metrics(false))?;
         }
         Ok(())
     })?;

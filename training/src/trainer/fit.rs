@@ -202,8 +202,11 @@ impl<'a> Fit<'a> {
         }
         self.state.batches_seen += 1;
         if finite {
-            self.state.train.add(&output, self.lit.metrics(true), batch.len())?;
-            self.accumulated.add(grads, batch.len())?;
+            self.state.train.add(&output, self.lit.metrics(true))?;
+            // A single batch needs no weight. To read the number of its rows, the process might wait for the device.
+            let rows =
+                if self.config.gradients.accumulate_grad_batches == 1 { 1 } else { output.rows.get()? };
+            self.accumulated.add(grads, rows)?;
         }
         let last = self.state.batch == self.loaders.train.len();
         let full = (self.state.batch as u64).is_multiple_of(self.config.gradients.accumulate_grad_batches);

@@ -88,13 +88,15 @@ pub struct Accumulated {
 }
 
 impl Accumulated {
-    /// Adds the mean gradients of a batch of `rows` rows.
+    /// Adds the gradients of a mean over `rows` rows.
     ///
     /// # Errors
     /// Fails if libtorch reports an error.
-    pub fn add(&mut self, mut grads: Vec<Tensor>, rows: usize) -> Result<()> {
-        // A batch without rows, of a rank that has none, has no gradients.
-        let rows = rows.max(1) as f64;
+    pub fn add(&mut self, mut grads: Vec<Tensor>, rows: i64) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let rows = rows as f64;
         let Some(sums) = &mut self.sums else {
             (self.sums, self.rows_of_first, self.weight) = (Some(grads), rows, 1.0);
             return Ok(());

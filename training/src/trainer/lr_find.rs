@@ -141,7 +141,7 @@ fn try_rates(
                 .rank(strategy.rank())
                 .matmul_kind(trainer.device.matmul_kind());
             let output = lit.step(&batch, &mut context)?;
-            running.add_mean(&output.loss, batch.len() as i64)?;
+            running.add_mean(&output.loss, &output.rows)?;
             let mut grads = context.gradients(&output.loss, lit.parameters().tensors())?;
             strategy.all_reduce_mean(&mut grads)?;
             optimizer.step(&grads, lr)?;

@@ -98,18 +98,18 @@ pub struct MeanMetrics {
 }
 
 impl MeanMetrics {
-    /// Adds a batch of `rows` rows. `output` has one sum per metric in `metrics`, in the same order.
+    /// Adds the output of a batch, which has one sum per metric in `metrics`, in the same order.
     ///
     /// # Errors
     /// Fails if libtorch reports an error.
-    pub fn add(&mut self, output: &StepOutput, metrics: &[Box<dyn Metric>], rows: usize) -> Result<()> {
-        self.loss.add_mean(&output.loss, rows as i64)?;
+    pub fn add(&mut self, output: &StepOutput, metrics: &[Box<dyn Metric>]) -> Result<()> {
+        self.loss.add_mean(&output.loss, &output.rows)?;
         for (metric, part) in metrics.iter().zip(&output.metrics) {
             if !self.metrics.contains_key(metric.name()) {
                 self.metrics.insert(metric.name().to_owned(), Running::default());
             }
             if let Some(running) = self.metrics.get_mut(metric.name()) {
-                running.add(&part.sum, part.count)?;
+                running.add(&part.sum, &part.count)?;
             }
         }
         Ok(())

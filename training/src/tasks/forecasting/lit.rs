@@ -69,14 +69,15 @@ impl LitModel for LitForecaster {
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
         let prediction = self.model.forward(&batch.x, context)?;
         let loss = self.loss.compute(&prediction, &batch.y)?;
+        let rows = self.loss.rows(&prediction, &batch.y)?;
         if context.is_training() {
-            return Ok(StepOutput { loss, metrics: Vec::new() });
+            return Ok(StepOutput { loss, rows, metrics: Vec::new() });
         }
         let unscaled = |y: &Tensor| self.scaler.inverse(&self.last(&y.detach())?);
         let (prediction, target) = (unscaled(&prediction)?, unscaled(&batch.y)?);
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
-        Ok(StepOutput { loss, metrics })
+        Ok(StepOutput { loss, rows, metrics })
     }
 
     /// Forecasts `x: [batch, window_size, features] -> [batch, horizon, targets]`. `x` is scaled like the training data; the
