@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use text_recognizer::util::files::{TEMPORARY, write_atomic};
+use text_recognizer::util::files::{TEMPORARY, create_folder_synced, write_atomic};
 
 /// The file name of the best checkpoint.
 pub const BEST: &str = "best.safetensors";
@@ -61,9 +60,7 @@ impl RunFolder {
         let parent = log_dir.join(name);
         let hint =
             || format!("cannot create a folder for the run in {} (try another --log_dir)", parent.display());
-        let mut created = vec![PathBuf::new()];
-        created.extend(parent.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned));
-        fs::create_dir_all(&parent).with_context(hint)?;
+        let mut parents = create_folder_synced(&parent).with_context(hint)?;
         let taken = fs::read_dir(&parent)
             .with_context(hint)?
             .flatten()
@@ -71,21 +68,18 @@ impl RunFolder {
         let mut version = next_version(&taken.collect());
         loop {
             let path = parent.join(format!("version_{version}"));
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    created[0].clone_from(&path);
-                    let provisional = Provisional(Arc::new(Mutex::new(created)));
-                    let lock = lock(&path).inspect_err(|_| provisional.remove())?;
-                    return Ok(Self { path, lock: RefCell::new(lock), provisional });
-                }
+            // Also the parents again, if another run failed before its start and removed them.
+            let created = create_folder_synced(&path).with_context(hint)?;
+            if created.last() != Some(&path) {
                 // Another run created it in the meantime.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && version < u64::MAX => version += 1,
-                // Another run failed before its start and removed the parent.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(&parent).with_context(hint)?;
-                }
-                Err(error) => return Err(error).with_context(hint),
+                version = version.checked_add(1).with_context(hint)?;
+                continue;
             }
+            parents.extend(created);
+            parents.reverse();
+            let provisional = Provisional(Arc::new(Mutex::new(parents)));
+            let lock = lock(&path).inspect_err(|_| provisional.remove())?;
+            return Ok(Self { path, lock: RefCell::new(lock), provisional });
         }
     }
 
@@ -252,7 +246,7 @@ fn has_no_locks(error: &std::io::Error) -> bool {
 
 #[cfg(not(unix))]
 fn has_no_locks(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::Unsupported
+    error.kind() == std::io::ErrorKind::Unsupported
 }
 
 /// Opens a file of a run's folder; fails if it is a symbolic link.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tch::Tensor;
 use text_recognizer::checkpoint;
+use text_recognizer::util::files::create_folder_synced;
 
 use super::write_with_state;
 
@@ -60,9 +61,8 @@ impl Save {
     fn write(self) -> Result<()> {
         let started = Instant::now();
         // Not its parents: the run's folder exists unless someone deleted it.
-        match fs::create_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            done => done.with_context(|| format!("cannot create {}", self.folder.display()))?,
+        if self.folder.parent().is_some_and(Path::is_dir) {
+            create_folder_synced(&self.folder)?;
         }
         for kept in &self.kept {
             for path in &kept.paths {
