@@ -57,7 +57,7 @@ pub trait Loss: Debug {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum LossName {
-    /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`. Rows with the target -100 are left out.
+    /// Cross entropy of logits `[batch, classes]` and class indices `[batch]`.
     CrossEntropy,
     /// Mean squared error: the mean of `(y - p)^2`.
     Mse,

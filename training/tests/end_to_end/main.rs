@@ -14,6 +14,7 @@ mod keras_golden;
 mod kills;
 mod lab;
 mod libtorch;
+mod numeric_flags;
 mod output;
 mod python;
 mod resume;
