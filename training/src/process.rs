@@ -1,5 +1,7 @@
 //! Settings of the process, which a program makes once, at its start, and its end by a signal.
 
+use std::any::Any;
+
 use crate::terminal;
 
 /// Makes waiting OpenMP threads give up their core after about ten microseconds instead of milliseconds.
@@ -46,17 +48,21 @@ pub fn report_panics() {
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
-        let payload = panic.payload();
-        let text = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(|s| s.as_str()));
-        let cause = text.unwrap_or("unknown cause").replace('\n', " ");
-        terminal::note(format_args!(
-            "error: this is a bug: {cause}{place}; report this line and the command line; the last checkpoint is complete and can \
-             be resumed"
-        ));
+        terminal::note(panic_line(panic.payload(), &place));
     }));
+}
+
+/// Returns the line about a panic with this payload.
+fn panic_line(payload: &dyn Any, place: &str) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let cause = text.unwrap_or("unknown cause").split_whitespace().collect::<Vec<_>>().join(" ");
+    format!(
+        "error: this is a fault of the program: {cause}{place}; report this line and the command line; the last checkpoint of a \
+         run is complete, and --resume continues from it"
+    )
 }
 
 /// Ends the process by a signal, as its default action does. A shell ends a loop of commands only then, not for an exit code.
@@ -74,5 +80,23 @@ pub fn is_ignored(number: i32) -> bool {
     unsafe {
         libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_line_of_any_payload_is_one_line() {
+        let payloads: [(Box<dyn Any>, &str); 3] = [
+            (Box::new("left\n  right"), "program: left right at a.rs:1;"),
+            (Box::new("text".to_owned()), "program: text at a.rs:1;"),
+            (Box::new(3), "program: unknown cause at a.rs:1;"),
+        ];
+        for (payload, expected) in payloads {
+            let line = panic_line(&*payload, " at a.rs:1");
+            assert!(line.contains(expected) && line.contains("--resume") && !line.contains('\n'), "{line}");
+        }
     }
 }

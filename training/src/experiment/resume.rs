@@ -13,7 +13,7 @@ use super::config::{FolderConfig, RunConfig, flatten};
 use super::registry::{self, ModelKind};
 use crate::time_series::{BaselineConfig, CsvConfig};
 use crate::trainer::checkpointing::ResumePoint;
-use crate::trainer::{LrFindConfig, TrainerConfig, config_in, last_in};
+use crate::trainer::{LrFindConfig, TrainerConfig, check_links, config_in, last_in};
 
 /// A run to resume.
 #[derive(Debug, Clone)]
@@ -75,20 +75,45 @@ impl Resume {
 /// if they are given.
 ///
 /// # Errors
-/// Fails if there is no such run.
+/// Fails if there is no such run, or if it has a link to a place outside of its folder.
 pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
+    let resume = find(given, model, data, log_dir)?;
+    check_links(&resume.folder)?;
+    Ok(resume)
+}
+
+fn find(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
     if given == Path::new("last") && !given.exists() {
         return last_run(log_dir, model, data);
     }
     if given.is_file() {
-        let folder = given.parent().and_then(Path::parent).unwrap_or(Path::new(""));
-        return Ok(Resume { checkpoint: Some(given.to_owned()), ..Resume::in_folder(folder.to_owned()) });
+        return of_checkpoint(given);
     }
     let resume = Resume::in_folder(given.to_owned());
     if resume.checkpoint.is_none() && !resume.config().is_file() {
         bail!(
             "cannot resume {}: found neither a checkpoint nor the folder of a run, with {}",
             given.display(),
+            resume.config().display()
+        );
+    }
+    Ok(resume)
+}
+
+/// Returns the run of a checkpoint, RUN/checkpoints/FILE.
+fn of_checkpoint(file: &Path) -> Result<Resume> {
+    let folder_of = |file: &Path| Some(file.parent()?.parent()?.to_owned());
+    // A file in the current folder has its parents only as an absolute path.
+    let folder = match folder_of(file) {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => std::path::absolute(file).ok().as_deref().and_then(folder_of).unwrap_or_default(),
+    };
+    let resume = Resume { checkpoint: Some(file.to_owned()), ..Resume::in_folder(folder) };
+    if !resume.config().is_file() {
+        bail!(
+            "cannot resume {}: found no {}, expected the last checkpoint in the folder of a run; try --load_checkpoint, which \
+             starts a new run from weights",
+            file.display(),
             resume.config().display()
         );
     }

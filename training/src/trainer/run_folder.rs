@@ -270,8 +270,11 @@ fn is_same(_file: &File, path: &Path) -> bool {
 }
 
 /// Checks that no file or folder of the run is a symbolic link to a place outside of it: a run from someone else must not
-/// make this process write there.
-fn check_links(run: &Path) -> Result<()> {
+/// make this process read or write there.
+///
+/// # Errors
+/// Fails if there is such a link, or no such folder.
+pub fn check_links(run: &Path) -> Result<()> {
     let failed = || format!("cannot open {}", run.display());
     let inside = run.canonicalize().with_context(failed)?;
     for folder in [run.to_owned(), checkpoints_in(run)] {

@@ -108,6 +108,27 @@ fn resume_last_takes_the_latest_run_also_without_a_checkpoint() {
 }
 
 #[test]
+fn resume_of_a_checkpoint_takes_its_run_from_any_folder() {
+    let lab = Lab::new();
+    let run = lab.train(&[]);
+    let checkpoints = run.folder.join("checkpoints");
+    for (folder, file) in [
+        (checkpoints.clone(), "last.safetensors"),
+        (run.folder.clone(), "checkpoints/last.safetensors"),
+        (lab.path(""), "logs/mlp-mnist/version_0/checkpoints/last.safetensors"),
+    ] {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+        let mut command = binary(&["--resume", file, "--json", "--quiet", "--data_dir"]);
+        let again = Trained::of(command.arg(data).current_dir(&folder));
+        assert_eq!(again.json["metrics"], run.json["metrics"], "{file} in {}", folder.display());
+    }
+    let alone = lab.path("alone.safetensors");
+    fs::copy(checkpoints.join("last.safetensors"), &alone).unwrap();
+    let output = binary(&["--resume", alone.to_str().unwrap()]).output().unwrap();
+    assert_error("alone", &output, 1, &["alone.safetensors: found no", "config.json", "--load_checkpoint"]);
+}
+
+#[test]
 fn resume_with_fewer_epochs_keeps_the_configuration_and_the_checkpoint() {
     let lab = Lab::new();
     let run = lab.train(&["--max_epochs", "3"]);
