@@ -29,6 +29,16 @@ pub fn count(count: u64, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Lists at most 20 names: `a, b`, or `a, b, ... and 3 more`.
+pub fn listed(names: &[impl AsRef<str>]) -> String {
+    const MOST: usize = 20;
+    let shown: Vec<&str> = names.iter().take(MOST).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(MOST) {
+        0 => shown.join(", "),
+        more => format!("{}, ... and {more} more", shown.join(", ")),
+    }
+}
+
 /// Formats a duration with two significant digits below a minute, else with its two largest units: `3.2 ms`, `0.012 s`,
 /// `1.6 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn duration(duration: Duration) -> String {
@@ -139,6 +149,14 @@ mod tests {
         for (value, text) in [(296.1598, "296"), (29.61598, "29.6"), (0.29616, "0.296"), (12345.6, "12346")] {
             assert_eq!(significant(value, 3), text);
         }
+    }
+
+    #[test]
+    fn listed_of_many_names_counts_the_others() {
+        let names: Vec<String> = (0..23).map(|name| name.to_string()).collect();
+        assert_eq!(listed(&names[..2]), "0, 1");
+        assert!(listed(&names[..20]).ends_with("18, 19"));
+        assert!(listed(&names).ends_with("18, 19, ... and 3 more"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Time series: data, models and forecasts.
 
 mod baselines;
+mod columns;
 mod csv;
 mod data_module;
 mod forecast;
@@ -12,7 +13,8 @@ mod timestamps;
 mod windows;
 
 pub use baselines::{Baseline, BaselineConfig, Past};
-pub use csv::{CsvConfig, parse as parse_csv, read as read_csv};
+pub use columns::Columns;
+pub use csv::{CsvConfig, parse as parse_csv, read as read_csv, read_for as read_csv_for};
 pub use data_module::{SeriesDataModule, ShuffleBuffer, SplitPoint, WindowConfig};
 pub use forecast::{Forecast, mase};
 pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::load_forecaster;
 use crate::terminal;
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Forecaster, Series, read_csv,
+    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Forecaster, Series, read_csv_for,
 };
 
 /// The line of the command in `--help`.
@@ -56,8 +56,12 @@ impl ForecastArgs {
     /// Fails if the checkpoint is not that of a forecasting model, if the file lacks columns or rows that the model needs, or if
     /// the output cannot be written.
     pub fn run(&self) -> Result<()> {
-        let series = read_csv(&self.series)?;
-        let forecaster = self.forecaster(&series)?;
+        let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
+        let series = read_csv_for(&self.series, trained.as_ref().map(|(_, columns)| columns))?;
+        let forecaster = match trained {
+            Some((forecaster, _)) => forecaster,
+            None => self.baseline(&series)?,
+        };
         let steps = self.steps.unwrap_or(forecaster.horizon());
         ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
@@ -68,17 +72,11 @@ impl ForecastArgs {
         }
     }
 
-    fn forecaster(&self, series: &Series) -> Result<Box<dyn Forecaster>> {
-        match (&self.checkpoint, self.model) {
-            (Some(path), _) => load_forecaster(path),
-            (None, Some(baseline)) => {
-                let config = self.baselines.clone().of(series);
-                Ok(Box::new(BaselineForecaster { baseline, config, horizon: 1, stride: 1 }))
-            }
-            (None, None) => {
-                bail!("cannot forecast without a model: expected --checkpoint FILE or --model BASELINE")
-            }
-        }
+    fn baseline(&self, series: &Series) -> Result<Box<dyn Forecaster>> {
+        let expected = "cannot forecast without a model: expected --checkpoint FILE or --model BASELINE";
+        let baseline = self.model.context(expected)?;
+        let config = self.baselines.clone().of(series);
+        Ok(Box::new(BaselineForecaster { baseline, config, horizon: 1, stride: 1 }))
     }
 }
 

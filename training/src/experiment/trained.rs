@@ -14,18 +14,18 @@ use text_recognizer::nn::Placement;
 
 use super::registry::{self, ModelKind};
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
-use crate::time_series::{BaselineForecaster, Forecaster, NetworkForecaster};
+use crate::time_series::{BaselineForecaster, Columns, Forecaster, NetworkForecaster};
 
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
 /// The largest stride of a checkpoint: rows far beyond any series.
 const MAX_STRIDE: usize = 1 << 32;
 
-/// Loads the forecasting model of the checkpoint `path`, on the CPU.
+/// Loads the forecasting model of the checkpoint `path`, on the CPU. Returns the model and the columns that it forecasts.
 ///
 /// # Errors
 /// Fails if the file is damaged, or is not a checkpoint of a forecasting model.
-pub fn load_forecaster(path: &Path) -> Result<Box<dyn Forecaster>> {
+pub fn load_forecaster(path: &Path) -> Result<(Box<dyn Forecaster>, Columns)> {
     let Checkpoint { description, weights, .. } = checkpoint::load(path)?;
     let failed = || format!("cannot forecast with {}", path.display());
     ensure!(
@@ -38,7 +38,10 @@ pub fn load_forecaster(path: &Path) -> Result<Box<dyn Forecaster>> {
     forecaster(description, &weights).with_context(failed)
 }
 
-fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Result<Box<dyn Forecaster>> {
+fn forecaster(
+    description: Description,
+    weights: &[(String, tch::Tensor)],
+) -> Result<(Box<dyn Forecaster>, Columns)> {
     let Description { model: name, model_config, data, dtype, extras, .. } = description;
     let extras =
         ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
@@ -48,22 +51,24 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
         extras.stride
     );
     ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");
-    match &registry::model(&name)?.kind {
-        ModelKind::Baseline(baseline) => Ok(Box::new(BaselineForecaster {
+    let columns = Columns { names: data.mapping.clone(), named: extras.named };
+    let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
+        ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
             baseline: *baseline,
             config: extras.baselines,
             horizon: horizon(&data)? as usize,
             stride: extras.stride,
-        })),
+        }),
         ModelKind::Network(network) => {
             let placement = Placement { device: Device::Cpu, kind: dtype.kind(), seed: 0 };
             let model = network.build(&model_config, &data, placement)?;
             model.parameters().load(weights)?;
             let lit = predictor(model, &extras, horizon(&data)?)?;
             let (scaler, stride) = (extras.scaler, extras.stride);
-            Ok(Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE }))
+            Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
         }
-    }
+    };
+    Ok((forecaster, columns))
 }
 
 fn horizon(data: &DataSpec) -> Result<i64> {
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn forecaster_with_impossible_numbers_is_an_error() {
-        assert_eq!(forecaster(naive(2, 1.0, &[3, 1]), &[]).unwrap().stride(), 2);
+        assert_eq!(forecaster(naive(2, 1.0, &[3, 1]), &[]).unwrap().0.stride(), 2);
         for (description, part) in [
             (naive(0, 1.0, &[3, 1]), "stride is 0"),
             (naive(u64::MAX >> 1, 1.0, &[3, 1]), "stride is 9223372036854775807"),

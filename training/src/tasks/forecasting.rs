@@ -43,6 +43,9 @@ pub struct ForecastingExtras {
     pub stride: usize,
     /// The numbers of rows that baselines use, with the season of the series.
     pub baselines: BaselineConfig,
+    /// Whether the names of the columns come from the source of the series; `None` in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<bool>,
 }
 
 impl Forecasting {
@@ -107,6 +110,7 @@ impl Task for Forecasting {
             scaler: self.module.scaler().clone(),
             stride: self.module.windows().stride,
             baselines: self.module.baselines().clone(),
+            named: Some(self.module.series().named),
         })
     }
 

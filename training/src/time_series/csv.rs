@@ -8,7 +8,7 @@ use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Series, Timestamps};
+use super::{Columns, Series, Timestamps};
 use crate::format::count;
 
 /// The CSV file of a series, and the columns to read.
@@ -41,9 +41,17 @@ impl CsvConfig {
 /// is empty or not a finite number, if a timestamp is neither a number nor a date or is not later than the one above it, or if a
 /// row has another number of cells than the first. Rows are counted from 1, like the lines in an editor.
 pub fn read(config: &CsvConfig) -> Result<Series> {
+    read_for(config, None)
+}
+
+/// Reads a series like [`read`], with the columns of a trained model, in its order. The file may have more columns.
+///
+/// # Errors
+/// Fails like [`read`], and if the file lacks a column of the model.
+pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
     let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
     let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    parse(file, config, path).with_context(|| format!("cannot read {}", path.display()))
+    parse_for(file, config, path, model).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads a series like [`read`], from any reader. `path` gives a single column its name if the file has no header.
@@ -51,6 +59,10 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
 /// # Errors
 /// Fails like [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
+    parse_for(input, config, path, None)
+}
+
+fn parse_for(input: impl Read, config: &CsvConfig, path: &Path, model: Option<&Columns>) -> Result<Series> {
     let mut rows = Rows::new(input);
     let first = rows.next()?.context("the file is empty, expected rows of numbers")?;
     let header = config.header.unwrap_or_else(|| names_columns(&first.cells));
@@ -66,7 +78,11 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
             _ => column.to_string(),
         })
         .collect();
-    let (time_column, columns) = choose(config, &names)?;
+    let (time_column, mut columns) = choose(config, &names)?;
+    if let Some(model) = model {
+        let found: Vec<&str> = columns.iter().map(|&column| names[column].as_str()).collect();
+        columns = model.find(&found, header)?.into_iter().map(|found| columns[found]).collect();
+    }
 
     let (mut labels, mut values) = (Vec::<String>::new(), Vec::new());
     let mut time: Option<Timestamps> = None;
@@ -97,7 +113,7 @@ pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
     let timestamps = time.unwrap_or_else(|| Timestamps::counted(labels.len()));
     let season = timestamps.season();
-    Ok(Series { time: labels, timestamps, names, values, season })
+    Ok(Series { time: labels, timestamps, names, named: header, values, season })
 }
 
 /// The cells of one row.

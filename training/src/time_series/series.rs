@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Timestamps;
+use super::{Columns, Timestamps};
 use crate::flags::default_flags;
 use text_recognizer::rng::Mt19937;
 use text_recognizer::{Error, Result};
@@ -18,6 +18,8 @@ pub struct Series {
     pub timestamps: Timestamps,
     /// The name of each column.
     pub names: Vec<String>,
+    /// Whether the names come from the source of the series; false for names that were made up for a source without names.
+    pub named: bool,
     /// The values, `[rows, columns]`, in single precision.
     pub values: Tensor,
     /// Rows per season; `None` if unknown.
@@ -33,6 +35,11 @@ impl Series {
     /// Returns whether the series has no row.
     pub fn is_empty(&self) -> bool {
         self.time.is_empty()
+    }
+
+    /// Returns the names of the columns, for the checkpoint of a model of this series.
+    pub fn columns(&self) -> Columns {
+        Columns { names: self.names.clone(), named: Some(self.named) }
     }
 
     /// Returns the values of one column, `[rows]`.
@@ -123,6 +130,7 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
         time: (0..config.length).map(|t| t.to_string()).collect(),
         timestamps: Timestamps::counted(config.length),
         names: vec!["value".into()],
+        named: false,
         values: Tensor::from_slice(&values).view([-1, 1]),
         season: Some(config.period),
     })

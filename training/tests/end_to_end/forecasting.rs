@@ -1,8 +1,10 @@
 //! Tests of training and forecasting of time series with the binary.
 
 use std::fs;
+use std::path::Path;
+use std::process::Output;
 
-use crate::lab::{Lab, Trained, binary, text};
+use crate::lab::{Lab, Trained, assert_error, binary, text};
 
 /// Trains on a series with these flags, in one thread on the CPU.
 fn train(lab: &Lab, args: &[&str]) -> Trained {
@@ -123,4 +125,60 @@ fn overfit_run_is_compared_over_the_whole_validation_split() {
     assert!((naive - 5.938).abs() < 1e-3, "{naive}");
     let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
     assert_eq!(csv.lines().count(), 462);
+}
+
+/// The columns have very different values, so that a swap is visible.
+#[test]
+fn forecast_matches_columns_by_name_in_any_order() {
+    let lab = Lab::new();
+    let write = |name: &str, header: &str, row: &dyn Fn(u32, u32) -> String| {
+        let file = lab.path(name);
+        let rows = (0..60).map(|t| row(100 + t % 7, 5000 + t % 5) + "\n");
+        fs::write(&file, format!("{header}{}", rows.collect::<String>())).unwrap();
+        file
+    };
+    let plain = write("plain.csv", "a,b\n", &|a, b| format!("{a},{b}"));
+    let swapped = write("swapped.csv", "b,a\n", &|a, b| format!("{b},{a}"));
+    let more = write("more.csv", "note,b,c,a\n", &|a, b| format!("fine,{b},7,{a}"));
+    let bare = write("bare.csv", "", &|a, b| format!("{a},{b}"));
+    let other = write("other.csv", "a,c\n", &|a, b| format!("{a},{b}"));
+    let one = write("one.csv", "", &|a, _| format!("{a}"));
+    let forecast = |checkpoint: &Path, file: &Path, flags: &[&str]| {
+        let mut command = binary(&["forecast", "--steps=2", "--checkpoint"]);
+        command.arg(checkpoint).arg("--csv").arg(file).args(flags).output().unwrap()
+    };
+    let table = |output: Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    for model in ["linear", "naive"] {
+        let trained = |file: &Path| {
+            let flags = ["--data=csv", "--scaling=standard", "--window_size=3", "--log_dir"];
+            let mut command = binary(&["--model", model, "--json"]);
+            command.args(flags).arg(lab.logs()).arg("--csv").arg(file);
+            if model == "linear" {
+                command.args(["--max_epochs=1", "--device=cpu", "--threads=1"]);
+            }
+            Trained::of(&mut command).folder.join("checkpoints/best.safetensors")
+        };
+        let checkpoint = trained(&plain);
+        let expected = table(forecast(&checkpoint, &plain, &[]));
+        assert!(expected.starts_with("time,a,b\n"), "{expected}");
+        for (file, flags) in [(&swapped, &[][..]), (&more, &[]), (&more, &["--value_columns=b,a"])] {
+            assert_eq!(table(forecast(&checkpoint, file, flags)), expected, "{model}: {}", file.display());
+        }
+        let values = |table: &str| table.split_once('\n').unwrap().1.to_owned();
+        let by_position = table(forecast(&checkpoint, &bare, &[]));
+        assert_eq!(values(&by_position), values(&expected), "{model}");
+        let error = forecast(&checkpoint, &other, &[]);
+        assert_error(model, &error, 1, &["other.csv", "column b", "found a, c, expected a, b"]);
+        let error = forecast(&checkpoint, &one, &[]);
+        assert_error(model, &error, 1, &["one.csv", "found one, expected a, b"]);
+        // The names of a file without a header are its own: other files need not have them.
+        let checkpoint = trained(&bare);
+        for (file, flags) in [(&bare, &[][..]), (&plain, &[]), (&more, &["--value_columns=a,b"])] {
+            let table = table(forecast(&checkpoint, file, flags));
+            assert_eq!(values(&table), values(&expected), "{model}: {}", file.display());
+        }
+    }
 }

@@ -164,7 +164,8 @@ fn forecasting_checkpoint_forecasts_as_the_network_in_memory() {
         let (lit, name) = (lab.lit(), lab.entry.name);
         let path = folder.path().join(name);
         checkpoint::save(&path, &lit.parameters().snapshot(), &lab.description(), &json!({})).unwrap();
-        let forecaster = load_forecaster(&path).unwrap();
+        let (forecaster, columns) = load_forecaster(&path).unwrap();
+        assert_eq!(columns, series.columns(), "{name}");
         // The window before the first row of the validation split.
         let (x, _) = lab.data.module.setup().unwrap().val.slice(0, 1).unwrap();
         let expected = lit.predict(&x).unwrap().to_kind(Kind::Double).view([1, 1]);
@@ -199,7 +200,7 @@ fn baseline_checkpoint_forecasts_as_the_baseline() {
                 forecaster.forecast_future(&series, 5).unwrap(),
             )
         };
-        assert_eq!(forecast(&*load_forecaster(&path).unwrap()), forecast(&expected), "{}", entry.name);
+        assert_eq!(forecast(&*load_forecaster(&path).unwrap().0), forecast(&expected), "{}", entry.name);
     }
 }
 
