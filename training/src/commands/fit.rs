@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use console::Term;
 use serde_json::{Value, json};
@@ -12,11 +13,12 @@ use text_recognizer::lit_models::LitConfig;
 
 use super::{Ended, download};
 use crate::cli::{self, Choice, CliError};
-use crate::experiment::registry::{self, DATA, MODELS};
+use crate::experiment::registry::{self, DATA, MODELS, ModelKind};
 use crate::experiment::{
     DataEntry, Experiment, FolderConfig, ModelEntry, OnDownload, Outcome, Reporter, Resume, RunConfig,
     check_resume, find_resume,
 };
+use crate::format::listed;
 use crate::logging::{self, LogLevel};
 use crate::report::ModelSummary;
 use crate::trainer::callbacks::{Callback, Monitor, ProgressReport};
@@ -188,6 +190,29 @@ fn read(matches: &ArgMatches, model: &ModelEntry, data: &DataEntry) -> Result<Ru
     })
 }
 
+/// Fails if a flag of training is typed for a baseline. The values of a configuration file have no effect on a baseline.
+fn check_trained(matches: &ArgMatches, model: &ModelEntry) -> Result<()> {
+    /// The flags of training that a baseline has a use for.
+    const USED: [&str; 3] = ["fast_dev_run", "device", "threads"];
+    if matches!(model.kind, ModelKind::Network(_)) {
+        return Ok(());
+    }
+    let training = LrFindConfig::augment_args(LitConfig::augment_args(Command::new("")));
+    let training = TrainerConfig::augment_args(training);
+    let typed = training.get_arguments().filter(|arg| {
+        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            && !USED.contains(&arg.get_id().as_str())
+    });
+    let typed: Vec<String> = typed.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
+    ensure!(
+        typed.is_empty(),
+        "cannot use {} with {}: it is not trained; try without",
+        listed(&typed),
+        model.name
+    );
+    Ok(())
+}
+
 /// A run to start or to continue.
 #[derive(Debug)]
 pub struct FitCommand {
@@ -207,6 +232,7 @@ impl FitCommand {
         data: &DataEntry,
         resumed: Option<(Resume, RunConfig)>,
     ) -> Result<Self, CliError> {
+        check_trained(matches, model)?;
         let config = read(matches, model, data)?;
         if let Some((_, before)) = &resumed {
             check_resume(before, &config)?;

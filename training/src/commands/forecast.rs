@@ -56,6 +56,7 @@ impl ForecastArgs {
     /// Fails if the checkpoint is not that of a forecasting model, if the file lacks columns or rows that the model needs, or if
     /// the output cannot be written.
     pub fn run(&self) -> Result<()> {
+        self.baselines.validate()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
         let series = read_csv_for(&self.series, trained.as_ref().map(|(_, columns)| columns))?;
         let forecaster = match trained {

@@ -101,6 +101,7 @@ fn run_baseline(
     if let Some(resume) = &experiment.resume {
         bail!("cannot resume {}: {} is not trained; try a new run", resume.folder.display(), config.model);
     }
+    config.trainer.device.set_threads(0, 0);
     let trained = Trained::Baseline(baseline);
     let folder = open_folder(experiment)?;
     if let Some(folder) = &folder {

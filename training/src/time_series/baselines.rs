@@ -65,6 +65,24 @@ impl BaselineConfig {
     /// The flags that a resumed run may change.
     pub const FREE: &[&str] = &["season", "average", "difference_average", "past_average"];
 
+    /// Checks the numbers of rows, also those that a baseline does not use.
+    ///
+    /// # Errors
+    /// Fails if a number is 0.
+    pub fn validate(&self) -> Result<()> {
+        let Self { season, average, difference_average, past_average } = *self;
+        let lengths = [
+            ("season", season.unwrap_or(1)),
+            ("average", average),
+            ("difference_average", difference_average),
+            ("past_average", past_average),
+        ];
+        match lengths.into_iter().find(|(_, length)| *length == 0) {
+            Some((name, length)) => Err(Error::invalid(name, length, "at least 1")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the configuration with the season of `series`, if it has no season.
     pub fn of(self, series: &Series) -> Self {
         Self { season: self.season.or(series.season), ..self }
@@ -77,6 +95,7 @@ impl Baseline {
     /// # Errors
     /// Fails if a length is 0, or if the season is needed and unknown.
     pub fn from_past<'a>(self, config: &BaselineConfig, series: &'a [f64]) -> Result<Past<'a>> {
+        config.validate()?;
         let season = match (self, config.season) {
             // These baselines have no season, so that any length is correct.
             (Self::Naive | Self::MovingAverage, None) => 1,
@@ -87,15 +106,6 @@ impl Baseline {
             }
         };
         let BaselineConfig { average, difference_average, past_average, .. } = *config;
-        let lengths = [
-            ("season", season),
-            ("average", average),
-            ("difference_average", difference_average),
-            ("past_average", past_average),
-        ];
-        if let Some((name, _)) = lengths.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::invalid(*name, 0, "at least 1"));
-        }
         let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
         Ok(Past {
             baseline: self,

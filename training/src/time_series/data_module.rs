@@ -109,6 +109,30 @@ pub struct WindowConfig {
     pub scaling: Scaling,
 }
 
+impl WindowConfig {
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// Fails if a size is 0 or too large for an i64.
+    pub fn validate(&self) -> Result<()> {
+        let Self { window_size, horizon, shift, stride, .. } = *self;
+        let sizes =
+            [("window_size", window_size), ("horizon", horizon), ("shift", shift), ("stride", stride)];
+        for (name, size) in sizes {
+            if size == 0 {
+                return Err(Error::invalid(name, size, "at least 1"));
+            }
+            if i64::try_from(size).is_err() {
+                return Err(Error::invalid(name, size, format!("at most {}", i64::MAX)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The most forecasts of a validation split, over all rows, columns and steps ahead: 2 GiB of values.
+const MAX_FORECASTS: usize = 1 << 28;
+
 /// A series with its splits, windows and scaling.
 #[derive(Debug)]
 pub struct SeriesDataModule {
@@ -126,13 +150,16 @@ impl SeriesDataModule {
     /// `series` if they have none. `target` selects the targets of the training windows.
     ///
     /// # Errors
-    /// Fails if the training or the validation split is empty, or if `split_time` or `test_time` is outside of the series.
+    /// Fails if a size is 0, if the training split is empty, if the validation split is shorter than the horizon, or if
+    /// `split_time` or `test_time` is outside of the series.
     pub fn new(
         series: Series,
         config: WindowConfig,
         baselines: BaselineConfig,
         target: Target,
     ) -> Result<Self> {
+        config.validate()?;
+        baselines.validate()?;
         let rows = series.len();
         let split = config.split_time.of(rows);
         let end = config.test_time.map_or(rows, |point| point.of(rows));
@@ -150,6 +177,7 @@ impl SeriesDataModule {
                 format!("greater than split_time, {split}, and at most {rows}"),
             ));
         }
+        check_horizon(&config, end - split, series.names.len())?;
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
         let baselines = baselines.of(&series);
@@ -197,6 +225,28 @@ impl SeriesDataModule {
         let rows = scaled.f_narrow(0, start as i64, (to - start) as i64)?;
         Ok(Box::new(WindowDataset::new(&rows, self.layout(1))?))
     }
+}
+
+/// Checks that a validation split of `rows` rows contains the steps of one forecast, and that memory can contain all forecasts.
+fn check_horizon(config: &WindowConfig, rows: usize, columns: usize) -> Result<()> {
+    let WindowConfig { horizon, stride, .. } = *config;
+    let needed = (horizon - 1).saturating_mul(stride).saturating_add(1);
+    if needed > rows {
+        let expected = format!(
+            "at least {needed} rows for a horizon of {horizon} and a stride of {stride}; try a smaller horizon, or another \
+             split_time or test_time"
+        );
+        return Err(Error::invalid("the validation split", format!("{rows} rows long"), expected));
+    }
+    let forecasts = rows.saturating_mul(columns).saturating_mul(horizon);
+    if forecasts > MAX_FORECASTS {
+        let expected = format!(
+            "at most {MAX_FORECASTS} for {rows} rows, {columns} columns and a horizon of {horizon}; try a smaller horizon, or \
+             another split_time or test_time"
+        );
+        return Err(Error::invalid("the number of forecasts of the validation split", forecasts, expected));
+    }
+    Ok(())
 }
 
 impl DataModule for SeriesDataModule {
@@ -309,6 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn check_horizon_of_more_forecasts_than_memory_is_an_error() {
+        let config = WindowConfig { horizon: 1 << 20, ..config() };
+        let error = check_horizon(&config, 1 << 21, 1).unwrap_err().to_string();
+        assert!(error.contains("validation split is 2199023255552: expected at most"), "{error}");
+        assert!(check_horizon(&config, usize::MAX, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn setup_with_zero_rows_for_a_baseline_is_an_error() {
+        let of = |change: fn(&mut BaselineConfig)| {
+            let mut baselines = BaselineConfig::default();
+            change(&mut baselines);
+            let series = synthetic(&SyntheticConfig::default()).unwrap();
+            SeriesDataModule::new(series, config(), baselines, Target::AfterWindow).unwrap_err().to_string()
+        };
+        assert!(of(|baselines| baselines.season = Some(0)).contains("season is 0: expected at least 1"));
+        assert!(of(|baselines| baselines.average = 0).contains("average is 0"));
+        assert!(of(|baselines| baselines.difference_average = 0).contains("difference_average is 0"));
+        assert!(of(|baselines| baselines.past_average = 0).contains("past_average is 0"));
+    }
+
+    #[test]
     fn setup_with_impossible_split_or_window_is_an_error_with_the_value() {
         let cases = [
             (WindowConfig { split_time: SplitPoint::Row(1461), ..config() }, "1461"),
@@ -317,7 +389,15 @@ mod tests {
             (WindowConfig { window_size: 1000, ..config() }, "series is 1000:"),
             (WindowConfig { window_size: 0, ..config() }, "window_size"),
             (WindowConfig { horizon: 0, ..config() }, "horizon"),
-            (WindowConfig { horizon: 462, ..config() }, "series is 481:"),
+            (WindowConfig { shift: 0, ..config() }, "shift"),
+            (WindowConfig { stride: 0, ..config() }, "stride"),
+            (WindowConfig { horizon: 462, ..config() }, "461 rows long: expected at least 462 rows"),
+            (WindowConfig { horizon: 3, stride: 300, ..config() }, "expected at least 601 rows"),
+            (
+                WindowConfig { horizon: usize::MAX, ..config() },
+                "horizon is 18446744073709551615: expected at most",
+            ),
+            (WindowConfig { horizon: i64::MAX as usize, stride: 9, ..config() }, "rows for a horizon of"),
         ];
         for (config, expected) in cases {
             let error = module(config.clone()).and_then(|module| module.setup()).unwrap_err().to_string();

@@ -163,17 +163,9 @@ pub struct BaselineForecaster {
 }
 
 impl BaselineForecaster {
-    /// Calls `forecast` for each column, and stacks the results: `[rows, columns]`.
-    fn columns(
-        &self,
-        series: &Series,
-        forecast: impl Fn(&Past<'_>) -> text_recognizer::Result<Vec<f64>>,
-    ) -> Result<Tensor> {
-        let made = (0..series.names.len()).map(|column| {
-            let values = series.column(column)?;
-            Ok(Tensor::from_slice(&forecast(&self.baseline.from_past(&self.config, &values)?)?))
-        });
-        Ok(Tensor::f_stack(&made.collect::<Result<Vec<_>>>()?, 1)?)
+    /// Prepares the values of each column.
+    fn pasts<'a>(&self, columns: &'a [Vec<f64>]) -> Result<Vec<Past<'a>>> {
+        columns.iter().map(|values| Ok(self.baseline.from_past(&self.config, values)?)).collect()
     }
 }
 
@@ -187,10 +179,12 @@ impl Forecaster for BaselineForecaster {
     }
 
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>> {
+        let columns = columns(series)?;
+        let pasts = self.pasts(&columns)?;
         let steps = (0..self.horizon).map(|step| {
             // The first forecast is made at `rows.start`, like that of a network, so that later steps ahead start later.
             let gap = step.saturating_mul(self.stride).min(rows.len());
-            let made = self.columns(series, |past| past.forecast(rows.start + gap, rows.end, gap))?;
+            let made = stacked(&pasts, |past| past.forecast(rows.start + gap, rows.end, gap))?;
             placed(&made, gap as i64, rows.len() as i64)
         });
         steps.collect()
@@ -202,11 +196,25 @@ impl Forecaster for BaselineForecaster {
             rows.is_some(),
             "cannot forecast {steps} steps: the row number overflows, expected fewer steps"
         );
-        self.columns(series, |past| {
+        stacked(&self.pasts(&columns(series)?)?, |past| {
             let gaps = (1..=steps).map(|step| step * self.stride - 1);
             gaps.map(|gap| Ok(past.forecast(series.len() + gap, series.len() + gap + 1, gap)?[0])).collect()
         })
     }
+}
+
+/// Returns the values of each column.
+fn columns(series: &Series) -> Result<Vec<Vec<f64>>> {
+    (0..series.names.len()).map(|column| Ok(series.column(column)?)).collect()
+}
+
+/// Calls `forecast` for each column, and stacks the results: `[rows, columns]`.
+fn stacked(
+    pasts: &[Past<'_>],
+    forecast: impl Fn(&Past<'_>) -> text_recognizer::Result<Vec<f64>>,
+) -> Result<Tensor> {
+    let made = pasts.iter().map(|past| Ok(Tensor::f_from_slice(&forecast(past)?)?));
+    Ok(Tensor::f_stack(&made.collect::<Result<Vec<_>>>()?, 1)?)
 }
 
 /// Returns `rows` rows: those of `made` after the first `before` rows, and NaN elsewhere.

@@ -51,6 +51,9 @@ impl Series {
     }
 }
 
+/// The most rows of a synthetic series, which bounds its memory to a few gigabytes.
+const MAX_LENGTH: usize = 20_000_000;
+
 /// The constants of the synthetic series. The defaults are those of the TensorFlow time-series course.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -103,6 +106,13 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
         if value == 0 {
             return Err(Error::invalid(name, value, "at least 1"));
         }
+    }
+    if config.length > MAX_LENGTH {
+        return Err(Error::invalid(
+            "length",
+            config.length,
+            format!("at most {MAX_LENGTH}, which fit in memory"),
+        ));
     }
     let mut noise = Mt19937::new(config.noise_seed);
     let value = |t: usize| {

@@ -108,3 +108,55 @@ fn seasonal_baseline_of_a_file_without_a_season_is_an_error_with_the_flag_to_use
         binary(&["forecast", "--model", "seasonal_naive", "--season", "4", "--csv"]).arg(&file).output();
     assert_eq!(text(&known.unwrap().stdout), "time,numbers\n40,36\n");
 }
+
+#[test]
+fn baseline_with_impossible_sizes_is_an_error_like_that_of_a_network() {
+    let lab = Lab::new();
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("horizon", "0", &["horizon is 0", "at least 1"]),
+        ("horizon", "2147483648", &["461 rows long", "at least 2147483648 rows"]),
+        ("horizon", "1000", &["461 rows long", "at least 1000 rows"]),
+        ("window_size", "0", &["window_size is 0", "at least 1"]),
+        ("stride", "0", &["stride is 0", "at least 1"]),
+        ("shift", "0", &["shift is 0", "at least 1"]),
+        ("season", "0", &["season is 0", "at least 1"]),
+        ("average", "0", &["average is 0", "at least 1"]),
+        ("difference_average", "0", &["difference_average is 0", "at least 1"]),
+        ("past_average", "0", &["past_average is 0", "at least 1"]),
+    ];
+    for model in ["linear", "naive", "moving_average", "seasonal_naive", "differencing"] {
+        for (flag, value, parts) in cases {
+            let mut command = binary(&["--model", model, "--data=series", &format!("--{flag}={value}")]);
+            let output = command.arg("--log_dir").arg(lab.logs()).output().unwrap();
+            assert_error(&format!("{model} {flag} {value}"), &output, 1, parts);
+        }
+    }
+    assert!(!lab.logs().exists());
+    let file = sales(&lab);
+    for flag in ["season", "average", "difference_average", "past_average"] {
+        let mut command = binary(&["forecast", "--model=naive", &format!("--{flag}=0"), "--time_column=day"]);
+        let output = command.arg("--csv").arg(&file).output().unwrap();
+        assert_error(flag, &output, 1, &[&format!("{flag} is 0"), "at least 1"]);
+    }
+}
+
+#[test]
+fn training_flags_typed_for_a_baseline_are_an_error_and_those_of_a_file_have_no_effect() {
+    let lab = Lab::new();
+    for (args, part) in [
+        (&["--lr=0.1"][..], "cannot use --lr with naive: it is not trained"),
+        (&["--loss", "mse", "--max-epochs=3"], "cannot use --loss, --max_epochs with naive"),
+        (&["--lr_find"], "cannot use --lr_find with naive"),
+        (&["--seed=1", "--fast_dev_run"], "cannot use --seed with naive"),
+    ] {
+        let mut command = binary(&["--model=naive"]);
+        let output = command.args(args).arg("--log_dir").arg(lab.logs()).output().unwrap();
+        assert_error(part, &output, 1, &[part]);
+    }
+    let config = lab.path("config.json");
+    fs::write(&config, r#"{"model": "naive", "data": "series", "lit": {"lr": 0.1}, "max_epochs": 3}"#)
+        .unwrap();
+    let mut command = binary(&["--fast_dev_run", "--device=cpu", "--threads=1", "--config"]);
+    let output = command.arg(&config).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
