@@ -1,5 +1,6 @@
 //! Builders for tests: a data set of five rows, a model of one weight, a run's folder, and a callback that records.
 
+mod calendar;
 mod properties;
 
 use std::cell::RefCell;

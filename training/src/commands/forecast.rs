@@ -84,9 +84,8 @@ impl ForecastArgs {
 /// Returns the forecast as CSV. The first column has the next timestamps if the series is regular, else the steps ahead.
 fn table(series: &Series, stride: usize, forecast: &[Vec<f64>]) -> Result<Vec<u8>> {
     let steps = forecast.len();
-    let times = steps.checked_mul(stride).and_then(|rows| series.timestamps.after(rows));
-    let (column, labels): (_, Vec<String>) = match times {
-        Some(times) => ("time", times.labels().into_iter().skip(stride - 1).step_by(stride).collect()),
+    let (column, labels): (_, Vec<String>) = match series.timestamps.after(steps, stride) {
+        Some(times) => ("time", times.labels()),
         None => ("step", (1..=steps).map(|step| step.to_string()).collect()),
     };
     let mut writer = csv::Writer::from_writer(Vec::new());

@@ -17,7 +17,7 @@ use crate::time_series::{
 use crate::trainer::{BatchLimit, BudgetConfig};
 
 /// Returns the settings of a property, which is tested on `cases` inputs unless the environment chooses.
-fn cases(cases: u32) -> ProptestConfig {
+pub(super) fn cases(cases: u32) -> ProptestConfig {
     let from_environment = ProptestConfig::default();
     let given = |name: &str| std::env::var_os(name).is_some();
     ProptestConfig {
@@ -163,13 +163,13 @@ mod time {
         ) {
             let before = read(&labels).unwrap();
             prop_assert_eq!(before.labels().len(), labels.len());
-            let after = before.after(count).expect("the series is regular").labels();
+            let after = before.after(count, 1).expect("the series is regular").labels();
             prop_assert_eq!(after.len(), count);
             let all = [&labels[..], &after].concat();
             // Reading fails if a timestamp is not later than the one before it.
             let all = read(&all).unwrap();
             prop_assert_eq!(all.season(), before.season(), "{:?}", after);
-            prop_assert!(all.after(1).is_some(), "{:?} and {:?} are irregular together", labels, after);
+            prop_assert!(all.after(1, 1).is_some(), "{:?} and {:?} are irregular together", labels, after);
             prop_assert!(all.numbers().windows(2).all(|pair| pair[0] < pair[1]));
         }
 
@@ -181,7 +181,7 @@ mod time {
                     && timestamps.push(second).is_ok()
                 {
                     prop_assert!(timestamps.numbers()[0] < timestamps.numbers()[1]);
-                    let _ = (timestamps.season(), timestamps.after(3));
+                    let _ = (timestamps.season(), timestamps.after(3, 1));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use chrono::{Datelike, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use text_recognizer::Result;
 
 /// The accepted forms of a date, in the notation of `strftime`. The last two mean the first day of a month.
@@ -134,19 +134,26 @@ impl Timestamps {
         }
     }
 
-    /// Returns the next `count` timestamps after the last one, or `None` if the timestamps are irregular.
-    pub fn after(&self, count: usize) -> Option<Self> {
-        let steps = 1..=u32::try_from(count).ok()?;
+    /// Returns the next `count` timestamps after the last one, each `stride` rows after the one before. Returns `None` if the
+    /// timestamps are irregular, or if one of them is after the end of the calendar.
+    pub fn after(&self, count: usize, stride: usize) -> Option<Self> {
+        let mut rows = (1..=count).map(|step| step.checked_mul(stride));
         Some(match (self, self.step()?) {
             (Self::Numbers(numbers), Step::Number(step)) => {
                 let last = numbers.last()?;
-                Self::Numbers(steps.map(|k| decimal(last + step * f64::from(k))).collect())
+                let number = |row: Option<usize>| Some(decimal(last + step * row? as f64));
+                let numbers = rows.map(|row| number(row).filter(|number| number.is_finite()));
+                Self::Numbers(numbers.collect::<Option<_>>()?)
             }
             (Self::Dates { dates, format }, step) => {
                 // Counted from the first timestamp, because a short month may have moved the day of the last one.
-                let (first, last) = (*dates.first()?, dates.len() as u32 - 1);
-                let dates = steps.map(|k| advance(first, step, last + k)).collect::<Option<_>>()?;
-                Self::Dates { dates, format }
+                let (first, last) = (*dates.first()?, dates.len() - 1);
+                let row = |row: Option<usize>| u32::try_from(row?.checked_add(last)?).ok();
+                let dates = rows.try_fold(Vec::new(), |mut dates, next| {
+                    dates.push(advance(first, step, row(next)?)?);
+                    Some(dates)
+                });
+                Self::Dates { dates: dates?, format }
             }
             _ => return None,
         })
@@ -198,7 +205,7 @@ fn date_step(dates: &[NaiveDateTime], format: &str) -> Option<Step> {
     };
     let month = |date: NaiveDateTime| date.year() * 12 + date.month0() as i32;
     let months = (month(second) - month(first)) as u32;
-    let month_end = dates.iter().all(|date| (*date + Days::new(1)).month() != date.month());
+    let month_end = dates.iter().all(|date| last_of_month(*date) == Some(*date));
     let regular = |step: &Step| {
         let steps = (0u32..).map(|count| advance(first, *step, count));
         dates.iter().zip(steps).all(|(date, expected)| Some(*date) == expected)
@@ -217,11 +224,14 @@ fn advance(first: NaiveDateTime, step: Step, count: u32) -> Option<NaiveDateTime
             first.checked_add_months(Months::new(months.checked_mul(count)?))
         }
         Step::Months { months, month_end: true } => {
-            let next_month =
-                first.with_day(1)?.checked_add_months(Months::new(months.checked_mul(count)? + 1))?;
-            next_month.checked_sub_days(Days::new(1))
+            last_of_month(first.with_day(1)?.checked_add_months(Months::new(months.checked_mul(count)?))?)
         }
     }
+}
+
+/// Returns the last day of the month of `date`, with its time of day.
+fn last_of_month(date: NaiveDateTime) -> Option<NaiveDateTime> {
+    (28..=31).rev().find_map(|day| date.with_day(day))
 }
 
 /// Rounds to 15 significant digits, the decimal precision of an f64. This removes rounding errors: 0.1 + 0.2 becomes 0.3.
@@ -266,7 +276,7 @@ mod tests {
         ] {
             let time = time(cells);
             assert_eq!(time.labels(), cells);
-            let after = time.after(2).unwrap_or_else(|| panic!("{cells:?} is regular"));
+            let after = time.after(2, 1).unwrap_or_else(|| panic!("{cells:?} is regular"));
             assert_eq!(after.labels(), next, "{cells:?}");
         }
     }
@@ -294,11 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn after_with_a_stride_skips_rows_and_ends_with_the_calendar() {
+        let days = time(&["+262142-12-01", "+262142-12-06"]);
+        assert_eq!(days.after(2, 2).unwrap().labels(), ["+262142-12-16", "+262142-12-26"]);
+        assert_eq!(days.after(3, 2), None);
+        let ends = time(&["+262142-10-31", "+262142-11-30", "+262142-12-31"]);
+        assert_eq!((ends.season(), ends.after(1, 1)), (Some(12), None));
+        let numbers = time(&["1", "2"]);
+        assert_eq!(numbers.after(2, 1 << 32).unwrap().labels(), ["4294967298", "8589934594"]);
+        assert_eq!(numbers.after(2, usize::MAX), None);
+        assert_eq!(days.after(1, u32::MAX as usize), None);
+        assert_eq!(time(&["1e308", "1.5e308"]).after(1, 1), None);
+    }
+
+    #[test]
     fn irregular_timestamps_have_no_step_and_no_continuation() {
         for cells in
             [&["0", "1", "3"][..], &["5"], &["2024-01-05", "2024-01-08", "2024-01-09"], &["2024-01-05"]]
         {
-            assert_eq!((time(cells).step(), time(cells).after(1)), (None, None), "{cells:?}");
+            assert_eq!((time(cells).step(), time(cells).after(1, 1)), (None, None), "{cells:?}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use kuva::render::datetime::{DateTimeAxis, DateUnit};
 use kuva::render::layout::TickFormat;
 
@@ -31,6 +32,9 @@ enum Scale {
     Log { decades: i32 },
     /// A tick unit is a second since the start of 1970. Here kuva finds the ticks, because dates are not evenly spaced.
     Dates { unit: &'static CalendarUnit, step: usize },
+    /// A tick unit is this many seconds, and the labels are dates. For dates so near the ends of the calendar that kuva
+    /// would look for ticks beyond them.
+    Even { seconds: f64, format: &'static str },
 }
 
 /// Seconds per day.
@@ -58,7 +62,8 @@ static CALENDAR: [CalendarUnit; 7] = [
     CalendarUnit { unit: || DateUnit::Month, seconds: 30.4 * DAY, steps: &[1, 3, 6], format: "%Y-%m" },
     CalendarUnit { unit: || DateUnit::Year, seconds: 365.25 * DAY, steps: YEARS, format: "%Y" },
 ];
-const YEARS: &[usize] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+const YEARS: &[usize] =
+    &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000];
 
 /// Returns `value` if it can be plotted: finite, and small enough (below 1e300) that a range of such values does not
 /// overflow. Values below 1e-300 become 0.
@@ -122,8 +127,16 @@ impl Axis {
         let (low, high) = (low - margin, high + margin);
         let few = |unit: &CalendarUnit, step: usize| (high - low) / (unit.seconds * step as f64) <= TICKS;
         let mut steps = CALENDAR.iter().flat_map(|unit| unit.steps.iter().map(move |&step| (unit, step)));
-        let (unit, step) = steps.find(|(unit, step)| few(unit, *step)).unwrap_or((&CALENDAR[6], 1000));
-        Axis { low, high, scale: Scale::Dates { unit, step } }
+        let (unit, step) = steps.find(|(unit, step)| few(unit, *step)).unwrap_or((&CALENDAR[6], 100_000));
+        let seconds = unit.seconds * step as f64;
+        // kuva looks for ticks up to two steps before and after the axis.
+        let in_calendar = |time: f64| DateTime::from_timestamp(time as i64, 0).is_some();
+        if in_calendar(low - 3.0 * seconds) && in_calendar(high + 3.0 * seconds) {
+            return Axis { low, high, scale: Scale::Dates { unit, step } };
+        }
+        let format = if unit.seconds < DAY { unit.format } else { "%Y-%m-%d" };
+        let scale = Scale::Even { seconds, format };
+        Axis { low: scale.place(low), high: scale.place(high), scale }
     }
 
     /// Returns the ticks of an axis over dates, or `None` for other axes.
@@ -132,7 +145,7 @@ impl Axis {
             Scale::Dates { unit, step } => {
                 Some(DateTimeAxis { unit: (unit.unit)(), step, format: unit.format.into() })
             }
-            Scale::Linear { .. } | Scale::Log { .. } => None,
+            Scale::Linear { .. } | Scale::Log { .. } | Scale::Even { .. } => None,
         }
     }
 
@@ -154,6 +167,7 @@ impl Scale {
             Scale::Linear { digit, exponent, .. } => value / (f64::from(digit) * power(exponent)),
             Scale::Log { decades } => value.log10() / f64::from(decades),
             Scale::Dates { .. } => value,
+            Scale::Even { seconds, .. } => value / seconds,
         }
     }
 
@@ -161,6 +175,8 @@ impl Scale {
         match self {
             Scale::Log { decades } => format!("1e{}", tick.round() as i32 * decades),
             Scale::Dates { .. } => tick.to_string(),
+            Scale::Even { seconds, format } => DateTime::from_timestamp((tick.round() * seconds) as i64, 0)
+                .map_or_else(String::new, |date| date.naive_utc().format(format).to_string()),
             Scale::Linear { .. } if tick.round() == 0.0 => "0".to_owned(),
             Scale::Linear { digit, exponent, shared } => {
                 let digits = tick.round() * f64::from(digit);
