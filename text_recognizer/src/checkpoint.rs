@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 
 mod file;
 mod format1;
+mod size;
 
 pub use file::{Contents, parse, read, read_weights, write};
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View, serialize_to_file};
@@ -10,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
+use super::size::{check_size, header_length, load_bytes};
 use crate::error::{Error, Result};
 use crate::util::files::replace;
 use crate::util::hex;
@@ -187,11 +187,7 @@ fn is_own(header: &HashMap<String, String>) -> bool {
     header.get("format").is_some_and(|format| format == FORMAT) || has("format_version") && has("sha256")
 }
 
-fn load_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(Error::io("cannot read checkpoint", path))
-}
-
-fn unusable(path: &Path, what: &str) -> Error {
+pub(super) fn unusable(path: &Path, what: &str) -> Error {
     Error::malformed(
         path,
         format!("cannot use the checkpoint: {what}; use another checkpoint of the run, or train again"),
@@ -199,6 +195,8 @@ fn unusable(path: &Path, what: &str) -> Error {
 }
 
 fn deserialize(bytes: &[u8]) -> Result<(SafeTensors<'_>, HashMap<String, String>), String> {
+    let length = header_length(bytes, bytes.len() as u64)?;
+    check_size(&bytes[..8 + length], bytes.len() as u64)?;
     let (_, header) = SafeTensors::read_metadata(bytes)
         .map_err(|error| format!("it is cut off or not a safetensors file ({error:?})"))?;
     let file =
@@ -236,6 +234,8 @@ fn digest<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
 

@@ -15,36 +15,53 @@ const MAX_DIMS: u8 = 8;
 
 /// Parses IDX data of unsigned bytes, gzipped or not, into a uint8 tensor with the shape in its header.
 ///
-/// Errors name `path`. A header with a false shape does not allocate more memory than `bytes` can hold.
+/// Errors name `path`. A header with a false shape allocates no memory for it: the memory grows with the values that are there.
 ///
 /// # Errors
 /// Fails if the data is malformed: the message has the fault, the byte of the uncompressed content, and the expected value.
 pub fn parse_idx(bytes: &[u8], path: impl AsRef<Path>) -> Result<Tensor> {
     let stored = bytes.len() as u64;
-    read(&mut Content::new(Cursor::new(bytes.to_vec()), stored, path.as_ref())?)
+    read(&mut Content::new(Cursor::new(bytes.to_vec()), stored, path.as_ref())?, None)
 }
 
 /// Reads a published IDX file and verifies its digest in the same pass.
 pub(crate) fn read_idx(file: &RawFile, path: &Path) -> Result<Tensor> {
     let mut content = Content::open(path)?;
-    let tensor = read(&mut content)?;
+    let tensor = read(&mut content, Some(file.content_bytes))?;
     file.check(content)?;
     Ok(tensor)
 }
 
-fn read(content: &mut Content) -> Result<Tensor> {
-    let shape = header(content)?;
-    // Zeros, since a reader must not get uninitialized memory.
-    let mut tensor = Tensor::f_zeros(&shape, (Kind::Uint8, Device::Cpu))?;
-    let promised = content.position + tensor.numel() as u64;
-    for chunk in bytes_of(&mut tensor).chunks_mut(CHUNK) {
-        if content.fill(chunk)? < chunk.len() {
-            let at = content.position;
-            return Err(content.malformed(format_args!(
-                "the content ends at byte {at}, expected {promised} bytes for its shape {shape:?}"
-            )));
+/// Reads the whole content, which has `published` bytes if that is known.
+fn read(content: &mut Content, published: Option<u64>) -> Result<Tensor> {
+    let (shape, values) = header(content, published)?;
+    let promised = content.position + values as u64;
+    let fill = |content: &mut Content, buffer: &mut [u8]| {
+        for chunk in buffer.chunks_mut(CHUNK) {
+            if content.fill(chunk)? < chunk.len() {
+                let at = content.position;
+                return Err(content.malformed(format_args!(
+                    "the content ends at byte {at}, expected {promised} bytes for its shape {shape:?}"
+                )));
+            }
         }
-    }
+        Ok(())
+    };
+    let tensor = if published.is_some() || !content.is_compressed {
+        // Zeros, since a reader must not get uninitialized memory.
+        let mut tensor = Tensor::f_zeros(&shape, (Kind::Uint8, Device::Cpu))?;
+        fill(content, bytes_of(&mut tensor))?;
+        tensor
+    } else {
+        // A small compressed file can promise a thousand times its size.
+        let mut bytes = Vec::new();
+        while bytes.len() < values {
+            let start = bytes.len();
+            bytes.resize(values.min(start + CHUNK), 0);
+            fill(content, &mut bytes[start..])?;
+        }
+        Tensor::f_from_data_size(&bytes, &shape, Kind::Uint8)?
+    };
     if content.fill(&mut [0])? > 0 {
         return Err(content.malformed(format_args!(
             "the content continues after byte {promised}, expected its end there for its shape {shape:?}"
@@ -53,8 +70,8 @@ fn read(content: &mut Content) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Reads the header and returns the dimensions, if the file is large enough for them.
-fn header(content: &mut Content) -> Result<Vec<i64>> {
+/// Reads the header and returns the dimensions and their product, if the file is large enough for them.
+fn header(content: &mut Content, published: Option<u64>) -> Result<(Vec<i64>, usize)> {
     let [zero0, zero1, kind, dims] = word(content, "the magic number")?;
     if (zero0, zero1) != (0, 0) {
         return Err(content.malformed(format_args!(
@@ -90,7 +107,15 @@ fn header(content: &mut Content) -> Result<Vec<i64>> {
     };
     let can_follow = content.most.saturating_sub(content.position);
     match (product(0), product(1)) {
-        (Some(values), Some(_)) if values <= can_follow => Ok(shape.into_iter().map(i64::from).collect()),
+        (Some(values), Some(_)) if published.is_some_and(|bytes| content.position + values != bytes) => {
+            let (promised, published) = (content.position + values, published.unwrap_or_default());
+            Err(content.malformed(format_args!(
+                "the header promises {promised} bytes for the shape {shape:?}, expected {published}, the published size"
+            )))
+        }
+        (Some(values), Some(_)) if values <= can_follow => {
+            Ok((shape.into_iter().map(i64::from).collect(), values as usize))
+        }
         _ => Err(content.malformed(format_args!(
             "the dimensions, from byte 4 on, are {shape:?}, expected at most {can_follow} values, which is the size of \
              the file"
@@ -178,7 +203,9 @@ mod tests {
             assert_eq!((t.size(), t.kind()), (vec![2, 1, 3], Kind::Uint8));
             assert_eq!(Vec::<u8>::try_from(t.view(-1)).unwrap(), [1, 2, 3, 4, 5, 6]);
         }
-        assert_eq!(parse_idx(&idx(&[0, 28, 28], &[]), "x").unwrap().size(), [0, 28, 28]);
+        for empty in [idx(&[0, 28, 28], &[]), gz(&idx(&[0, 28, 28], &[]))] {
+            assert_eq!(parse_idx(&empty, "x").unwrap().size(), [0, 28, 28]);
+        }
         let long: Vec<u8> = (0..3 * CHUNK + 7).map(|i| (i % 251) as u8).collect();
         let t = parse_idx(&gz(&idx(&[long.len() as u32], &long)), "x").unwrap();
         assert!(Vec::<u8>::try_from(t).unwrap() == long);

@@ -154,6 +154,8 @@ pub(crate) struct Content {
     path: PathBuf,
     /// The number of bytes read so far.
     pub position: u64,
+    /// Whether the file is gzip.
+    pub is_compressed: bool,
     /// An upper bound of the number of bytes.
     pub most: u64,
 }
@@ -174,7 +176,14 @@ impl Content {
         } else {
             (Box::new(reader), stored)
         };
-        Ok(Self { reader, hasher: Sha256::new(), path: path.to_owned(), position: 0, most })
+        Ok(Self {
+            reader,
+            hasher: Sha256::new(),
+            path: path.to_owned(),
+            position: 0,
+            is_compressed: is_gzip,
+            most,
+        })
     }
 
     /// Fills `buffer` and returns the number of bytes, which is less than its length only at the end of the content.

@@ -20,7 +20,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     replace(path, |file| file.write_all(bytes).map_err(Error::io("cannot write", path)))
 }
 
-/// Reads a file or a pipe of at most `most` bytes. A device that never ends, such as `/dev/zero`, is an error too.
+/// Reads a file or a pipe of at most `most` bytes. A device, such as `/dev/zero`, is an error.
 ///
 /// # Errors
 /// Fails if the file cannot be read, or is larger.
@@ -32,12 +32,31 @@ pub fn read_limited(path: impl AsRef<Path>, most: u64) -> Result<Vec<u8>> {
         failed()(std::io::Error::new(ErrorKind::FileTooLarge, what))
     };
     let file = File::open(path).map_err(failed())?;
-    if file.metadata().map_err(failed())?.len() > most {
+    let metadata = file.metadata().map_err(failed())?;
+    if is_device(&metadata) {
+        let what = "found a device, expected a file or a pipe";
+        return Err(failed()(std::io::Error::new(ErrorKind::InvalidInput, what)));
+    }
+    if metadata.len() > most {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed())?;
     if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn is_device(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = metadata.file_type();
+        kind.is_char_device() || kind.is_block_device()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
 }
 
 /// Replaces the file at `path` with the one that `fill` writes, so that a reader at any time, also after a power cut,
@@ -141,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn read_limited_larger_file_or_endless_device_fails_with_its_path() {
+    fn read_limited_larger_file_or_device_fails_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, b"12345").unwrap();
@@ -150,7 +169,7 @@ mod tests {
         let expected = format!("cannot read {}: found more than 4 bytes", path.display());
         assert!(error(&path).starts_with(&expected), "{}", error(&path));
         assert!(error(folder.path()).starts_with("cannot read "), "{}", error(folder.path()));
-        assert!(!cfg!(unix) || error(Path::new("/dev/zero")).contains("more than 4 bytes"));
+        assert!(!cfg!(unix) || error(Path::new("/dev/zero")).contains("found a device"));
     }
 
     #[test]

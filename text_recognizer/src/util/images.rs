@@ -1,7 +1,6 @@
 //! Images as tensors.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
 use image::error::{LimitError, LimitErrorKind};
@@ -9,6 +8,7 @@ use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageReader, Limi
 use tch::Tensor;
 
 use crate::error::{Error, Result};
+use crate::util::files::read_limited;
 
 /// The longest side of an image that is decoded, in pixels.
 const MAX_SIDE: u32 = 32_768;
@@ -54,14 +54,11 @@ pub fn decode_image(bytes: &[u8], grayscale: bool) -> Result<Tensor> {
 
 /// Reads and decodes a PNG or JPEG file.
 pub(crate) fn read_dynamic(path: &Path) -> Result<DynamicImage> {
-    let failed = || Error::io("cannot read", path);
-    let file = File::open(path).map_err(failed())?;
-    let mut bytes = Vec::new();
-    if file.metadata().map_err(failed())?.len() <= MAX_BYTES {
-        // A device has a length of 0 and may never end.
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed())?;
-    }
-    if bytes.is_empty() || bytes.len() as u64 > MAX_BYTES {
+    let bytes = match read_limited(path, MAX_BYTES) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::FileTooLarge => Vec::new(),
+        read => read?,
+    };
+    if bytes.is_empty() {
         let what = format!("expected an image of 1 to {MAX_BYTES} bytes; try a smaller image");
         return Err(Error::malformed(path, what));
     }
@@ -198,9 +195,10 @@ mod tests {
         std::fs::write(&path, &image[..image.len() / 2]).unwrap();
         let error = |path: &Path| read_image(path, false).unwrap_err().to_string();
         assert!(error(&path).contains("a.png: expected a PNG or JPEG"));
-        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         assert!(error(&path).contains("a.png: expected an image of 1 to 536870912 bytes"));
         assert!(decode_image(b"hello", true).unwrap_err().to_string().contains("PNG or JPEG"));
+        assert!(!cfg!(unix) || error(Path::new("/dev/zero")).contains("found a device"));
         let missing = error(&dir.path().join("b.png"));
         assert!(missing.starts_with("cannot read ") && missing.contains("b.png"), "{missing}");
     }

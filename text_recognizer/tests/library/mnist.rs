@@ -1,9 +1,11 @@
 //! The MNIST of the repository, whole and damaged.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flate2::{Compression, write::GzEncoder};
 use tch::{Kind, Tensor};
 use text_recognizer::data::{
     BaseDataset, DataModule, DataSplits, Dataset, Mnist, MnistConfig, MnistDataset, load_and_print_info,
@@ -141,6 +143,20 @@ fn setup_damaged_file_fails_with_its_name() {
         "{}",
         setup_error()
     );
+}
+
+/// A file of 9.7 MB can inflate to 10 GB, so that its header of 12 million images is possible.
+#[test]
+fn setup_header_that_promises_more_than_was_published_fails() {
+    let dir = copy();
+    let path = dir.path().join("train-images-idx3-ubyte.gz");
+    let mut encoder = GzEncoder::new(File::create(&path).unwrap(), Compression::fast());
+    encoder.write_all(&[0, 0, 8, 3, 0x00, 0xb7, 0x1b, 0x00, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2, 3]).unwrap();
+    encoder.finish().unwrap().set_len(9_700_000).unwrap();
+    let error = mnist(dir.path()).setup().unwrap_err().to_string();
+    let expected =
+        "promises 9408000016 bytes for the shape [12000000, 28, 28], expected 47040016, the published size";
+    assert!(error.contains("train-images-idx3-ubyte.gz: ") && error.contains(expected), "{error}");
 }
 
 #[test]
