@@ -25,7 +25,7 @@ def main():
     files["Cargo.toml"] += "\n" + manifest[manifest.index("[profile.") :]
     files["Cargo.lock"] = (ROOT / "Cargo.lock").read_text()
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     environment["CARGO_TARGET_DIR"] = str(target)
 
     with tempfile.TemporaryDirectory() as folder:

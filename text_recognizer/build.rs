@@ -14,14 +14,16 @@ fn main() {
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB") else {
         return;
     };
-    let lib = Path::new(&lib);
-    println!("cargo::rerun-if-changed={}", lib.display());
-    assert!(
-        lib.is_dir(),
-        "cannot find libtorch, which was at {} before; try `cargo clean -p torch-sys` and build again, which finds or \
-         downloads it",
-        lib.display()
-    );
+    println!("cargo::rerun-if-changed={}", Path::new(&lib).display());
+    // The folder behind a link, which may be changed later.
+    let Ok(lib) = Path::new(&lib).canonicalize() else {
+        panic!(
+            "cannot find libtorch, which was at {} before; try `cargo clean -p torch-sys` and build again, which finds or \
+             downloads it",
+            Path::new(&lib).display()
+        )
+    };
+    let lib = lib.as_path();
     link_for_cargo(lib);
     let mut arg = format!("-Wl,-rpath,{}", lib.display());
     // No code refers to libtorch_cuda by name, so a linker drops it, and CUDA is then silently absent.

@@ -16,12 +16,8 @@ fn python(script: &str, args: &[&dyn AsRef<OsStr>]) {
     let interpreter = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
     let mut command = Command::new(&interpreter);
-    // Cargo's PYTHONPATH has a module `torch` that is not PyTorch, and its library path has our libtorch, not PyTorch's.
-    command
-        .arg(path)
-        .args(args.iter().map(|arg| arg.as_ref()))
-        .env_remove("PYTHONPATH")
-        .env_remove("LD_LIBRARY_PATH");
+    // Cargo's library path has our libtorch, not PyTorch's.
+    command.arg(path).args(args.iter().map(|arg| arg.as_ref())).env_remove("LD_LIBRARY_PATH");
     if let Some(packages) = std::env::var_os("TEST_PYTHONPATH") {
         command.env("PYTHONPATH", packages);
     }

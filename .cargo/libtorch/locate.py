@@ -1,7 +1,9 @@
-"""Finds libtorch, or downloads it.
+"""Finds libtorch, or downloads it, for the build script of torch-sys.
 
 The order is: the folder in LIBTORCH; an installed PyTorch of the right version (with its CUDA); the copy in the user's cache.
-If there is none, pip downloads libtorch from the package index into the cache.
+If there is none, pip downloads the packages of requirements.txt from the package index into the cache, and checks their digests.
+
+Cargo sets LIBTORCH to `found` beside this file, unless the user sets it. That is a link to the libtorch that was found.
 """
 
 import contextlib
@@ -15,10 +17,12 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import trust
+
+LINK = Path(__file__).absolute().parent / "found"
+REQUIREMENTS = Path(__file__).absolute().parent / "requirements.txt"
 VERSION = "2.13.0"  # the version that tch 0.26 needs
-# In the wheels for Linux, libtorch_cpu needs these two libraries of CUDA, even without a GPU.
-CUDA_EXTRAS = ["nvidia-cuda-runtime==13.0.*", "nvidia-cuda-cupti==13.0.*"]
-WHEELS_FOR_PYTHON = range(10, 15)  # 3.10 to 3.14
+WHEELS_FOR = "3.12"  # the version of Python of the digests in requirements.txt
 DOWNLOAD = "about 600 MB, once"
 
 
@@ -31,10 +35,17 @@ class NotFound(Exception):
     """The reason why libtorch is not found, as a sentence."""
 
 
-def answer():
-    """Returns `locate()`, or exits with a short message instead of a stack trace."""
+def main():
+    """Makes LINK a link to libtorch, or exits with a short message instead of a stack trace."""
     try:
-        return locate()
+        named = os.environ.get("LIBTORCH")
+        if named and Path(named).absolute() != LINK:
+            from_environment(Path(named))
+        elif is_usable(LINK):
+            if LINK.resolve().is_relative_to(cache_folder().resolve()):
+                check_trust(cache_folder())
+        else:
+            link((installed() or cached(cache_folder()) or fetched(cache_folder())).folder)
     except NotFound as error:
         sys.exit(
             f"cannot find libtorch {VERSION}: {error} Try one of these and build again: (1) set LIBTORCH to the folder of an "
@@ -43,11 +54,18 @@ def answer():
         )
 
 
-def locate():
-    named = os.environ.get("LIBTORCH")
-    if named:
-        return from_environment(Path(named))
-    return installed() or cached(cache_folder()) or fetched(cache_folder())
+def is_usable(folder):
+    return library(folder).exists() and (version_of(folder) or "").split("+")[0] == VERSION
+
+
+def link(folder):
+    """Replaces LINK atomically: several builds may run at once."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="link-", dir=LINK.parent) as place:
+            (Path(place) / "found").symlink_to(folder)
+            (Path(place) / "found").replace(LINK)
+    except OSError as error:
+        raise NotFound(f"cannot link {LINK} to {folder}: {error}.") from error
 
 
 def from_environment(folder):
@@ -60,24 +78,33 @@ def from_environment(folder):
 
 
 def installed():
-    """Returns the PyTorch that this python3 would import without this module, if it has the right version."""
-    own = Path(__file__).resolve().parents[1]
+    """Returns the PyTorch that this python3 would import, if it has the right version."""
     for entry in sys.path:
-        folder = Path(entry or ".").resolve()
-        if folder != own and (version_of(folder / "torch") or "").split("+")[0] == VERSION:
-            if library(folder / "torch").exists():
-                return Libtorch(folder / "torch", VERSION)
+        folder = Path(entry or ".").resolve() / "torch"
+        if is_usable(folder):
+            return Libtorch(folder, VERSION)
     return None
 
 
 def cached(cache):
-    return Libtorch(cache / "torch", VERSION) if library(cache / "torch").exists() else None
+    if not library(cache / "torch").exists():
+        return None
+    check_trust(cache)
+    return Libtorch(cache / "torch", VERSION)
+
+
+def check_trust(cache):
+    reason = trust.distrust(cache)
+    if reason:
+        raise NotFound(f"{reason}, expected a cache that only you can change; delete it, or set XDG_CACHE_HOME.")
 
 
 def fetched(cache):
     """Downloads libtorch with pip. A rename at the end creates the cache, so that it is never incomplete."""
     try:
+        os.umask(0o077)
         cache.parent.mkdir(parents=True, exist_ok=True)
+        check_trust(cache)
         with locked(cache.parent / f"{cache.name}.lock"):
             # Another build may have downloaded it while this one waited for the lock.
             found = cached(cache)
@@ -100,15 +127,10 @@ def fetched(cache):
 
 
 def install(target, cache):
-    # Only the wheels for Linux need CUDA.
-    extras = CUDA_EXTRAS if sys.platform == "linux" else []
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", str(target)]
-    if sys.version_info.minor not in WHEELS_FOR_PYTHON:
-        # The build does not import the package, so that the wheel for another Python version works too.
-        command += ["--python-version", "3.12"]
-    command += [f"torch=={VERSION}", *extras]
+    command += ["--python-version", WHEELS_FOR, "--require-hashes", "-r", str(REQUIREMENTS)]
     tell(f"downloading libtorch {VERSION} ({DOWNLOAD}) into {cache}")
-    pip = subprocess.run(command, env=without_this_module(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    pip = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if pip.returncode != 0:
         lines = [line for line in pip.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
         raise NotFound(f"pip cannot download it: {' / '.join(lines[-2:]) or 'it printed no error'}.")
@@ -127,14 +149,6 @@ def keep_libtorch(installed_in, done):
     if (installed_in / "nvidia").exists():
         # libtorch_cpu loads the libraries of CUDA from this folder.
         (installed_in / "nvidia").rename(done / "nvidia")
-
-
-def without_this_module():
-    environment = dict(os.environ)
-    own = str(Path(__file__).resolve().parents[1])
-    paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path and os.path.realpath(path) != own]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    return environment
 
 
 def library(folder):
@@ -179,3 +193,7 @@ def tell(message):
     with contextlib.suppress(OSError):
         with open("CON" if sys.platform == "win32" else "/dev/tty", "w") as terminal:
             print(f"    {message}", file=terminal)
+
+
+if __name__ == "__main__":
+    main()
