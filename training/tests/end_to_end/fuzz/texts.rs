@@ -26,7 +26,7 @@ fn csv_of_damaged_file_gives_finite_values_and_timestamps_that_continue_or_an_er
                 assert!(bool::try_from(series.values.isfinite().all()).unwrap());
                 assert_eq!(series.values.size(), [series.len() as i64, series.names.len() as i64]);
                 assert_ne!(series.timestamps.season(), Some(0));
-                if let Some(after) = series.timestamps.after(3) {
+                if let Some(after) = series.timestamps.after(3, 1) {
                     assert_eq!(after.labels().len(), 3);
                 }
                 assert_eq!(series.timestamps.numbers().len(), series.len());
