@@ -282,6 +282,7 @@ fn range_start(response: &Response<Body>) -> Option<u64> {
 /// Creates an HTTP client.
 fn agent(idle_timeout: Duration) -> Agent {
     Agent::config_builder()
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_per_read(Some(idle_timeout))
         // The size of a part counts bytes of the file, so the server must not compress the response.
