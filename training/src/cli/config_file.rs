@@ -12,8 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use text_recognizer::util::files::read_limited;
 
-/// The most bytes of a configuration file. One with every flag has about 4 kB.
-const MAX_BYTES: u64 = 16 << 20;
+use crate::experiment::RunConfig;
 
 /// Reads a configuration file.
 ///
@@ -22,7 +21,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// object.
 pub fn read_config(path: &Path) -> Result<Value> {
     let failed = || format!("cannot read the configuration {}", path.display());
-    let bytes = read_limited(path, MAX_BYTES).map_err(|error| match error {
+    let bytes = read_limited(path, RunConfig::MAX_BYTES).map_err(|error| match error {
         // Its path is in the context.
         text_recognizer::Error::Io { source, .. } => Error::new(source),
         other => Error::new(other),

@@ -57,6 +57,9 @@ fn parse_name(text: &str) -> Result<String, String> {
 }
 
 impl RunConfig {
+    /// The most bytes of its file. One with every flag has about 4 kB.
+    pub const MAX_BYTES: u64 = 16 << 20;
+
     /// Returns the name of the run's folder in `--log_dir`.
     pub fn folder_name(&self) -> String {
         self.folder.name.clone().unwrap_or_else(|| format!("{}-{}", self.model, self.data))

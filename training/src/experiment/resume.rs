@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 use text_recognizer::data::{DataIdentity, MnistConfig};
+use text_recognizer::util::files::read_limited;
 
 use super::config::{FolderConfig, RunConfig, flatten};
 use super::registry::{self, ModelKind};
@@ -146,7 +147,8 @@ fn last_run(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<R
 
 /// Returns the model and the data of a run, from its configuration, because `--name` can change the name of the folder.
 fn names(run: &Resume) -> Option<(String, String)> {
-    let config: Value = serde_json::from_str(&fs::read_to_string(run.config()).ok()?).ok()?;
+    let config: Value =
+        serde_json::from_slice(&read_limited(run.config(), RunConfig::MAX_BYTES).ok()?).ok()?;
     Some((config["model"].as_str()?.to_owned(), config["data"].as_str()?.to_owned()))
 }
 
