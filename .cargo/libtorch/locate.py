@@ -94,7 +94,7 @@ def cached(cache):
 
 
 def check_trust(cache):
-    reason = trust.distrust(cache)
+    reason = trust.danger_in(cache)
     if reason:
         raise NotFound(f"{reason}, expected a cache that only you can change; delete it, or set XDG_CACHE_HOME.")
 

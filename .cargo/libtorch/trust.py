@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 
-def distrust(folder):
+def danger_in(folder):
     """Returns the first reason not to trust the files in `folder`, or None. Folders that do not exist yet are no reason."""
     if not hasattr(os, "getuid"):
         return None
@@ -48,5 +48,5 @@ def of_entry(path, is_parent):
 
 
 if __name__ == "__main__":
-    for reason in filter(None, map(distrust, sys.argv[1:])):
+    for reason in filter(None, map(danger_in, sys.argv[1:])):
         sys.exit(f"cannot use the cache: {reason}, expected a folder of your own; delete it, or set XDG_CACHE_HOME")

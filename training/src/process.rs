@@ -1,6 +1,7 @@
 //! Settings of the process, which a program makes once, at its start, and its end by a signal.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 
 use crate::terminal;
 
@@ -49,6 +50,11 @@ pub fn report_panics() {
             .location()
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         terminal::note(panic_line(panic.payload(), &place));
+        // Only if the variable RUST_BACKTRACE asks for it.
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            terminal::note(trace);
+        }
     }));
 }
 
@@ -60,8 +66,8 @@ fn panic_line(payload: &dyn Any, place: &str) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let cause = text.unwrap_or("unknown cause").split_whitespace().collect::<Vec<_>>().join(" ");
     format!(
-        "error: this is a fault of the program: {cause}{place}; report this line and the command line; the last checkpoint of a \
-         run is complete, and --resume continues from it"
+        "internal error: {cause}{place}; report this line and the command line; a run continues from its last checkpoint with \
+         --resume"
     )
 }
 
@@ -90,9 +96,9 @@ mod tests {
     #[test]
     fn panic_line_of_any_payload_is_one_line() {
         let payloads: [(Box<dyn Any>, &str); 3] = [
-            (Box::new("left\n  right"), "program: left right at a.rs:1;"),
-            (Box::new("text".to_owned()), "program: text at a.rs:1;"),
-            (Box::new(3), "program: unknown cause at a.rs:1;"),
+            (Box::new("left\n  right"), "error: left right at a.rs:1;"),
+            (Box::new("text".to_owned()), "error: text at a.rs:1;"),
+            (Box::new(3), "error: unknown cause at a.rs:1;"),
         ];
         for (payload, expected) in payloads {
             let line = panic_line(&*payload, " at a.rs:1");

@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 /// The most bytes of a header, as in the safetensors crate.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Reads a file after the comparison of its size with the size that its header promises, and with the free memory.
+/// Reads a file after the comparison of its size with the size that its header declares, and with the free memory.
 pub(super) fn load_bytes(path: &Path) -> Result<Vec<u8>> {
     let failed = || Error::io("cannot read checkpoint", path);
     let other = |what: &str| Err(failed()(std::io::Error::other(what)));
     let metadata = fs::metadata(path).map_err(failed())?;
-    // To open a pipe can take for ever.
+    // Opening a pipe can block forever.
     if !metadata.is_file() {
         return other(if metadata.is_dir() {
             "found a folder, expected a file"
@@ -56,7 +56,7 @@ pub(super) fn header_length(start: &[u8], stored: u64) -> Result<usize, String> 
     })
 }
 
-/// Checks that a safetensors file of `stored` bytes has the size that its header promises. `start` has the header. The rest of
+/// Checks that a safetensors file of `stored` bytes has the size that its header declares. `start` has the header. The rest of
 /// the header is left to the safetensors crate, which does not expect sums above 2^64.
 pub(super) fn check_size(start: &[u8], stored: u64) -> Result<(), String> {
     #[derive(Deserialize)]
@@ -68,9 +68,9 @@ pub(super) fn check_size(start: &[u8], stored: u64) -> Result<(), String> {
     let ends = entries.values().filter_map(|entry| entry.data_offsets.as_ref()?.get(1)?.as_u64());
     let end = ends.max().unwrap_or(0);
     match end.checked_add(start.len() as u64) {
-        Some(promised) if promised == stored => Ok(()),
+        Some(declared) if declared == stored => Ok(()),
         _ => Err(format!(
-            "it is cut off or damaged: its header promises {end} bytes of tensors, found {}",
+            "it is cut off or damaged: its header declares {end} bytes of tensors, found {}",
             stored - start.len() as u64
         )),
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn read_file_of_another_size_than_promised_fails_before_it_takes_memory() {
+    fn read_file_of_another_size_than_declared_fails_before_it_takes_memory() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
         let entry = |shape: &str, end: u64| {
@@ -106,9 +106,9 @@ mod tests {
             (vec![1, 2, 3], "found no length of a header in 3 bytes"),
             (u64::MAX.to_le_bytes().to_vec(), "found a header of 18446744073709551615 bytes in 8 bytes"),
             ([1u64 << 40, 7].map(u64::to_le_bytes).concat(), "found a header of 1099511627776 bytes in 16"),
-            (file(&entry("9408000016", 9_408_000_016)), "promises 9408000016 bytes of tensors, found 8"),
-            (file(&entry("7", 7)), "promises 7 bytes of tensors, found 8"),
-            (file(&entry(&max, u64::MAX)), "promises 18446744073709551615 bytes of tensors, found 8"),
+            (file(&entry("9408000016", 9_408_000_016)), "declares 9408000016 bytes of tensors, found 8"),
+            (file(&entry("7", 7)), "declares 7 bytes of tensors, found 8"),
+            (file(&entry(&max, u64::MAX)), "declares 18446744073709551615 bytes of tensors, found 8"),
             (file(&entry(&max, u64::MAX - 8)), "bytes of tensors, found 8"),
         ] {
             fs::write(&path, &bytes).unwrap();

@@ -35,13 +35,13 @@ pub(crate) fn read_idx(file: &RawFile, path: &Path) -> Result<Tensor> {
 /// Reads the whole content, which has `published` bytes if that is known.
 fn read(content: &mut Content, published: Option<u64>) -> Result<Tensor> {
     let (shape, values) = header(content, published)?;
-    let promised = content.position + values as u64;
+    let declared = content.position + values as u64;
     let fill = |content: &mut Content, buffer: &mut [u8]| {
         for chunk in buffer.chunks_mut(CHUNK) {
             if content.fill(chunk)? < chunk.len() {
                 let at = content.position;
                 return Err(content.malformed(format_args!(
-                    "the content ends at byte {at}, expected {promised} bytes for its shape {shape:?}"
+                    "the content ends at byte {at}, expected {declared} bytes for its shape {shape:?}"
                 )));
             }
         }
@@ -64,7 +64,7 @@ fn read(content: &mut Content, published: Option<u64>) -> Result<Tensor> {
     };
     if content.fill(&mut [0])? > 0 {
         return Err(content.malformed(format_args!(
-            "the content continues after byte {promised}, expected its end there for its shape {shape:?}"
+            "the content continues after byte {declared}, expected its end there for its shape {shape:?}"
         )));
     }
     Ok(tensor)
@@ -108,9 +108,9 @@ fn header(content: &mut Content, published: Option<u64>) -> Result<(Vec<i64>, us
     let can_follow = content.most.saturating_sub(content.position);
     match (product(0), product(1)) {
         (Some(values), Some(_)) if published.is_some_and(|bytes| content.position + values != bytes) => {
-            let (promised, published) = (content.position + values, published.unwrap_or_default());
+            let (declared, published) = (content.position + values, published.unwrap_or_default());
             Err(content.malformed(format_args!(
-                "the header promises {promised} bytes for the shape {shape:?}, expected {published}, the published size"
+                "the header declares {declared} bytes for the shape {shape:?}, expected {published}, the published size"
             )))
         }
         (Some(values), Some(_)) if values <= can_follow => {

@@ -123,7 +123,7 @@ mod tests {
         let (loss, accuracy) = means(&(logits() * f64::NAN), &[5]);
         assert!(loss.unwrap().is_nan());
         assert_eq!(accuracy, Some(0.0));
-        // Of PyTorch's argmax, a NaN is the largest score.
+        // PyTorch's argmax treats NaN as the largest score.
         let row = Tensor::from_slice(&[1.0, f64::NAN, 0.0]).view([1, 3]);
         let mut accuracy = Accuracy::default();
         accuracy.update(&row, &Tensor::from_slice(&[1i64])).unwrap();

@@ -155,7 +155,7 @@ fn setup_header_that_promises_more_than_was_published_fails() {
     encoder.finish().unwrap().set_len(9_700_000).unwrap();
     let error = mnist(dir.path()).setup().unwrap_err().to_string();
     let expected =
-        "promises 9408000016 bytes for the shape [12000000, 28, 28], expected 47040016, the published size";
+        "declares 9408000016 bytes for the shape [12000000, 28, 28], expected 47040016, the published size";
     assert!(error.contains("train-images-idx3-ubyte.gz: ") && error.contains(expected), "{error}");
 }
 

@@ -48,7 +48,7 @@ fn parse(text: &str, is_toml: bool) -> Result<Value> {
     }
 }
 
-const TOML: &str = "TOML is not read, expected JSON or YAML";
+const TOML: &str = "found TOML, expected JSON or YAML";
 
 /// Parses text that is not JSON, for the reason `not_json`.
 fn parse_yaml(text: &str, not_json: serde_json::Error) -> Result<Value> {
@@ -243,9 +243,9 @@ mod tests {
             ("{\"lr\": 1, // \"eps\": 2\n\"momentum\": 0.9}", "line 1: comments are not JSON"),
             ("/* mine */ {\"lr\": 1}", "comments are not JSON"),
             ("// mine\nlr: 1", "comments are not JSON"),
-            ("lr = 1\nmodel = \"gru\"\n", "TOML is not read, expected JSON or YAML"),
-            ("# mine\n[trainer]\nmax_epochs = 3\n", "TOML is not read"),
-            ("[trainer.budget]\nmax_epochs = 3\n", "TOML is not read"),
+            ("lr = 1\nmodel = \"gru\"\n", "found TOML, expected JSON or YAML"),
+            ("# mine\n[trainer]\nmax_epochs = 3\n", "found TOML"),
+            ("[trainer.budget]\nmax_epochs = 3\n", "found TOML"),
             ("", "an empty file"),
             ("# nothing\n", "an empty file"),
             ("[1]", "not an object"),

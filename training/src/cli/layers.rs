@@ -86,6 +86,8 @@ impl Layer<'_> {
     /// Adds the values of an object: of the whole file, or of a section.
     fn add(&mut self, object: &Map<String, Value>, section: Option<&str>) -> Result<()> {
         for (key, value) in object {
+            // As on the command line, a name may have dashes.
+            let key = &key.replace('-', "_");
             ensure!(
                 !OF_A_CALL.contains(&key.as_str()),
                 "{key} is not a value of a configuration; give --{key} on the command line"
@@ -116,7 +118,7 @@ impl Layer<'_> {
 
     fn add_flag(&mut self, flag: &str, value: &Value, section: Option<&str>) -> Result<()> {
         let place =
-            section.map_or_else(|| "the top level".to_owned(), |section| format!("section {section}"));
+            section.map_or_else(|| "at the top level".to_owned(), |section| format!("in section {section}"));
         let arg = self.command.get_arguments().find(|arg| arg.get_long() == Some(flag));
         let Some(arg) = arg else {
             ensure!(!SECTIONS.contains(&flag), "{flag} is {value}, expected a section of flags");
@@ -124,11 +126,11 @@ impl Layer<'_> {
         };
         ensure!(
             section.is_none() || !["model", "data"].contains(&flag),
-            "{flag} is in {place}, expected it at the top level"
+            "{flag} is {place}, expected it at the top level"
         );
         let text = text(value, arg.get_value_delimiter()).with_context(|| format!("{flag} is {value}"))?;
         if let Some((_, other)) = self.values.insert(flag.to_owned(), (text, place.clone())) {
-            bail!("{flag} is given twice: in {other} and in {place}");
+            bail!("{flag} is given twice: {other} and {place}");
         }
         Ok(())
     }
@@ -194,7 +196,8 @@ mod tests {
                 json!({"trainer": {"model": "gru"}}),
                 "model is in section trainer, expected it at the top level",
             ),
-            (json!({"trainer": {"seed": 1}, "seed": 1}), "seed is given twice: in"),
+            (json!({"trainer": {"seed": 1}, "seed": 1}), "seed is given twice: "),
+            (json!({"max-epochs": 1, "max_epochs": 1}), "max_epochs is given twice: at the top level and"),
             (
                 json!({"trainer": {"lr": 1}, "lit": {"lr": null}}),
                 "lr is given twice: in section lit and in section trainer",
@@ -215,6 +218,7 @@ mod tests {
         for base in [
             json!({"model": "mlp", "model_config": {"no_flag": 1}}),
             json!({"trainer": null, "lr": null, "lr_find": "only"}),
+            json!({"max-epochs": 3, "model-config": {"units": 4}}),
             json!({"lr_find": {"lr_find": "only"}, "value_columns": ["a", "b"], "csv": "a.csv", "lit": {"lr": 1}}),
         ] {
             assert_eq!(error(&base), "no error", "{base}");

@@ -24,7 +24,7 @@ pub struct Choice {
 }
 
 /// The flags whose path may have any bytes. All other values become part of `config.json`, which is UTF-8.
-const ANY_BYTES: &[&str] = &["--config", "--output"];
+const ANY_BYTES: &[&str] = &["--checkpoint", "--config", "--output"];
 
 /// Checks that every argument is UTF-8, except the paths that no file must contain.
 ///

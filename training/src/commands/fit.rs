@@ -206,9 +206,10 @@ fn check_trained(matches: &ArgMatches, model: &ModelEntry) -> Result<()> {
     let typed: Vec<String> = typed.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect();
     ensure!(
         typed.is_empty(),
-        "cannot use {} with {}: it is not trained; try without",
+        "cannot use {} with {1}: {1} has no training; try without {2}",
         listed(&typed),
-        model.name
+        model.name,
+        if typed.len() == 1 { "this flag" } else { "these flags" }
     );
     Ok(())
 }
@@ -267,7 +268,7 @@ impl FitCommand {
             note_resume(resume);
         }
         // Signals are caught before the run creates its folder, so that a signal leaves no incomplete folder.
-        let signals = Signals::listen(|signal, folder| note_stopped(signal, folder.as_deref()))?;
+        let signals = Signals::listen(note_stopped)?;
         let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
         print(experiment::fit(&experiment, &TerminalReporter)?, args.json)
     }

@@ -14,7 +14,7 @@ use super::config::{FolderConfig, RunConfig, flatten};
 use super::registry::{self, ModelKind};
 use crate::time_series::{BaselineConfig, CsvConfig};
 use crate::trainer::checkpointing::ResumePoint;
-use crate::trainer::{LrFindConfig, TrainerConfig, check_links, config_in, last_in};
+use crate::trainer::{LrFindConfig, TrainerConfig, check_links, config_in, last_in, result_in};
 
 /// A run to resume.
 #[derive(Debug, Clone)]
@@ -80,6 +80,18 @@ impl Resume {
 pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
     let resume = find(given, model, data, log_dir)?;
     check_links(&resume.folder)?;
+    if resume.checkpoint.is_none()
+        && let Some(result) = result_in(&resume.folder)
+    {
+        bail!(
+            "cannot resume {}: found {} but not {}, which a resumed run continues from; try --load_checkpoint, which starts a new \
+             run from weights, or --config {}, which repeats the run",
+            resume.folder.display(),
+            result.display(),
+            last_in(&resume.folder).display(),
+            resume.config().display()
+        );
+    }
     Ok(resume)
 }
 
@@ -91,7 +103,7 @@ fn find(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -
         return of_checkpoint(given);
     }
     let resume = Resume::in_folder(given.to_owned());
-    if resume.checkpoint.is_none() && !resume.config().is_file() {
+    if !resume.config().is_file() {
         bail!(
             "cannot resume {}: found neither a checkpoint nor the folder of a run, with {}",
             given.display(),
@@ -128,7 +140,7 @@ fn last_run(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<R
     let modified = |path: &Path| path.metadata().ok()?.modified().ok();
     let runs = entries(log_dir).flat_map(|runs| entries(&runs)).map(Resume::in_folder);
     let written = runs.filter_map(|run| {
-        let config = modified(&run.config())?;
+        let config = modified(&run.config()).filter(|_| run.config().is_file())?;
         Some((run.checkpoint.as_deref().and_then(modified).map_or(config, |last| last.max(config)), run))
     });
     let wanted = written.filter(|(_, run)| (model.is_none() && data.is_none()) || is_of(run, model, data));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
@@ -18,6 +19,7 @@ use super::{Finished, Outcome, Resume};
 use crate::report::plots;
 use crate::report::{ModelSummary, history};
 use crate::tasks::{Task, Trained};
+use crate::terminal::causes;
 use crate::time_series::Baseline;
 use crate::trainer::callbacks::{Callback, Monitor, StopReason};
 use crate::trainer::checkpointing::ResumePoint;
@@ -81,13 +83,12 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     if let (Some(resume), Some(from)) = (&experiment.resume, &from) {
         resume.check_data(from, identity.as_ref())?;
     }
-    let data = (&data, identity.as_ref());
+    let (data, identity, trainer) = (&data, identity.as_ref(), config.trainer.effective());
     match &model.kind {
         ModelKind::Network(network) => {
-            let trainer = config.trainer.effective();
-            Run { experiment, reporter, trainer, network, data: data.0, identity: data.1, device, from }.run()
+            Run { experiment, reporter, trainer, network, data, identity, device, from }.run()
         }
-        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, data),
+        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, data, identity),
     }
 }
 
@@ -95,7 +96,8 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
 fn run_baseline(
     experiment: &Experiment,
     baseline: Baseline,
-    (data, identity): (&Data, Option<&DataIdentity>),
+    data: &Data,
+    identity: Option<&DataIdentity>,
 ) -> Result<Outcome> {
     let config = &experiment.config;
     if let Some(resume) = &experiment.resume {
@@ -109,10 +111,9 @@ fn run_baseline(
         checkpoint::write(&folder.best(), &[], &metadata(config, data, identity)?)?;
     }
     experiment.signals.end_at_once(None, folder.as_ref());
-    let results = Results { values: Record { epoch: 0, step: 0, values: Vec::new() }, ..Results::default() };
-    let outcome = finish(config, folder.as_ref(), &*data.task, &trained, results)?;
+    let finished = finish(config, folder.as_ref(), &*data.task, &trained, Results::default())?;
     folder.iter().for_each(RunFolder::keep);
-    Ok(outcome)
+    Ok(Outcome::Finished(Box::new(finished)))
 }
 
 /// The results of training.
@@ -158,12 +159,7 @@ impl Run<'_> {
             }
             lit = self.lit(&config)?;
         }
-        match self.train(&config, &*lit, &loaders, folder)? {
-            ControlFlow::Break(outcome) => Ok(outcome),
-            ControlFlow::Continue(results) => {
-                finish(&config, folder, &*self.data.task, &Trained::Network(lit, loaders), results)
-            }
-        }
+        self.train(&config, &lit, &loaders, folder)
     }
 
     fn loaders(&self, splits: DataSplits, lit: &dyn LitModel) -> Result<Loaders> {
@@ -191,7 +187,10 @@ impl Run<'_> {
                 return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder: None, profile }));
             }
         };
-        let plot = folder.map(|folder| write_lr_find(&result, folder)).transpose()?;
+        let plot = folder.and_then(|folder| {
+            let written = write_lr_find(&result, folder);
+            written.inspect_err(|error| log::warn!("{}", causes(error))).ok()
+        });
         if after == AfterLrFind::Only {
             folder.into_iter().for_each(RunFolder::keep);
             let folder = folder.map(|folder| folder.path().to_owned());
@@ -201,60 +200,78 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(result.suggestion))
     }
 
-    /// Trains, loads the best weights into `lit`, and evaluates them. Returns `Break` if a signal stopped the run.
+    /// Trains, and logs how the run ended.
     fn train(
         &self,
         config: &RunConfig,
-        lit: &dyn LitModel,
-        loaders: &Loaders,
+        lit: &Rc<dyn LitModel>,
+        loaders: &Rc<Loaders>,
         folder: Option<&RunFolder>,
-    ) -> Result<ControlFlow<Outcome, Results>> {
-        let Experiment { resume, signals, strategy, .. } = self.experiment;
-        let trainer = &self.trainer;
+    ) -> Result<Outcome> {
+        let Experiment { signals, strategy, .. } = self.experiment;
         let metadata = metadata(config, self.data, self.identity)?;
-        let mut fit = Fit::new(trainer, lit, loaders, *strategy, folder, metadata)?.signals(signals);
-        self.reporter.on_start(&ModelSummary::new(lit, &loaders.train, rows(loaders), self.device)?);
+        let mut fit = Fit::new(&self.trainer, &**lit, loaders, *strategy, folder, metadata)?.signals(signals);
+        self.reporter.on_start(&ModelSummary::new(&**lit, &loaders.train, rows(loaders), self.device)?);
         if let Some(folder) = folder {
             let board = TensorBoard::create(folder.path(), &hparams(config)?)?;
             fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
         }
-        match (&self.from, resume) {
+        let mut outcome = self
+            .start(config, &mut fit, folder)
+            .and_then(|()| self.results(&mut fit, config, lit, loaders, folder));
+        let logged = match &outcome {
+            Ok(Outcome::Finished(finished)) => fit.end_loggers(finished.errors.is_empty()),
+            // A run that a signal stopped has not ended.
+            Ok(_) => Ok(()),
+            Err(_) => fit.end_loggers(false),
+        };
+        if let (Ok(Outcome::Finished(finished)), Err(error)) = (&mut outcome, logged) {
+            finished.errors.push(error);
+        }
+        outcome
+    }
+
+    /// Restores the state of a resumed run, and writes the configuration.
+    fn start(&self, config: &RunConfig, fit: &mut Fit, folder: Option<&RunFolder>) -> Result<()> {
+        match (&self.from, &self.experiment.resume) {
             (Some(from), _) => fit.resume(from)?,
             (None, Some(_)) => fit.restart()?,
             (None, None) => {}
         }
-        // A resumed run without anything left to train keeps its configuration, which reproduces it.
-        if let Some(folder) = folder
-            && !(self.from.is_some() && fit.is_over()?)
-        {
+        if let Some(folder) = folder {
+            let mut config = config.clone();
+            // A resumed run without anything left to train keeps the budget that reproduces it.
+            if let Some(from) = self.from.as_ref().filter(|_| fit.is_over().unwrap_or(false))
+                && let Ok(budget) =
+                    Deserialize::deserialize(&from.weights.metadata["run"]["trainer"]["budget"])
+            {
+                config.trainer.budget = budget;
+            }
             // The second write has the learning rate of the finder, or the new budget of a resumed run.
-            folder.write_config(config)?;
+            folder.write_config(&config)?;
         }
         // This follows the resume, which restores the best values so far.
-        let max_epochs = trainer.budget.max_epochs;
+        let max_epochs = self.trainer.budget.max_epochs;
         if let Some(progress) = self.reporter.progress(max_epochs, &fit.metric_names(), fit.monitors()) {
-            fit = fit.callback(progress);
+            fit.add_callback(progress);
         }
-        let results = self.fitted(&mut fit, lit, loaders, folder);
-        if results.is_err() {
-            fit.fail_loggers();
-        }
-        results
+        Ok(())
     }
 
-    /// Runs the loop, and evaluates the best weights.
-    fn fitted(
+    /// Runs the loop, loads the best weights into `lit`, evaluates them and writes the results.
+    fn results(
         &self,
         fit: &mut Fit,
-        lit: &dyn LitModel,
-        loaders: &Loaders,
+        config: &RunConfig,
+        lit: &Rc<dyn LitModel>,
+        loaders: &Rc<Loaders>,
         folder: Option<&RunFolder>,
-    ) -> Result<ControlFlow<Outcome, Results>> {
+    ) -> Result<Outcome> {
         let summary = fit.run()?;
         let profile = fit.profile();
         if let StopReason::Signal(signal) = summary.stop {
             let folder = folder.map(|folder| folder.path().to_owned());
-            return Ok(ControlFlow::Break(Outcome::Stopped { signal, folder, profile }));
+            return Ok(Outcome::Stopped { signal, folder, profile });
         }
         // All is saved, so that a signal need not wait for evaluation and plots.
         self.experiment.signals.end_at_once(folder.map(RunFolder::path), None);
@@ -262,14 +279,18 @@ impl Run<'_> {
             let load = || lit.parameters().load(&checkpoint::read_weights(&best)?);
             load().context("cannot evaluate the best weights")?;
         }
-        let values = self.evaluate(lit, loaders, &summary)?;
-        let mut errors: Vec<_> = fit.finish_loggers(&values).err().into_iter().collect();
+        let values = self.evaluate(&**lit, loaders, &summary)?;
+        let mut errors: Vec<_> = fit.log_test(&values).err().into_iter().collect();
         if let Some(folder) = folder {
+            // The plot reads the file.
+            errors.extend(fit.flush_loggers().err());
             let together = self.trainer.gradients.accumulate_grad_batches;
             let steps = (loaders.train.len() as u64).div_ceil(together);
             errors.extend(history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps).err());
         }
-        Ok(ControlFlow::Continue(Results { values, summary: Some(summary), profile, errors }))
+        let results = Results { values, summary: Some(summary), profile, errors };
+        let trained = Trained::Network(Rc::clone(lit), Rc::clone(loaders));
+        Ok(Outcome::Finished(Box::new(finish(config, folder, &*self.data.task, &trained, results)?)))
     }
 
     /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.
@@ -307,7 +328,7 @@ fn finish(
     task: &dyn Task,
     trained: &Trained,
     results: Results,
-) -> Result<Outcome> {
+) -> Result<Finished> {
     let Results { values, summary, profile, mut errors } = results;
     let mut report = task.report(&config.model, trained, folder)?;
     let results = report.metrics.take().unwrap_or(values);
@@ -318,7 +339,7 @@ fn finish(
     if let Some(folder) = folder {
         finished.errors.extend(folder.write_results(&finished.json()).err());
     }
-    Ok(Outcome::Finished(Box::new(finished)))
+    Ok(finished)
 }
 
 /// Opens the run's folder; `None` for a run that writes no files.

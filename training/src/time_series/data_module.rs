@@ -278,7 +278,9 @@ impl DataModule for SeriesDataModule {
     }
 
     fn identity(&self) -> Result<Option<DataIdentity>> {
-        let Series { time, names, values, .. } = &self.series;
+        let Series { time, names, named, values, .. } = &self.series;
+        // Names that were made up for a file without a header contain the name of the file.
+        let names = if *named { &names[..] } else { &[] };
         let bytes: Vec<u8> = Vec::<f32>::try_from(values.f_contiguous()?.f_view(-1)?)?
             .into_iter()
             .flat_map(f32::to_le_bytes)

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use text_recognizer::data::Batch;
-use text_recognizer::lit_models::{LitModel, StepOutput};
+use text_recognizer::lit_models::{Count, LitModel, StepOutput};
 use text_recognizer::nn::{ForwardContext, is_finite};
 use text_recognizer::optim::{self, Optimizer, Schedule};
 
@@ -20,7 +20,7 @@ use super::gradients::Accumulated;
 use super::loggers::Logger;
 use super::profiler::{Phase, Profiler};
 use super::record::Record;
-use super::state::{LoopState, MeanMetrics};
+use super::state::{InterruptedValidation, LoopState, MeanMetrics};
 use super::strategy::{Flags, Strategy};
 use super::{Loaders, RunFolder, Signals};
 
@@ -90,7 +90,7 @@ pub struct Fit<'a> {
     unwanted: Vec<PathBuf>,
     saver: Saver,
     started: Instant,
-    /// Whether the run is that of its last checkpoint, and needs no other.
+    /// Whether the last checkpoint has the current state.
     saved: bool,
     /// The time of the processes before a resume, for `--max_time`.
     elapsed_before: Duration,
@@ -140,7 +140,7 @@ impl<'a> Fit<'a> {
         if let Some(ControlFlow::Break(reason)) = self.early_stopping.as_ref().map(EarlyStopping::verdict) {
             return self.finish(reason);
         }
-        if let Some((batch, epoch_ends)) = self.state.interrupted.take() {
+        if let Some(InterruptedValidation { batch, epoch_ends }) = self.state.interrupted.take() {
             let at = Position { epoch: self.state.epoch, batch, batches: self.loaders.train.len() };
             if let ControlFlow::Break(reason) = self.validate_and_save(at, epoch_ends)? {
                 return self.finish(reason);
@@ -183,6 +183,7 @@ impl<'a> Fit<'a> {
     /// Runs the forward and the backward pass and, after `accumulate_grad_batches` batches, an optimizer step. Returns whether a
     /// step was due.
     fn train_batch(&mut self, batch: &Batch) -> Result<bool> {
+        self.saved = false;
         let parameters = self.lit.parameters().tensors();
         let mut anomaly = false;
         let mut context = self.context();
@@ -203,9 +204,11 @@ impl<'a> Fit<'a> {
         self.state.batches_seen += 1;
         if finite {
             self.state.train.add(&output, self.lit.metrics(true))?;
-            // A single batch needs no weight. To read the number of its rows, the process might wait for the device.
-            let rows =
-                if self.config.gradients.accumulate_grad_batches == 1 { 1 } else { output.rows.get()? };
+            let rows = match &output.rows {
+                // A single batch needs no weight, and the process does not wait for the device to get one.
+                Count::OnDevice(_) if self.config.gradients.accumulate_grad_batches == 1 => 1,
+                rows => rows.get()?,
+            };
             self.accumulated.add(grads, rows)?;
         }
         let last = self.state.batch == self.loaders.train.len();
@@ -267,7 +270,8 @@ impl<'a> Fit<'a> {
         // two then validates again after a resume. In the other order, it would resume as finished, without a result.
         if epoch_ends || end.is_some() || self.validates(at) {
             let validated = self.end_of_validation(at, epoch_ends)?;
-            self.state.interrupted = validated.is_none().then_some((at.batch, epoch_ends));
+            let interrupted = InterruptedValidation { batch: at.batch, epoch_ends };
+            self.state.interrupted = validated.is_none().then_some(interrupted);
             flow = validated.unwrap_or(flow);
         }
         if epoch_ends && self.state.interrupted.is_none() {
@@ -335,28 +339,34 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// Writes to the loggers the metrics of the test split, if there are any in `results`, and that the run ended with success.
-    /// The other results belong to earlier steps, which the loggers have.
+    /// Logs the metrics of the test split, if there are any in `results`. The other results belong to earlier steps, which the
+    /// loggers have.
     ///
     /// # Errors
     /// Fails if a logger cannot write them.
-    pub fn finish_loggers(&mut self, results: &Record) -> Result<()> {
+    pub fn log_test(&mut self, results: &Record) -> Result<()> {
         let mut test = results.clone();
         test.values.retain(|(name, _)| name.starts_with("test_"));
-        for logger in &mut self.loggers {
-            if !test.values.is_empty() {
-                logger.log(&test)?;
-            }
-            logger.finish(true)?;
+        if test.values.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.loggers.iter_mut().try_for_each(|logger| logger.log(&test))
     }
 
-    /// Writes to the loggers that the run ended with an error. Ignores that they cannot: the run has an error already.
-    pub fn fail_loggers(&mut self) {
-        for logger in &mut self.loggers {
-            let _ = logger.finish(false);
-        }
+    /// Writes what was logged to the disk.
+    ///
+    /// # Errors
+    /// Fails if a logger cannot write it.
+    pub fn flush_loggers(&mut self) -> Result<()> {
+        self.loggers.iter_mut().try_for_each(|logger| logger.flush().map(drop))
+    }
+
+    /// Writes to the loggers that the run ended, with success or with an error.
+    ///
+    /// # Errors
+    /// Fails if a logger cannot write this.
+    pub fn end_loggers(&mut self, success: bool) -> Result<()> {
+        self.loggers.iter_mut().try_for_each(|logger| logger.finish(success))
     }
 
     /// Returns the table of `--profiler`; an empty text if it is off.

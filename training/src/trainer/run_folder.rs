@@ -16,6 +16,10 @@ use text_recognizer::util::files::{TEMPORARY, create_folder_synced, write_atomic
 pub const BEST: &str = "best.safetensors";
 /// The file name of the last checkpoint.
 pub const LAST: &str = "last.safetensors";
+/// The prefix of the file names of the state beside the last checkpoint.
+pub const STATE: &str = "last.state-";
+/// The file name of the results.
+const RESULTS: &str = "results.json";
 
 /// The file that a process locks.
 const LOCK: &str = ".lock";
@@ -177,7 +181,7 @@ impl RunFolder {
     /// # Errors
     /// Fails if the file cannot be written.
     pub fn write_results(&self, results: &Value) -> Result<()> {
-        write_json(&self.path.join("results.json"), results)
+        write_json(&self.path.join(RESULTS), results)
     }
 }
 
@@ -189,6 +193,18 @@ pub fn config_in(run: &Path) -> PathBuf {
 /// Returns the last checkpoint's file in a run's folder.
 pub fn last_in(run: &Path) -> PathBuf {
     checkpoints_in(run).join(LAST)
+}
+
+/// Returns a file in a run's folder that a run writes only after it has trained: a checkpoint or the results. `None` if there is
+/// none.
+pub fn result_in(run: &Path) -> Option<PathBuf> {
+    let checkpoints =
+        fs::read_dir(checkpoints_in(run)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let checkpoints = checkpoints.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.ends_with(".safetensors") && !name.starts_with(TEMPORARY) && !name.starts_with(STATE)
+    });
+    checkpoints.chain([run.join(RESULTS)]).find(|path| path.exists())
 }
 
 fn checkpoints_in(run: &Path) -> PathBuf {

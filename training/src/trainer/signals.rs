@@ -1,5 +1,6 @@
 //! Signals of the operating system.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,50 +16,61 @@ use crate::process;
 
 /// The signals that arrived. A signal that stops the run ends the process at once, unless the run is on [hold](Signals::hold):
 /// then the loop looks at the signals after each step.
-#[derive(Debug)]
 pub struct Signals(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     /// The signal that stops the run; 0 before it arrives.
     stop: AtomicI32,
     save: AtomicBool,
     stage: Mutex<Stage>,
+    /// Is called before a signal ends the process; `None` for signals that never come.
+    on_end: Option<Box<OnEnd>>,
 }
 
-/// What a signal that stops the run does.
+/// A callback with the signal's number, and the folder to continue from.
+type OnEnd = dyn Fn(i32, Option<&Path>) + Send + Sync;
+
+/// The action of a signal that stops the run.
 #[derive(Debug, Default)]
 enum Stage {
-    /// Nothing: the loop looks at the signals.
+    /// No action: the loop checks the signals.
     #[default]
     Held,
-    /// It ends the process.
+    /// The process ends.
     AtOnce { folder: Option<PathBuf>, provisional: Provisional },
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("stop", &self.stop()).finish_non_exhaustive()
+    }
 }
 
 impl Signals {
     /// Starts a thread that waits for signals. SIGINT, SIGTERM and SIGHUP stop the run, and SIGUSR1 saves a checkpoint after
-    /// the current step. A second SIGINT ends the process at once. A SIGHUP that is ignored, as by nohup, stays ignored.
+    /// the current step. A second SIGINT ends the process at once. A SIGHUP or SIGTERM that is ignored, as SIGHUP by nohup, stays
+    /// ignored. An ignored SIGINT does not, because a shell ignores it for every command that it starts in the background.
     ///
     /// `on_end` is called before a signal ends the process at once, with the folder to continue from, if any.
     ///
     /// # Errors
     /// Fails if the operating system does not accept a handler.
-    pub fn listen(on_end: impl Fn(i32, Option<PathBuf>) + Send + 'static) -> Result<Self> {
-        let mut numbers = vec![SIGINT, SIGTERM];
+    pub fn listen(on_end: impl Fn(i32, Option<&Path>) + Send + Sync + 'static) -> Result<Self> {
         #[cfg(unix)]
-        {
+        let numbers = {
             use signal_hook::consts::{SIGHUP, SIGUSR1};
-            numbers.push(SIGUSR1);
-            if !process::is_ignored(SIGHUP) {
-                numbers.push(SIGHUP);
-            }
-        }
+            let mut numbers = vec![SIGINT, SIGUSR1];
+            numbers.extend([SIGTERM, SIGHUP].into_iter().filter(|&number| !process::is_ignored(number)));
+            numbers
+        };
+        #[cfg(not(unix))]
+        let numbers = [SIGINT, SIGTERM];
         let mut signals = iterator::Signals::new(numbers).context("cannot register signal handlers")?;
-        let shared = Arc::<Shared>::default();
-        *shared.stage() = Stage::AtOnce { folder: None, provisional: Provisional::default() };
+        let stage = Mutex::new(Stage::AtOnce { folder: None, provisional: Provisional::default() });
+        let shared = Arc::new(Shared { stage, on_end: Some(Box::new(on_end)), ..Shared::default() });
         let of_thread = Arc::clone(&shared);
-        let handle = move || signals.forever().for_each(|number| of_thread.handle(number, &on_end));
+        let handle = move || signals.forever().for_each(|number| of_thread.handle(number));
         thread::Builder::new()
             .name("signals".into())
             .spawn(handle)
@@ -71,11 +83,15 @@ impl Signals {
         *self.0.stage() = Stage::Held;
     }
 
-    /// Makes a signal end the process at once, because all that is worth keeping is in the folder `continue_from`, if any. The
-    /// folder `created` is then removed, unless the run keeps it.
+    /// Makes a signal end the process at once, also one that has arrived and that the loop did not see, because all that is worth
+    /// keeping is in the folder `continue_from`, if any. The folder `created` is then removed, unless the run keeps it.
     pub fn end_at_once(&self, continue_from: Option<&Path>, created: Option<&RunFolder>) {
         let provisional = created.map(RunFolder::provisional).unwrap_or_default();
-        *self.0.stage() = Stage::AtOnce { folder: continue_from.map(Path::to_owned), provisional };
+        let mut stage = self.0.stage();
+        *stage = Stage::AtOnce { folder: continue_from.map(Path::to_owned), provisional };
+        if let Some(number) = self.stop() {
+            self.0.end(number, &stage);
+        }
     }
 
     /// Returns the signal that stops the run, if one arrived.
@@ -108,21 +124,25 @@ impl Shared {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, number: i32, on_end: &dyn Fn(i32, Option<PathBuf>)) {
+    fn handle(&self, number: i32) {
         #[cfg(unix)]
         if number == signal_hook::consts::SIGUSR1 {
             return self.save.store(true, Ordering::Relaxed);
         }
         let stage = self.stage();
         let first = self.stop.swap(number, Ordering::Relaxed) == 0;
-        match &*stage {
-            Stage::AtOnce { folder, provisional } => {
-                provisional.remove();
-                on_end(number, folder.clone());
-                process::end_by_signal(number);
-            }
-            Stage::Held if number == SIGINT && !first => process::end_by_signal(number),
-            Stage::Held => {}
+        if number == SIGINT && !first {
+            process::end_by_signal(number);
+        }
+        self.end(number, &stage);
+    }
+
+    /// Ends the process by a signal, unless the loop checks the signals.
+    fn end(&self, number: i32, stage: &Stage) {
+        if let (Stage::AtOnce { folder, provisional }, Some(on_end)) = (stage, &self.on_end) {
+            provisional.remove();
+            on_end(number, folder.as_deref());
+            process::end_by_signal(number);
         }
     }
 }

@@ -24,8 +24,17 @@ pub struct LoopState {
     pub skipped: u64,
     /// Training loss and metrics of the current epoch.
     pub train: MeanMetrics,
-    /// The validation that a signal interrupted: the finished batches of its epoch, and whether it was at its end.
-    pub interrupted: Option<(usize, bool)>,
+    /// The validation that a signal interrupted.
+    pub interrupted: Option<InterruptedValidation>,
+}
+
+/// A validation that a signal interrupted. A resumed run repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterruptedValidation {
+    /// Finished batches of its epoch.
+    pub batch: usize,
+    /// Whether it was at the end of its epoch.
+    pub epoch_ends: bool,
 }
 
 /// [`LoopState`] in a checkpoint.
@@ -39,7 +48,7 @@ pub struct SavedLoopState {
     loss: SavedSum,
     metrics: BTreeMap<String, SavedSum>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    interrupted: Option<(usize, bool)>,
+    interrupted: Option<InterruptedValidation>,
 }
 
 /// The sum and the count of a running mean. The sum is NaN after a batch whose loss is NaN.

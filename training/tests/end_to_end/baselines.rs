@@ -144,7 +144,7 @@ fn baseline_with_impossible_sizes_is_an_error_like_that_of_a_network() {
 fn training_flags_typed_for_a_baseline_are_an_error_and_those_of_a_file_have_no_effect() {
     let lab = Lab::new();
     for (args, part) in [
-        (&["--lr=0.1"][..], "cannot use --lr with naive: it is not trained"),
+        (&["--lr=0.1"][..], "cannot use --lr with naive: naive has no training"),
         (&["--loss", "mse", "--max-epochs=3"], "cannot use --loss, --max_epochs with naive"),
         (&["--lr_find"], "cannot use --lr_find with naive"),
         (&["--seed=1", "--fast_dev_run"], "cannot use --seed with naive"),

@@ -201,7 +201,7 @@ fn resume_of_a_damaged_run_is_an_error_with_the_file() {
         (
             "no configuration",
             |run| fs::remove_file(run.join("config.json")).unwrap(),
-            &["config.json", "No such file"],
+            &["config.json", "neither a checkpoint nor the folder of a run"],
         ),
         (
             "cut history",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use text_recognizer::rng::Stream;
 
-use crate::lab::{Lab, Trained, binary, files, report, resume};
+use crate::lab::{Lab, Trained, assert_error, binary, files, report, resume};
 use crate::resume::{Outcome, batches, only_run, wait_for_batches};
 
 fn start(mut command: Command) -> Child {
@@ -58,6 +58,7 @@ fn check_kills(name: &str, args: &[&str], kills: u32) {
         if runs % 3 != 1 {
             wait_for_batches(&mut child, &folder, 1);
         }
+        let mut refused = false;
         while killed < kills {
             let target = batches(&folder) + random.below(25);
             wait_for_batches(&mut child, &folder, target);
@@ -68,9 +69,21 @@ fn check_kills(name: &str, args: &[&str], kills: u32) {
                 break;
             }
             killed += 1;
+            // The kill came between the first checkpoint among the best and the first one to continue from.
+            let checkpoints = folder.join("checkpoints");
+            if checkpoints.join("best.safetensors").exists() && !checkpoints.join("last.safetensors").exists()
+            {
+                let output = resume(&folder, &[]).output().unwrap();
+                assert_error(name, &output, 1, &["cannot resume", "best.safetensors but not"]);
+                refused = true;
+                break;
+            }
             mid_save += u32::from(is_mid_save(&folder));
             let every = (1 + random.below(3)).to_string();
             child = start(resume(&folder, &["--checkpoint_every_n_steps", &every]));
+        }
+        if refused {
+            continue;
         }
         // Resumes the last time, without a kill.
         child.kill().unwrap();

@@ -111,7 +111,7 @@ fn fault(lab: &Lab, args: &[String]) -> Option<String> {
 }
 
 #[test]
-fn extreme_values_of_every_flag_are_used_or_an_error() {
+fn flags_with_extreme_values_run_or_fail() {
     let all = all_flags();
     let lab = Lab::new();
     let rows = (0..60).map(|t| format!("{}\n", t * t % 17)).collect::<String>();

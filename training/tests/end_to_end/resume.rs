@@ -39,9 +39,11 @@ impl Outcome {
         let state = checkpoints.join(&states[0]);
         let results: Value =
             serde_json::from_str(&fs::read_to_string(folder.join("results.json")).unwrap()).unwrap();
+        let mut position = checkpoint::read(&state).unwrap().metadata;
+        assert!(position.as_object_mut().unwrap().remove("elapsed").is_some());
         Self {
             weights: tensors(&checkpoints.join("last.safetensors")),
-            position: checkpoint::read(&state).unwrap().metadata,
+            position,
             state: tensors(&state),
             kept: kept.into_iter().map(|name| (name.clone(), tensors(&checkpoints.join(name)))).collect(),
             history: fs::read_to_string(folder.join("metrics.jsonl")).unwrap(),

@@ -64,6 +64,21 @@ fn resume_with_the_same_data_at_another_path_continues() {
     assert_eq!(Trained::of(&mut resume(&run.folder, &more)).json["epochs"], 4);
 }
 
+/// The only column of a file without a header has the name of the file.
+#[test]
+fn resume_with_a_renamed_file_without_header_continues() {
+    let lab = Lab::new();
+    let (csv, moved) = (lab.path("a.csv"), lab.path("b.csv"));
+    fs::write(&csv, (0..60).map(|t| format!("{}\n", t % 7)).collect::<String>()).unwrap();
+    let run = on_csv(&lab, &csv);
+    fs::rename(&csv, &moved).unwrap();
+    let moved = moved.to_str().unwrap();
+    // Also with nothing left to train, the run remembers the new path.
+    Trained::of(&mut resume(&run.folder, &["--csv", moved, "--json", "--quiet"]));
+    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs=3", "--json", "--quiet"]));
+    assert_eq!(longer.json["epochs"], 3);
+}
+
 #[test]
 fn allow_changed_data_without_resume_is_an_error() {
     let output = binary(&["--allow_changed_data"]).output().unwrap();
@@ -75,12 +90,39 @@ fn run_that_ended_before_its_first_checkpoint_starts_again() {
     let lab = Lab::new();
     let run = lab.train(&["--save_top_k", "2"]);
     let (metrics, best, last) = (run.metrics_text(), run.best(), run.last());
-    fs::remove_file(run.folder.join("checkpoints/last.safetensors")).unwrap();
+    fs::remove_dir_all(run.folder.join("checkpoints")).unwrap();
+    fs::remove_file(run.folder.join("results.json")).unwrap();
     let again = Trained::of(&mut resume(&run.folder, &["--json"]));
     assert!(again.stderr.contains("ended before its first checkpoint"), "{}", again.stderr);
     assert_eq!(again.metrics_text(), metrics);
     assert!(again.best() == best && again.last() == last);
     assert_eq!(again.json["metrics"], run.json["metrics"]);
+}
+
+/// A user who keeps only the best checkpoint must not lose it.
+#[test]
+fn resume_without_the_last_checkpoint_of_a_trained_run_is_an_error_and_changes_nothing() {
+    let lab = Lab::new();
+    let run = lab.train(&[]);
+    let (best, metrics) = (run.best(), run.metrics_text());
+    let checkpoints = run.folder.join("checkpoints");
+    fs::remove_file(checkpoints.join("last.safetensors")).unwrap();
+    for results in [true, false] {
+        if !results {
+            fs::remove_file(run.folder.join("results.json")).unwrap();
+        }
+        let logs = lab.logs();
+        let last =
+            binary(&["--resume", "last", "--max_epochs=1", "--log_dir", logs.to_str().unwrap()]).output();
+        for output in [last.unwrap(), resume(&run.folder, &["--max_epochs", "1"]).output().unwrap()] {
+            let parts = ["best.safetensors but not", "last.safetensors", "--load_checkpoint", "--config"];
+            assert_error("without last", &output, 1, &parts);
+        }
+        assert!(run.best() == best && run.metrics_text() == metrics);
+    }
+    fs::remove_dir_all(&checkpoints).unwrap();
+    fs::write(run.folder.join("results.json"), "{}").unwrap();
+    assert_error("results", &resume(&run.folder, &[]).output().unwrap(), 1, &["results.json but not"]);
 }
 
 #[test]
@@ -90,6 +132,7 @@ fn resume_last_takes_the_latest_run_also_without_a_checkpoint() {
     let older = lab.train(&[]);
     let newer = lab.train(&["--seed", "1"]);
     fs::remove_dir_all(newer.folder.join("checkpoints")).unwrap();
+    fs::remove_file(newer.folder.join("results.json")).unwrap();
     // Files of one millisecond may have the same time.
     sleep(Duration::from_millis(20));
     let config = fs::read(newer.folder.join("config.json")).unwrap();
@@ -278,4 +321,59 @@ fn results_are_printed_although_plots_and_tables_cannot_be_written() {
     for name in ["metrics.png", "forecast.csv", "series.svg", "results.json"] {
         assert!(stderr.contains(name), "no {name} in {stderr}");
     }
+}
+
+/// The evaluation of the 15,000 rows of validation and test split by this network takes many seconds.
+#[test]
+#[cfg(unix)]
+fn signal_in_the_final_evaluation_ends_the_run_at_once() {
+    use crate::resume::{send, signal_of, wait_until_set_up};
+    use std::process::Stdio;
+
+    let lab = Lab::new();
+    let args = ["--max_epochs", "0", "--fc1", "6000", "--fc2", "4000", "--limit_val_batches", "1.0"];
+    let more = ["--limit_test_batches", "1.0", "--optimizer", "sgd"];
+    let mut command = lab.small(&[&args[..], &more].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = wait_until_set_up(&mut child);
+    let folder = lab.logs().join("mlp-mnist/version_0");
+    while !folder.join("checkpoints/last.safetensors").exists() {
+        sleep(Duration::from_millis(1));
+    }
+    send("-TERM", &child);
+    assert_eq!(signal_of(&mut child), Some(15));
+    let mut messages = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut messages).unwrap();
+    assert!(messages.contains("stopped by signal 15; to continue:"), "{messages}");
+    assert!(!folder.join("results.json").exists());
+}
+
+/// One Ctrl-C reaches the shell and the program. The shell ends its loop only if the program died by the signal.
+#[test]
+#[cfg(unix)]
+fn interrupt_ends_a_loop_of_a_shell() {
+    use crate::resume::wait_until_set_up;
+    use std::os::unix::process::CommandExt;
+    use std::process::Stdio;
+
+    let lab = Lab::new();
+    let run = lab.small(&["--max_epochs", "100000", "--early_stop_patience", "0"]);
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", "for i in 1 2; do \"$@\"; done; echo over", "bash"])
+        .arg(run.get_program())
+        .args(run.get_args());
+    shell
+        .current_dir(run.get_current_dir().unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = shell.spawn().unwrap();
+    let stderr = wait_until_set_up(&mut child);
+    let group = format!("-{}", child.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    drop(stderr);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout), "", "the loop went on");
+    assert_eq!(files(&lab.logs().join("mlp-mnist")), ["version_0"]);
 }

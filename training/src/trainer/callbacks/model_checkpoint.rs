@@ -58,9 +58,9 @@ impl CheckpointConfig {
                 return Err(Error::invalid(name, value, "at least 1"));
             }
         }
-        let minutes = self.checkpoint_every_n_minutes.unwrap_or(0.0);
-        if !(minutes >= 0.0 && minutes.is_finite()) {
-            let expected = "a finite number, 0 or greater";
+        let minutes = self.checkpoint_every_n_minutes.unwrap_or(1.0);
+        if !(minutes > 0.0 && minutes.is_finite()) {
+            let expected = "a finite number greater than 0";
             return Err(Error::invalid("checkpoint_every_n_minutes", minutes, expected));
         }
         Ok(())
@@ -235,7 +235,10 @@ impl ModelCheckpoint {
             log::warn!("{} is missing: copied it from {}", best.display(), other.display());
             return copy(&other, &best);
         }
-        log::warn!("{} is missing: choosing the best among the next validations", best.display());
+        log::warn!(
+            "{} is missing: choosing the best among the next validations; without one, the results are those of the last weights",
+            best.display()
+        );
         self.kept.clear();
         self.best_exists = false;
         Ok(())
@@ -275,8 +278,10 @@ impl ModelCheckpoint {
             }
         };
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(|name| !known(name)) {
+            let is_file = entry.file_type().is_ok_and(|kind| !kind.is_dir());
+            if is_file && entry.file_name().to_str().is_some_and(|name| !known(name)) {
                 let path = entry.path();
+                log::info!("removing {}: it is not among the best", path.display());
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }

@@ -12,8 +12,7 @@ use serde_json::Value;
 use tch::Tensor;
 use text_recognizer::checkpoint::{self, Contents};
 
-/// The prefix of the names of state files.
-const STATE: &str = "last.state-";
+use crate::trainer::run_folder::STATE;
 
 /// Writes `weights` to `path`, and `state` with `state_tensors` to a file beside it whose name ends in `serial`, a
 /// number that no other checkpoint of the run has.
@@ -31,12 +30,16 @@ pub fn write_with_state(
     let folder =
         path.parent().with_context(|| format!("cannot write {}: the path has no folder", path.display()))?;
     let name = format!("{STATE}{serial}.safetensors");
+    // The previous checkpoint may be of the same batch.
+    let is_new = !path.with_file_name(&name).exists();
     checkpoint::write(&path.with_file_name(&name), state_tensors, state)?;
     metadata["state"] = name.clone().into();
-    checkpoint::write(path, weights, &metadata).inspect_err(|_| {
+    let written = checkpoint::write(path, weights, &metadata);
+    if written.is_err() && is_new {
         // The state of a checkpoint that does not exist is of no use.
         let _ = fs::remove_file(path.with_file_name(&name));
-    })?;
+    }
+    written?;
     // Remove the previous state only now: until the rename above, the previous checkpoint needs it.
     for entry in fs::read_dir(folder)?.flatten() {
         let other = entry.file_name();
@@ -91,7 +94,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         // A file cannot replace a folder.
         fs::create_dir(&path).unwrap();
-        assert!(write(2).is_err());
+        assert!(write(2).is_err() && write(1).is_err());
         assert!(
             folder.path().join("last.state-1.safetensors").exists(),
             "the state of the previous checkpoint"

@@ -52,7 +52,7 @@ impl Fit<'_> {
             "early_stopping": self.early_stopping.as_ref().map(Callback::state),
             "kept": self.model_checkpoint.as_ref().map(ModelCheckpoint::state),
             "planned_steps": self.schedule.planned_steps(),
-            "elapsed": self.config.budget.max_time.map(|_| self.elapsed().as_secs_f64()),
+            "elapsed": self.elapsed().as_secs_f64(),
             "restore_steps": self.restore_point.as_ref().map(|point| point.steps),
             "averaged": self.averaging.as_ref().map(|averaging| averaging.state().1),
             "loggers": marks,
@@ -81,6 +81,7 @@ impl Fit<'_> {
         };
         let (kept, unwanted) = (std::mem::take(&mut self.unsaved), std::mem::take(&mut self.unwanted));
         self.saver.start(Save { folder: folder.checkpoints(), kept, unwanted, last: Some(last) })?;
+        self.saved = true;
         self.profiler.lap(Phase::Checkpoint);
         Ok(())
     }

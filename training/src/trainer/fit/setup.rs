@@ -129,8 +129,13 @@ impl<'a> Fit<'a> {
 
     /// Adds a callback.
     pub fn callback(mut self, callback: Box<dyn Callback + 'a>) -> Self {
-        self.callbacks.push(callback);
+        self.add_callback(callback);
         self
+    }
+
+    /// Adds a callback, which may need the state of a resumed run.
+    pub fn add_callback(&mut self, callback: Box<dyn Callback + 'a>) {
+        self.callbacks.push(callback);
     }
 
     /// Adds a logger.

@@ -68,7 +68,7 @@ impl Fit<'_> {
     pub(super) fn sanity_check(&mut self) -> Result<()> {
         let steps = self.config.validation.num_sanity_val_steps;
         if let Some(val) = self.loaders.val.as_ref().filter(|_| self.state.step == 0 && steps > 0) {
-            let few = val.epoch(0, 0).take(steps);
+            let few = val.epoch(0, 0).take(steps).take_while(|_| !self.is_interrupted());
             evaluate_batches(self.lit, few, "val", self.config.device.matmul_kind(), self.strategy)?;
         }
         self.profiler.lap(Phase::Validation);

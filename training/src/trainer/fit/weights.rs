@@ -98,8 +98,8 @@ impl Fit<'_> {
         Ok(())
     }
 
-    /// Copies the state that `--on_nonfinite restore` restores. Is called only at steps that no clock decides, so that every
-    /// run of the same command restores the same state.
+    /// Copies the state that `--on_nonfinite restore` restores. The caller calls this only at steps that do not depend on the
+    /// time, so that every run of the same command restores the same state.
     pub(super) fn mark_restore_point(&mut self) {
         if self.config.nonfinite.on_nonfinite == OnNonfinite::Restore {
             let state =

@@ -23,7 +23,7 @@ fn run_with_top_k_keeps_the_k_best_checkpoints() {
 }
 
 #[test]
-fn finish_loggers_logs_the_test_metrics_alone() {
+fn log_test_logs_the_test_metrics_alone() {
     let (lit, loaders, config) = (lit(), loaders(5), config(1));
     let recorder = Recorder::new(&lit);
     let fit = Fit::new(&config, &lit, &loaders, &SingleProcess, None, Value::Null).unwrap();
@@ -31,7 +31,8 @@ fn finish_loggers_logs_the_test_metrics_alone() {
     fit.run().unwrap();
     let test = ("test_loss".to_owned(), 0.5);
     let results = Record { epoch: 1, step: 1, values: vec![("val_loss".into(), 0.25), test.clone()] };
-    fit.finish_loggers(&results).unwrap();
+    fit.log_test(&results).unwrap();
+    fit.end_loggers(true).unwrap();
     drop(fit);
     let events = recorder.take();
     assert_eq!(events.success, Some(true));
