@@ -172,7 +172,7 @@ impl Recognizer {
         dtype: DType,
         weights: &[(String, Tensor)],
     ) -> Result<Self> {
-        let placement = Placement { kind: dtype.kind(), ..Placement::cpu(0) };
+        let placement = Placement { kind: dtype.kind(), ..Placement::cpu(0).for_weights(weights) };
         let model = models::build(model, config, &data, placement)?;
         model.parameters().load(weights)?;
         Self::new(model, data)

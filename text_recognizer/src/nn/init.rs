@@ -9,12 +9,33 @@ use crate::rng::Mt19937;
 /// The Mersenne Twister of PyTorch's CPU generator, one per model: initial weights depend on the seed alone, not on other
 /// threads.
 #[derive(Debug)]
-pub struct Generator(Mt19937);
+pub struct Generator {
+    random: Mt19937,
+    /// The most values that the generator may still draw; `None` for no limit.
+    left: Option<usize>,
+}
 
 impl Generator {
     /// Creates the generator of PyTorch after `torch.manual_seed(seed)`, which uses the lower 32 bits.
     pub fn new(seed: u64) -> Self {
-        Self(Mt19937::new(seed as u32))
+        Self { random: Mt19937::new(seed as u32), left: None }
+    }
+
+    /// Creates the generator of [`Generator::new`], which draws at most `limit` values. Another weight is then an error before
+    /// memory is taken for it.
+    pub fn limited(seed: u64, limit: usize) -> Self {
+        Self { left: Some(limit), ..Self::new(seed) }
+    }
+
+    /// Counts the values of a tensor that is about to be drawn. A shape without a number of values is left to [`tensor`].
+    fn take(&mut self, size: &[i64]) -> Result<()> {
+        let (Some(before), Some(count)) = (self.left, count(size)) else { return Ok(()) };
+        let Some(left) = before.checked_sub(count) else {
+            let expected = format!("at most {before} values, because the checkpoint has few");
+            return Err(Error::invalid("the shape of a weight", format!("{size:?}"), expected));
+        };
+        self.left = Some(left);
+        Ok(())
     }
 
     /// Returns a float32 tensor on the CPU, uniform in `from..to`: the same bits as `torch.Tensor.uniform_`.
@@ -24,7 +45,9 @@ impl Generator {
     pub fn uniform(&mut self, size: &[i64], from: f64, to: f64) -> Result<Tensor> {
         let (from, to) = (from as f32, to as f32);
         // A fused multiply-add, as in PyTorch's compiled kernel.
-        tensor(size, || ((self.0.next_u32() & 0xff_ffff) as f32 * 2f32.powi(-24)).mul_add(to - from, from))
+        self.take(size)?;
+        let random = &mut self.random;
+        tensor(size, || ((random.next_u32() & 0xff_ffff) as f32 * 2f32.powi(-24)).mul_add(to - from, from))
     }
 
     /// Returns a float64 tensor on the CPU, normal with mean 0 and std 1, by the Box-Muller transform.
@@ -32,14 +55,20 @@ impl Generator {
     /// # Errors
     /// Fails if memory does not hold it.
     pub fn normal(&mut self, size: &[i64]) -> Result<Tensor> {
-        let mut uniform = || self.0.uniform();
+        self.take(size)?;
+        let mut uniform = || self.random.uniform();
         tensor(size, || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos())
     }
 }
 
+/// Returns the number of values of a shape; `None` if it is negative or too large.
+fn count(size: &[i64]) -> Option<usize> {
+    size.iter().try_fold(1usize, |count, &size| count.checked_mul(usize::try_from(size).ok()?))
+}
+
 /// Returns a tensor of values that are drawn one by one. Fails, and does not abort, if memory does not hold it.
 fn tensor<T: Element>(size: &[i64], draw: impl FnMut() -> T) -> Result<Tensor> {
-    let count = size.iter().try_fold(1usize, |count, &size| count.checked_mul(usize::try_from(size).ok()?));
+    let count = count(size);
     let mut values = Vec::new();
     let room = count.filter(|&count| values.try_reserve_exact(count).is_ok());
     let count = room.ok_or_else(|| {
@@ -122,6 +151,16 @@ mod tests {
             let identity = Tensor::eye(rows.min(columns), kind::DOUBLE_CPU);
             assert!((gram - identity).abs().max().double_value(&[]) < 1e-12);
         }
+    }
+
+    #[test]
+    fn generator_beyond_its_limit_fails_and_draws_the_same_values_before() {
+        let (mut limited, mut free) = (Generator::limited(3, 10), Generator::new(3));
+        let both = [&mut limited, &mut free].map(|generator| generator.uniform(&[2, 3], 0.0, 1.0).unwrap());
+        assert_eq!(both[0], both[1]);
+        let error = limited.normal(&[5]).unwrap_err().to_string();
+        assert!(error.contains("[5]: expected at most 4 values"), "{error}");
+        assert!(limited.normal(&[2, 2]).is_ok() && limited.uniform(&[1], 0.0, 1.0).is_err());
     }
 
     #[test]

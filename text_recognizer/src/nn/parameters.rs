@@ -1,11 +1,13 @@
 //! The parameters of a model: named, ordered, and initialized from one seed.
 
+use std::collections::{HashMap, HashSet};
+
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::nn::init::Generator;
 
-/// The device and kind of a model's parameters, and the seed of their initial values.
+/// The device and kind of a model's parameters, the seed of their initial values, and the limit of their number.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement {
     /// The device of the parameters.
@@ -14,12 +16,22 @@ pub struct Placement {
     pub kind: Kind,
     /// The seed of the initial weights.
     pub seed: u64,
+    /// The most values that all initial weights may have together; `None` for no limit.
+    pub limit: Option<usize>,
 }
 
 impl Placement {
     /// Returns the placement in single precision on the CPU.
     pub fn cpu(seed: u64) -> Self {
-        Self { device: Device::Cpu, kind: Kind::Float, seed }
+        Self { device: Device::Cpu, kind: Kind::Float, seed, limit: None }
+    }
+
+    /// Returns the placement for a model that `weights` are then loaded into. A configuration of a much larger model is an error
+    /// before memory is taken. The limit is above the size of the weights, so that [`Parameters::load`] can list what is missing.
+    pub fn for_weights(self, weights: &[(String, Tensor)]) -> Self {
+        const MORE: usize = 1 << 16;
+        let size: usize = weights.iter().map(|(_, tensor)| tensor.numel()).sum();
+        Self { limit: Some(2 * size + MORE), ..self }
     }
 }
 
@@ -35,7 +47,8 @@ pub struct Parameters {
 impl Parameters {
     /// Creates an empty collection.
     pub fn new(placement: Placement) -> Self {
-        let generator = Generator::new(placement.seed);
+        let Placement { seed, limit, .. } = placement;
+        let generator = limit.map_or_else(|| Generator::new(seed), |limit| Generator::limited(seed, limit));
         Self { names: Vec::new(), tensors: Vec::new(), placement, generator }
     }
 
@@ -99,25 +112,33 @@ impl Parameters {
     /// # Errors
     /// Fails if a tensor is missing, unknown, or of another shape; the message lists each of them.
     pub fn load(&self, values: &[(String, Tensor)]) -> Result<()> {
+        /// The most tensors that an error lists.
+        const LISTED: usize = 20;
+        let by_name: HashMap<&str, &Tensor> =
+            values.iter().map(|(name, value)| (name.as_str(), value)).collect();
         let mut wrong = Vec::new();
         for (name, tensor) in self.iter() {
-            match values.iter().find(|(n, _)| n == name) {
+            match by_name.get(name) {
                 None => wrong.push(format!("{name} {:?} is missing", tensor.size())),
-                Some((_, value)) if value.size() != tensor.size() => {
+                Some(value) if value.size() != tensor.size() => {
                     wrong.push(format!("{name} is {:?}, expected {:?}", value.size(), tensor.size()));
                 }
                 Some(_) => {}
             }
         }
-        let unknown = values.iter().filter(|(name, _)| !self.names.contains(name));
+        let known: HashSet<&String> = self.names.iter().collect();
+        let unknown = values.iter().filter(|(name, _)| !known.contains(name));
         wrong.extend(unknown.map(|(name, value)| format!("{name} {:?} is not in the model", value.size())));
         if !wrong.is_empty() {
+            let others = wrong.len().saturating_sub(LISTED);
+            wrong.truncate(LISTED);
+            wrong.extend((others > 0).then(|| format!("... and {others} more")));
             let value = format!("not that of the model ({})", wrong.join("; "));
             return Err(Error::invalid("the set of weights", value, "the names and shapes of the model"));
         }
         tch::no_grad(|| {
             for (name, tensor) in self.iter() {
-                if let Some((_, value)) = values.iter().find(|(n, _)| n == name) {
+                if let Some(value) = by_name.get(name) {
                     tensor.shallow_clone().f_copy_(value)?;
                 }
             }
@@ -150,6 +171,9 @@ mod tests {
         let error = parameters.load(&[("a".into(), ones().view([3, 2]))]).unwrap_err().to_string();
         assert!(error.contains("a is [3, 2], expected [2, 3]"), "{error}");
         assert_eq!(parameters.tensors()[0].sum(Kind::Float).double_value(&[]), 0.0);
+        let many: Vec<_> = (0..100).map(|at| (format!("{at}"), ones())).collect();
+        let error = parameters.load(&many).unwrap_err().to_string();
+        assert!(error.contains("18 [2, 3] is not in the model; ... and 81 more"), "{error}");
         parameters.load(&[("a".into(), ones())]).unwrap();
         assert_eq!(parameters.tensors()[0].sum(Kind::Float).double_value(&[]), 6.0);
     }

@@ -197,7 +197,7 @@ impl Schedule {
             (plateau.best, plateau.waited) = (Some(val_loss), 0);
             return;
         }
-        plateau.waited += 1;
+        plateau.waited = plateau.waited.saturating_add(1);
         if plateau.waited > self.config.lr_patience {
             plateau.waited = 0;
             plateau.scale *= self.config.lr_gamma;

@@ -1,6 +1,6 @@
 //! Optimizer steps with gradients that the kernels do not take.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use text_recognizer::nn::{Parameters, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 
@@ -27,7 +27,7 @@ fn train(
     kind: Kind,
     gradients: impl Fn(&Parameters) -> Vec<Tensor>,
 ) -> Tensor {
-    let mut parameters = Parameters::new(Placement { device: Device::Cpu, kind, seed: 0 });
+    let mut parameters = Parameters::new(Placement { kind, ..Placement::cpu(0) });
     let p = parameters.add("p", values.copy()).unwrap();
     let mut optimizer = Optimizer::new(config, &parameters).unwrap();
     for _ in 0..3 {

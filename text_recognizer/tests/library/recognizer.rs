@@ -230,3 +230,18 @@ fn recognizer_unreadable_image_fails_with_its_path() {
         assert!(error.contains("the image"), "{error}");
     }
 }
+
+/// The sizes would take gigabytes to petabytes.
+#[test]
+fn recognizer_checkpoint_of_a_larger_model_than_its_weights_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    for sizes in [[50_000, 50_000], [1 << 40, 1], [1, i64::MAX]] {
+        let mut description = description();
+        description.model_config["fc1"] = sizes[0].into();
+        description.model_config["fc2"] = sizes[1].into();
+        checkpoint::save(&path, &mlp().parameters().snapshot(), &description, &json!({})).unwrap();
+        let error = Recognizer::load(&path).unwrap_err().to_string();
+        assert!(error.contains("the shape of a weight is"), "{error}");
+    }
+}

@@ -18,6 +18,9 @@ const ABOUT: &str = "Forecast the time steps after the last row of a file, with 
 /// The most time steps of a forecast, which bounds its memory.
 const MAX_STEPS: usize = 1_000_000;
 
+/// The most values of a forecast, over all steps and columns.
+const MAX_VALUES: usize = 10 * MAX_STEPS;
+
 /// The flags of `forecast`.
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("forecaster").required(true).args(["checkpoint", "model"])))]
@@ -65,6 +68,13 @@ impl ForecastArgs {
         };
         let steps = self.steps.unwrap_or(forecaster.horizon());
         ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
+        let values = steps.saturating_mul(series.names.len());
+        ensure!(
+            values <= MAX_VALUES,
+            "cannot forecast {steps} steps of {} columns: found {values} values, expected at most {MAX_VALUES}; try fewer --steps \
+             or --value_columns",
+            series.names.len()
+        );
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {

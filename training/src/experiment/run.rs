@@ -296,7 +296,11 @@ impl Run<'_> {
     /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.
     fn lit(&self, config: &RunConfig) -> Result<Rc<dyn LitModel>> {
         let trainer = &config.trainer;
-        let placement = Placement { device: self.device, kind: trainer.device.kind(), seed: trainer.seed };
+        let (device, kind) = (self.device, trainer.device.kind());
+        let mut placement = Placement { device, kind, ..Placement::cpu(trainer.seed) };
+        if let Some(from) = &self.from {
+            placement = placement.for_weights(&from.weights.tensors);
+        }
         let model = self.network.build(&config.model_config, &self.data.module.spec(), placement)?;
         let lit = self.data.task.lit(model, &config.lit)?;
         if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.from.is_none()) {

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use tch::Device;
 use text_recognizer::checkpoint::{self, Checkpoint, Description};
 use text_recognizer::data::DataSpec;
 use text_recognizer::lit_models::{LitConfig, LitModel, LossName};
@@ -13,6 +12,7 @@ use text_recognizer::models::Model;
 use text_recognizer::nn::Placement;
 
 use super::registry::{self, ModelKind};
+use crate::format::listed;
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
 use crate::time_series::{BaselineForecaster, Columns, Forecaster, NetworkForecaster};
 
@@ -45,25 +45,20 @@ fn forecaster(
     let Description { model: name, model_config, data, dtype, extras, .. } = description;
     let extras =
         ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
-    ensure!(
-        (1..=MAX_STRIDE).contains(&extras.stride),
-        "its stride is {}, expected 1 to {MAX_STRIDE}",
-        extras.stride
-    );
-    ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");
+    let horizon = check(&data, &extras)?;
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
             baseline: *baseline,
             config: extras.baselines,
-            horizon: horizon(&data)? as usize,
+            horizon: horizon as usize,
             stride: extras.stride,
         }),
         ModelKind::Network(network) => {
-            let placement = Placement { device: Device::Cpu, kind: dtype.kind(), seed: 0 };
+            let placement = Placement { kind: dtype.kind(), ..Placement::cpu(0).for_weights(weights) };
             let model = network.build(&model_config, &data, placement)?;
             model.parameters().load(weights)?;
-            let lit = predictor(model, &extras, horizon(&data)?)?;
+            let lit = predictor(model, &extras, horizon)?;
             let (scaler, stride) = (extras.scaler, extras.stride);
             Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
         }
@@ -71,12 +66,28 @@ fn forecaster(
     Ok((forecaster, columns))
 }
 
-fn horizon(data: &DataSpec) -> Result<i64> {
-    data.output_dims
-        .first()
-        .copied()
-        .filter(|&horizon| horizon > 0)
-        .context("its output shape is not [horizon, columns]")
+/// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.
+fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
+    let columns = data.mapping.len();
+    let (inputs, outputs) = (&data.input_dims, &data.output_dims);
+    let (&[_, features], &[horizon, targets]) = (&inputs[..], &outputs[..]) else {
+        bail!(
+            "its shapes are {inputs:?} and {outputs:?}, expected [window_size, columns] and [horizon, columns]"
+        );
+    };
+    let _ = (data.inputs()?, data.outputs()?); // All sizes are positive.
+    ensure!(
+        features as usize == columns && targets as usize == columns && extras.scaler.columns() == columns,
+        "its inputs have {features} columns, its forecasts {targets} and its scaling {}, expected {columns}, as many as it has \
+         names: {}",
+        extras.scaler.columns(),
+        listed(&data.mapping)
+    );
+    let stride = extras.stride;
+    ensure!((1..=MAX_STRIDE).contains(&stride), "its stride is {stride}, expected 1 to {MAX_STRIDE}");
+    ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");
+    extras.baselines.validate()?;
+    Ok(horizon)
 }
 
 /// Returns a lit model for predictions. Its loss is not used.
@@ -87,36 +98,124 @@ fn predictor(model: Box<dyn Model>, extras: &ForecastingExtras, horizon: i64) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use text_recognizer::checkpoint::DType;
+    use serde_json::{Value, json};
+    use tch::{Tensor, kind};
 
     use super::*;
     use crate::time_series::BaselineConfig;
 
-    /// Describes a checkpoint of `naive` for one column.
-    fn naive(stride: u64, scale: f64, output_dims: &[i64]) -> Description {
+    /// Returns the metadata of a checkpoint of `model` for two columns, windows of 7 rows and 3 steps ahead.
+    fn metadata(model: &str, config: &Value) -> Value {
+        let (zeros, ones) = ([0.0; 2], [1.0; 2]);
         let extras = json!({
-            "scaler": {"shift": [0.0], "scale": [scale]},
-            "stride": stride,
+            "scaler": {"shift": zeros, "scale": ones},
+            "stride": 2,
             "baselines": BaselineConfig::default(),
         });
-        let data =
-            DataSpec { input_dims: vec![7, 1], output_dims: output_dims.to_vec(), ..DataSpec::default() };
-        let (model, task) = ("naive".to_owned(), Forecasting::NAME.to_owned());
-        Description { model, model_config: json!({}), data, dtype: DType::Float32, task, extras }
+        let data = json!({"input_dims": [7, 2], "output_dims": [3, 2], "mapping": ["a", "b"]});
+        let fields = json!({"model": model, "model_config": config, "data": data, "dtype": "float32",
+            "task": Forecasting::NAME, "extras": extras});
+        json!({"description": fields})
     }
 
+    /// Writes a checkpoint with a correct digest, and loads it.
+    fn load(metadata: &Value, weights: &[(String, Tensor)]) -> Result<Box<dyn Forecaster>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        checkpoint::write(&path, weights, metadata).unwrap();
+        load_forecaster(&path).map(|(forecaster, _)| forecaster)
+    }
+
+    /// Returns the weights of the model that `metadata` describes.
+    fn weights(metadata: &Value) -> Vec<(String, Tensor)> {
+        let description = Description::deserialize(&metadata["description"]).unwrap();
+        let ModelKind::Network(network) = &registry::model(&description.model).unwrap().kind else {
+            return Vec::new();
+        };
+        let model = network.build(&description.model_config, &description.data, Placement::cpu(0)).unwrap();
+        model.parameters().snapshot()
+    }
+
+    const MODELS: [&str; 7] = ["linear", "dnn", "rnn", "lstm", "gru", "conv_lstm", "naive"];
+
     #[test]
-    fn forecaster_with_impossible_numbers_is_an_error() {
-        assert_eq!(forecaster(naive(2, 1.0, &[3, 1]), &[]).unwrap().0.stride(), 2);
-        for (description, part) in [
-            (naive(0, 1.0, &[3, 1]), "stride is 0"),
-            (naive(u64::MAX >> 1, 1.0, &[3, 1]), "stride is 9223372036854775807"),
-            (naive(1, 0.0, &[3, 1]), "scaling"),
-            (naive(1, 1.0, &[]), "horizon"),
-        ] {
-            let error = format!("{:#}", forecaster(description, &[]).err().unwrap());
-            assert!(error.contains(part), "{error}");
+    fn checkpoint_with_other_columns_or_scaling_is_an_error() {
+        for model in MODELS {
+            let good = metadata(model, &json!({}));
+            let weights = weights(&good);
+            assert_eq!(load(&good, &weights).unwrap().stride(), 2, "{model}");
+            let huge = 1u64 << 40;
+            let cases = [
+                ("/data/input_dims", json!([7, 3]), "3 columns"),
+                ("/data/input_dims", json!([7, -2]), "[7, -2]"),
+                ("/data/input_dims", json!([0, 2]), "[0, 2]"),
+                ("/data/input_dims", json!([i64::MAX, 2]), "fits in an i64"),
+                ("/data/input_dims", json!([14]), "its shapes are [14]"),
+                ("/data/output_dims", json!([]), "its shapes are"),
+                ("/data/output_dims", json!([0, 2]), "[0, 2]"),
+                ("/data/output_dims", json!([-1, 2]), "[-1, 2]"),
+                ("/data/output_dims", json!([3, huge]), "its forecasts 1099511627776"),
+                ("/data/mapping", json!(["a"]), "expected 1, as many as it has names: a"),
+                ("/data/mapping", json!([]), "expected 0"),
+                ("/extras/scaler/shift", json!([0.0, 0.0, 0.0]), "its scaling 3"),
+                ("/extras/scaler/scale", json!([1.0]), "scaling is not valid"),
+                ("/extras/scaler/scale", json!([1.0, 0.0]), "scaling is not valid"),
+                ("/extras/scaler/scale", json!([1.0, null]), "description of the series"),
+                ("/extras/stride", json!(0), "stride is 0"),
+                ("/extras/stride", json!(u64::MAX), "stride is 18446744073709551615"),
+                ("/extras/stride", json!(-1), "description of the series"),
+                ("/extras/baselines/average", json!(0), "average is 0"),
+                ("/extras/baselines/season", json!(0), "season is 0"),
+                ("/model", json!("mlpp"), "mlpp"),
+            ];
+            for (place, value, part) in cases {
+                let mut bad = good.clone();
+                *bad["description"].pointer_mut(place).unwrap() = value.clone();
+                let error = format!("{:#}", load(&bad, &weights).err().unwrap());
+                assert!(error.contains(part) && error.contains("x.safetensors"), "{model} {value}: {error}");
+            }
         }
+    }
+
+    /// Sizes that the weights do not have are errors before memory is taken: some of these models would take terabytes.
+    #[test]
+    fn checkpoint_of_a_larger_model_than_its_weights_is_an_error() {
+        for model in MODELS.into_iter().filter(|model| !["linear", "naive"].contains(model)) {
+            let good = metadata(model, &json!({}));
+            let weights = weights(&good);
+            for size in ["units", "layers", "filters", "kernel_size"] {
+                let defaults = (registry::model(model).unwrap().flags.augment)(clap::Command::new(""));
+                if !defaults.get_arguments().any(|arg| arg.get_id() == size) {
+                    continue;
+                }
+                for value in [-1, 0, 900, 50_000, 1 << 31, 1 << 40, i64::MAX] {
+                    let bad = metadata(model, &json!({size: value}));
+                    let error = format!("{:#}", load(&bad, &weights).err().unwrap());
+                    let parts =
+                        ["expected at most", "at least 1", "1 to 1000", "memory", "the set of weights"];
+                    let found = parts.iter().any(|part| error.contains(part));
+                    assert!(found && error.contains("x.safetensors"), "{model} {size} {value}: {error}");
+                }
+            }
+            let several = metadata(model, &json!({"units": 5000, "layers": 1000}));
+            assert!(format!("{:#}", load(&several, &weights).err().unwrap()).contains("expected at most"));
+            for dims in ["input_dims", "output_dims"] {
+                let mut bad = good.clone();
+                bad["description"]["data"][dims] = json!([1i64 << 40, 2]);
+                // The number of steps of a window has no effect on recurrent layers.
+                let error = load(&bad, &weights).err().map(|error| format!("{error:#}"));
+                let recurrent = dims == "input_dims" && model != "dnn";
+                assert_eq!(error.is_none(), recurrent, "{model} {dims}: {error:?}");
+            }
+        }
+        let mut bad = metadata("linear", &json!({}));
+        let weights = weights(&bad);
+        bad["description"]["data"]["input_dims"] = json!([1i64 << 40, 2]);
+        let error = format!("{:#}", load(&bad, &weights).err().unwrap());
+        assert!(error.contains("[6, 2199023255552]: expected at most 65716 values"), "{error}");
+        let many: Vec<_> =
+            (0..100_000).map(|at| (format!("{at}"), Tensor::zeros([0], kind::FLOAT_CPU))).collect();
+        let error = format!("{:#}", load(&metadata("dnn", &json!({})), &many).err().unwrap());
+        assert!(error.len() < 1000, "{error}");
     }
 }

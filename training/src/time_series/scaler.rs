@@ -33,6 +33,11 @@ impl Scaler {
             && self.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
     }
 
+    /// Returns the number of columns.
+    pub fn columns(&self) -> usize {
+        self.shift.len()
+    }
+
     /// Fits the scaling to the training split, `[rows, columns]`. `Standard` uses the mean and the std without Bessel's
     /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1.
     ///

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use text_recognizer::lit_models::{Metric, Running, StepOutput};
 use text_recognizer::util::any_float;
@@ -80,6 +80,40 @@ impl LoopState {
                 .collect(),
             interrupted: self.interrupted,
         }
+    }
+}
+
+impl SavedLoopState {
+    /// Checks the position for an epoch of `batches` batches.
+    ///
+    /// # Errors
+    /// Fails if the epoch has no batch after the position, or if a number is too large to count on.
+    pub fn check(&self, batches: usize) -> Result<()> {
+        for (name, number) in [
+            ("epoch", self.epoch),
+            ("step", self.step),
+            ("batches_seen", self.batches_seen),
+            ("skipped", self.skipped),
+        ] {
+            ensure!(
+                number < 1 << 62,
+                "cannot continue the run: its {name} is {number}, expected less than 2^62"
+            );
+        }
+        let counts = self.metrics.values().chain([&self.loss]).map(|sum| sum.1);
+        for count in counts {
+            ensure!(
+                (0..1 << 62).contains(&count),
+                "cannot continue the run: a metric is the mean of {count} values, expected at least 0 and less than 2^62"
+            );
+        }
+        ensure!(
+            self.batch < batches.max(1),
+            "cannot continue the epoch after batch {}: found {batches} batches in an epoch, expected more; try the data of the \
+             run, or --load_checkpoint, which starts a new run from its weights",
+            self.batch
+        );
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod baselines;
 mod command_line;
+mod damaged_state;
 mod disk_errors;
 mod errors;
 mod examples;

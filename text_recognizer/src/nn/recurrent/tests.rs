@@ -149,7 +149,7 @@ fn cases() -> Vec<Case> {
 /// Returns a layer with random weights and biases, and an input.
 fn layer(case: &Case, kind: Kind) -> (Parameters, Recurrent, Tensor) {
     let [batch, steps, inputs, units] = case.sizes;
-    let mut parameters = Parameters::new(Placement { device: Device::Cpu, kind, seed: 1 });
+    let mut parameters = Parameters::new(Placement { kind, ..Placement::cpu(1) });
     let layer =
         Recurrent::new(&mut parameters, "layer", case.cell, inputs, units, case.bidirectional).unwrap();
     tch::no_grad(|| {

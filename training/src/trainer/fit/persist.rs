@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -156,6 +156,10 @@ impl Fit<'_> {
                 .collect()
         };
         let steps: u64 = serde_json::from_value(state["optimizer_steps"].clone())?;
+        ensure!(
+            steps < 1 << 62,
+            "cannot continue the run: its optimizer has made {steps} steps, expected less than 2^62"
+        );
         self.optimizer.load_state(steps, &tensors("optimizer."))?;
         self.schedule.load_state(serde_json::from_value(state["schedule"].clone())?);
         if let (Some(early_stopping), state @ Value::Object(_)) =
@@ -171,7 +175,9 @@ impl Fit<'_> {
             let find = |name: &str| Some(saved.iter().find(|(n, _)| n == name)?.1.shallow_clone());
             averaging.load_state(self.lit.parameters().names(), count, find)?;
         }
-        self.state = serde_json::from_value::<SavedLoopState>(state["loop"].clone())?.into();
+        let position: SavedLoopState = serde_json::from_value(state["loop"].clone())?;
+        position.check(self.loaders.train.len())?;
+        self.state = position.into();
         if let Some(steps) = state["restore_steps"].as_u64() {
             self.load_restore_point(steps, &tensors);
         }
