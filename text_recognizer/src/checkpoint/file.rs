@@ -1,7 +1,9 @@
 //! A safetensors file with metadata and a digest of everything in it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View, serialize_to_file};
@@ -113,9 +115,28 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &Value) -> Res
     replace(path, |file| match serialize_to_file(views, &Some(header), file.path()) {
         Err(SafeTensorError::IoError(error)) => Err(Error::io("cannot write", path)(error)),
         done => {
-            done.map_err(|error| Error::malformed(path, format!("cannot write it as safetensors: {error:?}")))
+            done.map_err(|error| {
+                Error::malformed(path, format!("cannot write it as safetensors: {error:?}"))
+            })?;
+            sort_header(file.as_file_mut()).map_err(Error::io("cannot write", path))
         }
     })
+}
+
+/// Sorts the names in the header of a safetensors file, so that the same content is the same bytes. The crate writes the metadata in
+/// the order of a hash map.
+fn sort_header(file: &mut File) -> std::io::Result<()> {
+    let mut length = [0; 8];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(&mut length)?;
+    let mut header = vec![0; u64::from_le_bytes(length) as usize];
+    file.read_exact(&mut header)?;
+    let parsed: BTreeMap<String, Value> = serde_json::from_slice(&header)?;
+    let mut sorted = serde_json::to_vec(&parsed)?;
+    // The header ends with spaces, so that the data is aligned.
+    sorted.resize(header.len(), b' ');
+    file.seek(SeekFrom::Start(length.len() as u64))?;
+    file.write_all(&sorted)
 }
 
 /// Reads a file of [`write()`] and verifies its digest.
@@ -342,5 +363,18 @@ mod tests {
         newer[at + needle.len() - 2] = b'9';
         let error = parse(&newer).unwrap_err();
         assert!(error.contains("version 9") && error.contains("newer"), "{error}");
+    }
+
+    #[test]
+    fn written_file_of_the_same_content_is_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            write(&path, &tensors(), &json!({"b": 1, "a": {"d": "\u{e9}\n\"", "c": null}})).unwrap();
+            assert!(read(&path).is_ok());
+            fs::read(path).unwrap()
+        };
+        let first = write("0");
+        (1..8).for_each(|name| assert!(write(&name.to_string()) == first));
     }
 }

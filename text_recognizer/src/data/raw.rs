@@ -70,7 +70,7 @@ impl RawFile {
     pub fn path_in(&self, folder: &Path) -> Option<PathBuf> {
         let plain = self.name.strip_suffix(".gz");
         let names = [Some(self.name.as_str()), plain];
-        names.into_iter().flatten().map(|name| folder.join(name)).find(|path| path.is_file())
+        names.into_iter().flatten().map(|name| folder.join(name)).find(|path| path.exists())
     }
 
     /// Verifies that the file at `path`, compressed or not, has the published content.
@@ -163,6 +163,10 @@ pub(crate) struct Content {
 impl Content {
     pub fn open(path: &Path) -> Result<Self> {
         log::debug!("reading {}", path.display());
+        // Opening a pipe can block forever.
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::malformed(path, "it is not a regular file, expected the published one"));
+        }
         let file = File::open(path).map_err(Error::io("cannot open", path))?;
         let stored = file.metadata().map_err(Error::io("cannot read", path))?.len();
         Self::new(BufReader::with_capacity(CHUNK, file), stored, path)

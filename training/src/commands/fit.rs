@@ -340,6 +340,9 @@ fn lr_found(result: &LrFindResult, plot: Option<&Path>) -> String {
 /// because paths in the run's configuration are relative to it.
 fn resume_command(folder: &Path) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "run_experiment".into());
+    // A name that begins with a dash would be read as a flag.
+    let is_flag = folder.as_os_str().as_encoded_bytes().starts_with(b"-");
+    let folder = if is_flag { &Path::new(".").join(folder) } else { folder };
     let command = format!("{} --resume {}", terminal::shell_quote(&program), terminal::shell_quote(folder));
     match std::env::current_dir() {
         Ok(here) => format!("cd {} && {command}", terminal::shell_quote(here)),

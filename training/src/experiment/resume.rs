@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use text_recognizer::data::{DataIdentity, MnistConfig};
 use text_recognizer::util::files::read_limited;
 
@@ -46,6 +46,18 @@ impl Resume {
     /// Fails if a file is missing or damaged, or the checkpoint contains only weights.
     pub fn read(&self) -> Result<Option<ResumePoint>> {
         self.checkpoint.as_deref().map(ResumePoint::read).transpose()
+    }
+
+    /// Checks that `config` continues the experiment of the checkpoint, also if the configuration file was edited since.
+    ///
+    /// # Errors
+    /// Fails if a flag has another value, except those in [`free`]. The message lists all such flags.
+    pub fn check_config(&self, from: &ResumePoint, config: &RunConfig) -> Result<()> {
+        let before = flatten(&from.weights.metadata["run"]);
+        let known = |flag: &str| before.iter().any(|(name, _)| name == flag);
+        let new = flatten(&serde_json::to_value(config)?);
+        // A checkpoint of an earlier version does not have every flag.
+        check_same(&before, new.into_iter().filter(|(flag, _)| known(flag)))
     }
 
     /// Checks that the data of a run is that of its checkpoint.
@@ -186,16 +198,20 @@ pub fn free() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// Fails if a flag has another value, except those in [`free`]. The message lists all such flags.
 pub fn check_resume(before: &RunConfig, config: &RunConfig) -> Result<()> {
-    let (old, new) = (flatten(&serde_json::to_value(before)?), flatten(&serde_json::to_value(config)?));
+    check_same(&flatten(&serde_json::to_value(before)?), flatten(&serde_json::to_value(config)?))
+}
+
+/// Checks that the flags `new` have the values of `old`, except those in [`free`].
+fn check_same(old: &[(String, Value)], new: impl IntoIterator<Item = (String, Value)>) -> Result<()> {
     let old_value = |flag: &str| {
         old.iter().find(|(name, _)| name == flag).map_or(Value::Null, |(_, value)| value.clone())
     };
     let changed: Vec<String> = new
-        .iter()
+        .into_iter()
         .filter(|(flag, _)| !free().any(|free| free == flag))
-        .map(|(flag, value)| (flag, old_value(flag), value))
-        .filter(|(_, old, new)| show(old) != show(new))
-        .map(|(flag, old, new)| format!("  --{flag}: {} -> {}", show(&old), show(new)))
+        .map(|(flag, value)| (old_value(&flag), flag, value))
+        .filter(|(old, _, new)| show(old) != show(new))
+        .map(|(old, flag, new)| format!("  --{flag}: {} -> {}", show(&old), show(&new)))
         .collect();
     if changed.is_empty() {
         return Ok(());
@@ -205,6 +221,23 @@ pub fn check_resume(before: &RunConfig, config: &RunConfig) -> Result<()> {
          from these weights)",
         changed.join("\n")
     )
+}
+
+/// Returns a configuration without the flags in [`free`]: what the weights of a run depend on. Checkpoints of the same experiment
+/// then are the same bytes, wherever they are written.
+pub fn experiment_of(config: &RunConfig) -> Result<Value> {
+    fn without_free(value: Value) -> Value {
+        match value {
+            Value::Object(object) => {
+                let kept = object
+                    .into_iter()
+                    .filter(|(flag, value)| value.is_object() || !free().any(|free| free == flag));
+                kept.map(|(flag, value)| (flag, without_free(value))).collect::<Map<_, _>>().into()
+            }
+            value => value,
+        }
+    }
+    Ok(without_free(serde_json::to_value(config)?))
 }
 
 fn show(value: &Value) -> String {

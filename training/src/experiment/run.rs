@@ -5,7 +5,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
@@ -15,6 +14,7 @@ use text_recognizer::nn::Placement;
 
 use super::config::{RunConfig, flatten};
 use super::registry::{self, Data, ModelKind, Network, OnDownload};
+use super::resume::experiment_of;
 use super::{Finished, Outcome, Resume};
 use crate::report::plots;
 use crate::report::{ModelSummary, history};
@@ -81,6 +81,7 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
     let identity = data.module.identity()?;
     if let (Some(resume), Some(from)) = (&experiment.resume, &from) {
+        resume.check_config(from, config)?;
         resume.check_data(from, identity.as_ref())?;
     }
     let (data, identity, trainer) = (&data, identity.as_ref(), config.trainer.effective());
@@ -200,7 +201,7 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(result.suggestion))
     }
 
-    /// Trains, and logs how the run ended.
+    /// Trains, and writes to the loggers how the run ended.
     fn train(
         &self,
         config: &RunConfig,
@@ -212,10 +213,6 @@ impl Run<'_> {
         let metadata = metadata(config, self.data, self.identity)?;
         let mut fit = Fit::new(&self.trainer, &**lit, loaders, *strategy, folder, metadata)?.signals(signals);
         self.reporter.on_start(&ModelSummary::new(&**lit, &loaders.train, rows(loaders), self.device)?);
-        if let Some(folder) = folder {
-            let board = TensorBoard::create(folder.path(), &hparams(config)?)?;
-            fit = fit.logger(JsonLines::open(&folder.metrics())?).logger(board);
-        }
         let mut outcome = self
             .start(config, &mut fit, folder)
             .and_then(|()| self.results(&mut fit, config, lit, loaders, folder));
@@ -233,22 +230,18 @@ impl Run<'_> {
 
     /// Restores the state of a resumed run, and writes the configuration.
     fn start(&self, config: &RunConfig, fit: &mut Fit, folder: Option<&RunFolder>) -> Result<()> {
-        match (&self.from, &self.experiment.resume) {
-            (Some(from), _) => fit.resume(from)?,
-            (None, Some(_)) => fit.restart()?,
-            (None, None) => {}
+        if let Some(from) = &self.from {
+            fit.resume(from)?;
         }
         if let Some(folder) = folder {
-            let mut config = config.clone();
-            // A resumed run without anything left to train keeps the budget that reproduces it.
-            if let Some(from) = self.from.as_ref().filter(|_| fit.is_over().unwrap_or(false))
-                && let Ok(budget) =
-                    Deserialize::deserialize(&from.weights.metadata["run"]["trainer"]["budget"])
-            {
-                config.trainer.budget = budget;
+            // Only now, because a run that cannot be resumed stays as it is.
+            let board = TensorBoard::create(folder.path(), &hparams(config)?)?;
+            fit.add_logger(JsonLines::open(&folder.metrics())?);
+            fit.add_logger(board);
+            if self.experiment.resume.is_some() {
+                fit.rewind(self.from.as_ref())?;
             }
-            // The second write has the learning rate of the finder, or the new budget of a resumed run.
-            folder.write_config(&config)?;
+            self.write_config(config, fit, folder)?;
         }
         // This follows the resume, which restores the best values so far.
         let max_epochs = self.trainer.budget.max_epochs;
@@ -256,6 +249,18 @@ impl Run<'_> {
             fit.add_callback(progress);
         }
         Ok(())
+    }
+
+    /// Writes the configuration, again for a new run, whose learning-rate finder may have changed it. A resumed run without anything
+    /// left to train keeps its budget, which reproduces it.
+    fn write_config(&self, config: &RunConfig, fit: &Fit, folder: &RunFolder) -> Result<()> {
+        let mut config = config.clone();
+        if self.from.is_some() && fit.is_over()? {
+            // A checkpoint of an earlier version does not have the budget.
+            let Some(budget) = fit.budget_before() else { return Ok(()) };
+            config.trainer.budget = budget.clone();
+        }
+        folder.write_config(&config)
     }
 
     /// Runs the loop, loads the best weights into `lit`, evaluates them and writes the results.
@@ -360,8 +365,8 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
     Ok(Some(folder))
 }
 
-/// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the
-/// configuration of the run, and the identity of its data.
+/// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the flags
+/// that the weights depend on, and the identity of the data.
 fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
     let description = Description {
         model: config.model.clone(),
@@ -371,7 +376,7 @@ fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) ->
         task: data.task.name().to_owned(),
         extras: data.task.extras(),
     };
-    Ok(checkpoint::metadata(&description, &json!({"run": config, "data": identity}))?)
+    Ok(checkpoint::metadata(&description, &json!({"run": experiment_of(config)?, "data": identity}))?)
 }
 
 /// Writes the points of the learning-rate finder as CSV, plots them, and returns the file of the plot.

@@ -12,6 +12,7 @@ use text_recognizer::lit_models::{Count, LitModel, StepOutput};
 use text_recognizer::nn::{ForwardContext, is_finite};
 use text_recognizer::optim::{self, Optimizer, Schedule};
 
+use super::BudgetConfig;
 use super::averaging::WeightAverage;
 use super::callbacks::{Callback, EarlyStopping, ModelCheckpoint, Position, StopReason};
 use super::checkpointing::{Saver, Weights};
@@ -92,6 +93,8 @@ pub struct Fit<'a> {
     started: Instant,
     /// Whether the last checkpoint has the current state.
     saved: bool,
+    /// The budget of the process before a resume.
+    budget_before: Option<BudgetConfig>,
     /// The time of the processes before a resume, for `--max_time`.
     elapsed_before: Duration,
     /// Step and time of the last save.
@@ -350,7 +353,7 @@ impl<'a> Fit<'a> {
         if test.values.is_empty() {
             return Ok(());
         }
-        self.loggers.iter_mut().try_for_each(|logger| logger.log(&test))
+        self.loggers.iter_mut().try_for_each(|logger| logger.log_test(&test))
     }
 
     /// Writes what was logged to the disk.

@@ -58,6 +58,14 @@ pub trait Logger {
     /// Fails if the record cannot be written.
     fn log(&mut self, record: &Record) -> Result<()>;
 
+    /// Writes the metrics of the test split at the end of a run, by default as any record.
+    ///
+    /// # Errors
+    /// Fails if the record cannot be written.
+    fn log_test(&mut self, record: &Record) -> Result<()> {
+        self.log(record)
+    }
+
     /// Writes all records so far to the disk, and returns a mark of this position for [`Logger::rewind`].
     ///
     /// # Errors

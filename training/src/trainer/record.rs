@@ -1,36 +1,16 @@
 //! Records: the metrics at one time, for callbacks and loggers.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Named values at one time in a run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
     /// Finished epochs.
     pub epoch: u64,
     /// Optimizer steps.
     pub step: u64,
     /// Names and values, in the order of measurement.
-    #[serde(with = "pairs")]
     pub values: Vec<(String, f64)>,
-}
-
-/// Values as pairs, in which a number may be NaN or infinite.
-mod pairs {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use text_recognizer::util::any_float;
-
-    #[derive(Serialize, Deserialize)]
-    struct Pair(String, #[serde(with = "any_float")] f64);
-
-    pub fn serialize<S: Serializer>(values: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(values.iter().map(|(name, value)| Pair(name.clone(), *value)))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, f64)>, D::Error> {
-        let pairs = Vec::<Pair>::deserialize(deserializer)?;
-        Ok(pairs.into_iter().map(|Pair(name, value)| (name, value)).collect())
-    }
 }
 
 impl Record {

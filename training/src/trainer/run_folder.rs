@@ -28,6 +28,8 @@ const LOCK: &str = ".lock";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// The folder itself, by which one that replaces it is noticed.
+    handle: File,
     /// The locked file. The operating system releases the lock at the end of the process, also after a crash.
     lock: RefCell<File>,
     provisional: Provisional,
@@ -83,7 +85,8 @@ impl RunFolder {
             parents.reverse();
             let provisional = Provisional(Arc::new(Mutex::new(parents)));
             let lock = lock(&path).inspect_err(|_| provisional.remove())?;
-            return Ok(Self { path, lock: RefCell::new(lock), provisional });
+            let handle = open_folder(&path)?;
+            return Ok(Self { path, handle, lock: RefCell::new(lock), provisional });
         }
     }
 
@@ -97,10 +100,12 @@ impl RunFolder {
         }
         check_links(path)?;
         let lock = RefCell::new(lock(path)?);
-        let folder = Self { path: path.to_owned(), lock, provisional: Provisional::default() };
+        let handle = open_folder(path)?;
+        let folder = Self { path: path.to_owned(), handle, lock, provisional: Provisional::default() };
         for place in [folder.path.clone(), folder.checkpoints()] {
             for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                let is_file = entry.file_type().is_ok_and(|kind| !kind.is_dir());
+                if is_file && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                     fs::remove_file(entry.path())
                         .with_context(|| format!("cannot remove {}", entry.path().display()))?;
                 }
@@ -116,11 +121,12 @@ impl RunFolder {
     /// Fails if the folder was deleted or replaced, or another process has locked it.
     pub fn check(&self) -> Result<()> {
         let place = self.path.join(LOCK);
+        if !is_same(&self.handle, &self.path) {
+            let what = if self.path.is_dir() { "replaced by another" } else { "deleted" };
+            bail!("cannot save to {}: the folder was {what} during the run", self.path.display());
+        }
         if is_same(&self.lock.borrow(), &place) {
             return Ok(());
-        }
-        if !self.path.is_dir() {
-            bail!("cannot save to {}: the folder was deleted during the run", self.path.display());
         }
         let lost = || format!("the file {} was removed during the run", place.display());
         self.lock.replace(lock(&self.path).with_context(lost)?);
@@ -265,23 +271,40 @@ fn has_no_locks(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::Unsupported
 }
 
-/// Opens a file of a run's folder; fails if it is a symbolic link.
+/// Opens a file of a run's folder; fails if it is a symbolic link or anything else but a file. Does not wait for the other end of a
+/// pipe.
 pub(super) fn open_without_link(options: &mut OpenOptions, path: &Path) -> Result<File> {
+    let failed = || format!("cannot open {}", path.display());
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW);
-    options.open(path).with_context(|| format!("cannot open {}", path.display()))
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).with_context(failed)?;
+    if !file.metadata().with_context(failed)?.is_file() {
+        bail!("{}: it is not a regular file", failed());
+    }
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn open_folder(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Returns whether `path` is the file that is open as `file`.
 #[cfg(unix)]
-fn is_same(file: &File, path: &Path) -> bool {
+pub(super) fn is_same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     file.metadata().ok().map(id).is_some_and(|open| path.symlink_metadata().ok().map(id) == Some(open))
 }
 
 #[cfg(not(unix))]
-fn is_same(_file: &File, path: &Path) -> bool {
+fn open_folder(path: &Path) -> Result<File> {
+    // A folder cannot be opened as a file.
+    File::open(path.join(LOCK)).with_context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_same(_file: &File, path: &Path) -> bool {
     path.exists()
 }
 
@@ -346,8 +369,10 @@ mod tests {
         fs::remove_file(folder.path().join(LOCK)).unwrap();
         let _other = RunFolder::open(folder.path()).unwrap();
         assert!(format!("{:#}", folder.check().unwrap_err()).contains("another process"));
-        fs::remove_dir_all(folder.path()).unwrap();
+        fs::rename(folder.path(), logs.path().join("moved")).unwrap();
         assert!(folder.check().unwrap_err().to_string().contains("was deleted during the run"));
+        fs::create_dir_all(folder.path()).unwrap();
+        assert!(folder.check().unwrap_err().to_string().contains("was replaced by another during the run"));
     }
 
     #[test]

@@ -14,10 +14,10 @@ fn resume_command_can_be_pasted_into_a_shell() {
     use crate::resume::{send, signal_of, wait_until_set_up};
 
     let lab = Lab::new();
-    let logs = "it's my \"logs\" of $HOME; `x` \\ *";
+    let logs = "-it's my \"logs\" of $HOME; `x` \\ *";
     let args = ["--model=linear", "--max_epochs=100000000", "--early_stop_patience=0", "--device=cpu"];
     let mut command = binary(&args);
-    command.args(["--threads", "1", "--log_dir", logs]).current_dir(lab.path(""));
+    command.args(["--threads", "1", &format!("--log_dir={logs}")]).current_dir(lab.path(""));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = wait_until_set_up(&mut child);
     send("-TERM", &child);
@@ -30,7 +30,7 @@ fn resume_command_can_be_pasted_into_a_shell() {
     let pasted = format!("{printed} --max_time 0 --json");
     // From another folder than that of the run.
     let run = Trained::of(Command::new("sh").args(["-c", &pasted]).current_dir("/"));
-    assert_eq!(run.folder, std::path::Path::new(logs).join("linear-series/version_0"));
+    assert_eq!(run.folder, std::path::Path::new(".").join(logs).join("linear-series/version_0"));
     assert_eq!(run.json["stop"], "max_time reached");
     assert!(run.json["steps"].as_u64().unwrap() > 0);
 }

@@ -203,11 +203,6 @@ fn resume_of_a_damaged_run_is_an_error_with_the_file() {
             |run| fs::remove_file(run.join("config.json")).unwrap(),
             &["config.json", "neither a checkpoint nor the folder of a run"],
         ),
-        (
-            "cut history",
-            |run| edit(run.join("metrics.jsonl"), |bytes| bytes.truncate(10)),
-            &["metrics.jsonl", "has 10 bytes", "the file was cut"],
-        ),
     ];
     for (at, (label, damage, parts)) in cases.iter().enumerate() {
         let copy = lab.path(&format!("copy_{at}"));

@@ -100,3 +100,32 @@ fn link_in_a_run_from_someone_else_changes_no_file_outside_of_it() {
     assert_error("link", &output, 1, &["metrics.jsonl is a symbolic link to a place outside of the folder"]);
     assert_eq!(fs::read(&outside).unwrap(), before);
 }
+
+/// A pipe has no end that a process could wait for.
+#[test]
+fn pipe_in_a_run_is_an_error_at_once() {
+    let lab = Lab::new();
+    let run = lab.train(&[]);
+    for name in [".lock", "metrics.jsonl", "config.json", "checkpoints/last.safetensors"] {
+        let path = run.folder.join(name);
+        let content = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let output = resume(&run.folder, &["--max_epochs", "3"]).output().unwrap();
+        assert_error(name, &output, 1, &["cannot"]);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, content).unwrap();
+    }
+    Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json", "--quiet"]));
+}
+
+#[test]
+fn missing_metrics_do_not_prevent_a_resume() {
+    let lab = Lab::new();
+    let run = lab.train(&[]);
+    fs::remove_file(run.folder.join("metrics.jsonl")).unwrap();
+    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+    assert!(longer.stderr.contains("metrics before the resume are missing"), "{}", longer.stderr);
+    assert_eq!(longer.column("val_loss").len(), 1);
+    assert_eq!(longer.json["epochs"], 3);
+}

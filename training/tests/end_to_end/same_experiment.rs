@@ -53,6 +53,53 @@ fn resume_with_other_data_is_an_error_that_names_the_change() {
     Trained::of(&mut resume(&run.folder, &["--max_epochs=5", "--json"]));
 }
 
+/// The configuration of a run may be edited by hand; its checkpoint has the values that it was trained with.
+#[test]
+fn resume_with_an_edited_configuration_is_an_error_with_the_flags() {
+    let lab = Lab::new();
+    let run = lab.train(&[]);
+    let path = run.folder.join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    for (from, to, expected) in [
+        ("\"seed\": 42", "\"seed\": 7", "--seed: 42 -> 7"),
+        ("\"fc1\": 32", "\"fc1\": 24", "--fc1: 32 -> 24"),
+        ("\"lr\": 0.001", "\"lr\": 0.5", "--lr: 0.001 -> 0.5"),
+    ] {
+        assert!(config.contains(from), "{from} in {config}");
+        fs::write(&path, config.replace(from, to)).unwrap();
+        let before = files(&run.folder);
+        let output = resume(&run.folder, &["--max_epochs", "3"]).output().unwrap();
+        assert_error(from, &output, 1, &["cannot resume with different values", expected]);
+        assert_eq!(files(&run.folder), before, "{from}: files were written");
+    }
+    fs::write(&path, config.replace("\"log_every_n_steps\": 50", "\"log_every_n_steps\": 5")).unwrap();
+    Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json", "--quiet"]));
+}
+
+/// Checkpoints do not contain what does not change the weights: the folder, the length of the run.
+#[test]
+fn checkpoints_of_the_same_experiment_are_the_same_bytes() {
+    let lab = Lab::new();
+    let other = lab.path("other");
+    let whole = lab.train(&[]);
+    let half = lab.train(&["--max_epochs", "1", "--log_dir", other.to_str().unwrap()]);
+    let half = Trained::of(&mut resume(&half.folder, &["--max_epochs", "2", "--json", "--quiet"]));
+    for name in ["checkpoints/best.safetensors", "checkpoints/last.safetensors"] {
+        assert!(
+            fs::read(whole.folder.join(name)).unwrap() == fs::read(half.folder.join(name)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn average_that_depends_on_the_length_warns_when_a_resume_changes_it() {
+    let lab = Lab::new();
+    let run = lab.train(&["--stochastic_weight_avg"]);
+    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+    assert!(longer.stderr.contains("was planned for 2 epochs and is now for 3"), "{}", longer.stderr);
+}
+
 #[test]
 fn resume_with_the_same_data_at_another_path_continues() {
     let lab = Lab::new();

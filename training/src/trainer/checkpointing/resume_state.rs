@@ -75,7 +75,12 @@ impl ResumePoint {
                 path.display()
             )
         })?;
-        let state = checkpoint::read(&path.with_file_name(name))?;
+        let state = checkpoint::read(&path.with_file_name(name)).with_context(|| {
+            format!(
+                "cannot resume from {0}: its state cannot be read; try --load_checkpoint {0}, which starts a new run from its weights",
+                path.display()
+            )
+        })?;
         Ok(Self { weights, state })
     }
 }

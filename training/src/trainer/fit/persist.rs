@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::Fit;
-use crate::trainer::callbacks::{Callback, ModelCheckpoint, State};
+use crate::trainer::BudgetConfig;
+use crate::trainer::callbacks::{Callback, ModelCheckpoint};
 use crate::trainer::checkpointing::{Last, ResumePoint, Save, Weights};
 use crate::trainer::profiler::Phase;
 use crate::trainer::record::Record;
@@ -52,7 +53,9 @@ impl Fit<'_> {
             "early_stopping": self.early_stopping.as_ref().map(Callback::state),
             "kept": self.model_checkpoint.as_ref().map(ModelCheckpoint::state),
             "planned_steps": self.schedule.planned_steps(),
+            "budget": self.config.budget,
             "elapsed": self.elapsed().as_secs_f64(),
+            "planned_epochs": self.planned_epochs(),
             "restore_steps": self.restore_point.as_ref().map(|point| point.steps),
             "averaged": self.averaging.as_ref().map(|averaging| averaging.state().1),
             "loggers": marks,
@@ -130,19 +133,25 @@ impl Fit<'_> {
         metadata
     }
 
-    /// Starts a run from the beginning in the folder of a run that was killed before its first checkpoint, and removes what
-    /// that run has written.
+    /// Discards what the loggers have written after a checkpoint; without a checkpoint, which is a run that was killed before its
+    /// first one and starts again, all that they have written.
     ///
     /// # Errors
-    /// Fails if a file cannot be written or removed.
-    pub fn restart(&mut self) -> Result<()> {
-        if let Some(kept) = &mut self.model_checkpoint {
-            kept.load_state(State::default())?;
+    /// Fails if a file cannot be written.
+    pub fn rewind(&mut self, from: Option<&ResumePoint>) -> Result<()> {
+        let marks = from.map_or(&Value::Null, |from| &from.state.metadata["loggers"]);
+        for (at, logger) in self.loggers.iter_mut().enumerate() {
+            logger.rewind(&marks[at], self.state.step)?;
         }
-        self.loggers.iter_mut().try_for_each(|logger| logger.rewind(&Value::Null, 0))
+        Ok(())
     }
 
-    /// Resumes from a checkpoint of this run's folder.
+    /// Returns the budget of the process before a resume, if the checkpoint has it.
+    pub fn budget_before(&self) -> Option<&BudgetConfig> {
+        self.budget_before.as_ref()
+    }
+
+    /// Resumes from a checkpoint of this run's folder. Loggers are added after it, and then [rewound](Fit::rewind).
     ///
     /// # Errors
     /// Fails if the checkpoint is of a run with another model or optimizer, or a file of the run is damaged.
@@ -182,6 +191,13 @@ impl Fit<'_> {
             self.load_restore_point(steps, &tensors);
         }
         self.elapsed_before = Duration::try_from_secs_f64(state["elapsed"].as_f64().unwrap_or(0.0))?;
+        let (epochs, before) = (self.planned_epochs(), state["planned_epochs"].as_u64());
+        if let (Some(new), Some(old)) = (epochs, before.filter(|_| epochs != before)) {
+            log::warn!(
+                "the average of the weights was planned for {old} epochs and is now for {new}: this run differs from one of \
+                 {new} epochs without an interruption"
+            );
+        }
         let planned = self.schedule.planned_steps();
         if let (Some(new), Some(old)) =
             (planned, state["planned_steps"].as_u64().filter(|old| Some(*old) != planned))
@@ -192,9 +208,7 @@ impl Fit<'_> {
             );
         }
         (self.saved, self.saved_at) = (true, (self.state.step, Instant::now()));
-        for (logger, mark) in self.loggers.iter_mut().zip(state["loggers"].as_array().into_iter().flatten()) {
-            logger.rewind(mark, self.state.step)?;
-        }
+        self.budget_before = serde_json::from_value(state["budget"].clone())?;
         Ok(())
     }
 

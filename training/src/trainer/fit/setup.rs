@@ -64,6 +64,7 @@ impl<'a> Fit<'a> {
             saver: Saver::default(),
             started: Instant::now(),
             saved: false,
+            budget_before: None,
             elapsed_before: Duration::ZERO,
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
@@ -140,8 +141,13 @@ impl<'a> Fit<'a> {
 
     /// Adds a logger.
     pub fn logger(mut self, logger: impl Logger + 'a) -> Self {
-        self.loggers.push(Box::new(logger));
+        self.add_logger(logger);
         self
+    }
+
+    /// Adds a logger to a run that may be resumed.
+    pub fn add_logger(&mut self, logger: impl Logger + 'a) {
+        self.loggers.push(Box::new(logger));
     }
 
     /// Makes the run stop or save a checkpoint when a signal arrives.

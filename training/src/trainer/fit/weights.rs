@@ -42,6 +42,11 @@ impl Fit<'_> {
         Ok(())
     }
 
+    /// Returns the number of epochs of the run if the average of the weights depends on it.
+    pub(super) fn planned_epochs(&self) -> Option<u64> {
+        self.config.averaging.stochastic_weight_avg.then_some(self.config.budget.max_epochs)
+    }
+
     /// Exchanges the weights and their average, if there is one.
     pub(super) fn swap_average(&mut self) -> Result<()> {
         match self.averaging.as_mut().filter(|averaging| averaging.is_active()) {
