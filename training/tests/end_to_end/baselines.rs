@@ -25,6 +25,19 @@ fn forecast(command: &mut Command) -> String {
     text(&output.stdout)
 }
 
+/// The MASE needs a change between two rows of the training split.
+#[test]
+fn baseline_after_one_row_of_training_has_no_mase() {
+    let lab = Lab::new();
+    let csv = lab.path("two.csv");
+    fs::write(&csv, "d,v\n+262142-11-30,1\n+262142-12-31,2\n").unwrap();
+    let mut command =
+        binary(&["--model=naive", "--data=csv", "--time_column=d", "--split_time=0.5", "--json", "--csv"]);
+    let run = Trained::of(command.arg(&csv).arg("--log_dir").arg(lab.logs()));
+    assert_eq!(run.metric("val_mae"), 1.0);
+    assert!(run.json["forecast"]["mase"].is_null(), "{}", run.json);
+}
+
 #[test]
 fn baseline_with_fast_dev_run_prints_results_and_leaves_no_folder() {
     let lab = Lab::new();

@@ -208,7 +208,8 @@ impl Fit<'_> {
             );
         }
         (self.saved, self.saved_at) = (true, (self.state.step, Instant::now()));
-        self.budget_before = serde_json::from_value(state["budget"].clone())?;
+        // A checkpoint of another version may have other limits; the run then does without.
+        self.budget_before = serde_json::from_value(state["budget"].clone()).unwrap_or_default();
         Ok(())
     }
 
