@@ -48,7 +48,7 @@ pub trait Loss: Debug {
     /// # Errors
     /// Fails if the shapes of `prediction` and `target` do not fit each other.
     fn rows(&self, _prediction: &Tensor, target: &Tensor) -> Result<Count> {
-        Ok(target.size().first().copied().unwrap_or(1).into())
+        Ok(all_rows(target))
     }
 }
 
@@ -101,12 +101,16 @@ impl Loss for LossName {
     }
 
     fn rows(&self, prediction: &Tensor, target: &Tensor) -> Result<Count> {
-        if *self == Self::CrossEntropy {
-            return counted_rows(prediction, target);
+        match self {
+            Self::CrossEntropy => counted_rows(prediction, target),
+            _ => Ok(all_rows(target)),
         }
-        check_same(prediction, target)?;
-        Ok(target.size().first().copied().unwrap_or(1).into())
     }
+}
+
+/// Returns the number of rows of a batch.
+fn all_rows(target: &Tensor) -> Count {
+    target.size().first().copied().unwrap_or(1).into()
 }
 
 /// Returns `100 |y - p| / max(|y|, epsilon)`, as `keras.losses.mean_absolute_percentage_error`.

@@ -149,7 +149,7 @@ impl Running {
     /// # Errors
     /// Fails if `sum` is not a scalar.
     pub fn add(&mut self, sum: &Tensor, count: impl Into<Count>) -> Result<()> {
-        self.add_sum(&sum.detach())?;
+        self.add_sum(sum)?;
         self.add_count(count.into())
     }
 
@@ -158,15 +158,15 @@ impl Running {
     /// # Errors
     /// Fails if `mean` is not a scalar.
     pub fn add_mean(&mut self, mean: &Tensor, count: impl Into<Count>) -> Result<()> {
-        let (mean, count) = (mean.detach(), count.into());
+        let count = count.into();
         match &count {
             Count::Known(0) => return Ok(()),
             Count::Known(count) if mean.device() == Device::Cpu => {
                 self.sum += mean.f_double_value(&[])? * *count as f64;
             }
-            Count::Known(count) => self.add_sum(&(&mean * *count as f64))?,
+            Count::Known(count) => self.add_sum(&(mean.detach() * *count as f64))?,
             Count::OnDevice(count) => {
-                let sum = mean.f_mul(count)?;
+                let sum = mean.detach().f_mul(count)?;
                 self.add_sum(&sum.f_where_self(&count.f_ne(0)?, &sum.f_zeros_like()?)?)?;
             }
         }
@@ -179,7 +179,7 @@ impl Running {
             return Ok(());
         }
         let (pending, _) = &mut self.pending;
-        *pending = Some(plus(pending.take(), sum)?);
+        *pending = Some(plus(pending.take(), &sum.detach())?);
         Ok(())
     }
 
