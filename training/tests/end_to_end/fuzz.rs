@@ -15,6 +15,7 @@ use text_recognizer::checkpoint::{parse, write};
 use text_recognizer::data::parse_idx;
 
 mod engine;
+mod files;
 mod texts;
 
 use engine::{LARGEST, inputs, mutate, random};
