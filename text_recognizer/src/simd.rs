@@ -45,17 +45,17 @@ macro_rules! simd {
         #[allow(clippy::too_many_arguments, reason = "a kernel takes its tensors and coefficients one by one")]
         $vis fn $name<$($T: $bound)?>($($arg: $ty),*) $(-> $out)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments, reason = "as above")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel takes its tensors and coefficients one by one")]
             fn body<$($T: $bound,)? $I: $crate::simd::Isa>($($arg: $ty),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "as above")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel takes its tensors and coefficients one by one")]
                 fn avx512<$($T: $bound)?>($($arg: $ty),*) $(-> $out)? {
                     body::<$($T,)? $crate::simd::Avx512>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
-                #[allow(clippy::too_many_arguments, reason = "as above")]
+                #[allow(clippy::too_many_arguments, reason = "a kernel takes its tensors and coefficients one by one")]
                 fn avx2<$($T: $bound)?>($($arg: $ty),*) $(-> $out)? {
                     body::<$($T,)? $crate::simd::Avx2>($($arg),*)
                 }

@@ -278,7 +278,7 @@ impl FitCommand {
 fn note_resume(resume: &Resume) {
     let Resume { folder, checkpoint, passed_over, .. } = resume;
     if let Some(passed) = passed_over {
-        log::warn!("passed over the later run {}: its model is not trained", passed.display());
+        log::warn!("passed over the later run {}: it trains nothing", passed.display());
     }
     match checkpoint {
         Some(_) => log::info!("resuming {}", folder.display()),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use text_recognizer::data::{DataIdentity, MnistConfig};
 use text_recognizer::util::files::read_limited;
 
@@ -14,7 +14,7 @@ use super::config::{FolderConfig, RunConfig, flatten};
 use super::registry::{self, ModelKind};
 use crate::time_series::{BaselineConfig, CsvConfig};
 use crate::trainer::checkpointing::ResumePoint;
-use crate::trainer::{LrFindConfig, TrainerConfig, check_links, config_in, last_in, result_in};
+use crate::trainer::{AfterLrFind, LrFindConfig, TrainerConfig, check_links, config_in, last_in, result_in};
 
 /// A run to resume.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Resume {
     pub folder: PathBuf,
     /// The checkpoint in the folder; `None` if the run was killed before its first one and starts again.
     pub checkpoint: Option<PathBuf>,
-    /// The folder of a later run that `last` passed over, because its model is not trained.
+    /// The folder of a later run that `last` passed over, because it trains nothing.
     pub passed_over: Option<PathBuf>,
     /// Whether the data may have changed.
     pub allow_changed_data: bool,
@@ -92,6 +92,9 @@ impl Resume {
 pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
     let resume = find(given, model, data, log_dir)?;
     check_links(&resume.folder)?;
+    if let Some(why) = untrained(&config_of(&resume)) {
+        bail!("cannot resume {}: {why}; try a new run", resume.folder.display());
+    }
     if resume.checkpoint.is_none()
         && let Some(result) = result_in(&resume.folder)
     {
@@ -153,12 +156,18 @@ fn last_run(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<R
     let runs = entries(log_dir).flat_map(|runs| entries(&runs)).map(Resume::in_folder);
     let written = runs.filter_map(|run| {
         let config = modified(&run.config()).filter(|_| run.config().is_file())?;
-        Some((run.checkpoint.as_deref().and_then(modified).map_or(config, |last| last.max(config)), run))
+        let time = run.checkpoint.as_deref().and_then(modified).map_or(config, |last| last.max(config));
+        // `--name` can change the name of the folder.
+        let config = config_of(&run);
+        let is = |key: &str, wanted: Option<&str>| wanted.is_none() || config[key].as_str() == wanted;
+        let wanted = is("model", model) && is("data", data);
+        wanted.then(|| (time, untrained(&config).is_some(), run))
     });
-    let wanted = written.filter(|(_, run)| (model.is_none() && data.is_none()) || is_of(run, model, data));
-    let (baselines, trained): (Vec<_>, Vec<_>) = wanted.partition(|(_, run)| is_baseline(run));
-    let latest = |runs: Vec<(SystemTime, Resume)>| runs.into_iter().max_by_key(|(time, _)| *time);
-    let (passed, last) = (latest(baselines), latest(trained));
+    let (others, trained): (Vec<_>, Vec<_>) = written.partition(|(_, untrained, _)| *untrained);
+    let latest = |runs: Vec<(SystemTime, bool, Resume)>| {
+        runs.into_iter().max_by_key(|(time, ..)| *time).map(|(time, _, run)| (time, run))
+    };
+    let (passed, last) = (latest(others), latest(trained));
     let (time, last) = last.with_context(|| {
         let of =
             |kind: &str, name: Option<&str>| name.map_or(String::new(), |name| format!(" of {kind} {name}"));
@@ -169,21 +178,20 @@ fn last_run(log_dir: &Path, model: Option<&str>, data: Option<&str>) -> Result<R
     Ok(Resume { passed_over, ..last })
 }
 
-/// Returns the model and the data of a run, from its configuration, because `--name` can change the name of the folder.
-fn names(run: &Resume) -> Option<(String, String)> {
-    let config: Value =
-        serde_json::from_slice(&read_limited(run.config(), RunConfig::MAX_BYTES).ok()?).ok()?;
-    Some((config["model"].as_str()?.to_owned(), config["data"].as_str()?.to_owned()))
+/// Returns the configuration of a run; null if it cannot be read.
+fn config_of(run: &Resume) -> Value {
+    let bytes = read_limited(run.config(), RunConfig::MAX_BYTES).ok();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-fn is_of(run: &Resume, model: Option<&str>, data: Option<&str>) -> bool {
-    let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| wanted == name);
-    names(run).is_some_and(|(of_model, of_data)| is(&of_model, model) && is(&of_data, data))
-}
-
-fn is_baseline(run: &Resume) -> bool {
-    let model = names(run).and_then(|(model, _)| registry::model(&model).ok());
-    model.is_some_and(|model| matches!(model.kind, ModelKind::Baseline(_)))
+/// Returns why the run of a configuration has nothing to continue, or `None` if it trains a network.
+fn untrained(config: &Value) -> Option<String> {
+    let model = config["model"].as_str().unwrap_or_default();
+    if registry::model(model).is_ok_and(|model| matches!(model.kind, ModelKind::Baseline(_))) {
+        return Some(format!("{model} has no training"));
+    }
+    let finder_only = config["lr_find"]["lr_find"] == json!(AfterLrFind::Only);
+    finder_only.then(|| "it only searched a learning rate".into())
 }
 
 /// Returns the flags that a resumed run may change: its budget, its outputs and its device.

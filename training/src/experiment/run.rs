@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
@@ -101,9 +101,6 @@ fn run_baseline(
     identity: Option<&DataIdentity>,
 ) -> Result<Outcome> {
     let config = &experiment.config;
-    if let Some(resume) = &experiment.resume {
-        bail!("cannot resume {}: {} is not trained; try a new run", resume.folder.display(), config.model);
-    }
     config.trainer.device.set_threads(0, 0);
     let trained = Trained::Baseline(baseline);
     let folder = open_folder(experiment)?;

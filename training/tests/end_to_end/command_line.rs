@@ -8,22 +8,17 @@ use crate::lab::{Lab, Trained, binary, text};
 #[cfg(unix)]
 #[test]
 fn resume_command_can_be_pasted_into_a_shell() {
-    use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
-    use crate::resume::{send, signal_of, wait_until_set_up};
+    use crate::signals::{Ended, Running};
 
     let lab = Lab::new();
     let logs = "-it's my \"logs\" of $HOME; `x` \\ *";
     let args = ["--model=linear", "--max_epochs=100000000", "--early_stop_patience=0", "--device=cpu"];
     let mut command = binary(&args);
     command.args(["--threads", "1", &format!("--log_dir={logs}")]).current_dir(lab.path(""));
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = wait_until_set_up(&mut child);
-    send("-TERM", &child);
-    let mut messages = String::new();
-    stderr.read_to_string(&mut messages).unwrap();
-    assert_eq!(signal_of(&mut child), Some(15), "{messages}");
+    let Ended { signal, stderr: messages, .. } = Running::start(&mut command).end_by("-TERM");
+    assert_eq!(signal, Some(15), "{messages}");
     let printed = messages.lines().skip_while(|line| !line.ends_with("to continue:")).nth(1);
     let printed = printed.unwrap_or_else(|| panic!("no command in {messages}"));
 

@@ -99,6 +99,11 @@ impl Trained {
         Self { json, folder, stderr }
     }
 
+    /// Resumes the run with these flags.
+    pub fn resumed(&self, args: &[&str]) -> Self {
+        Self::of(resume(&self.folder, args).arg("--json"))
+    }
+
     /// Returns a metric of the results.
     pub fn metric(&self, name: &str) -> f64 {
         self.json["metrics"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {}", self.json))

@@ -22,5 +22,6 @@ mod resume;
 mod run_folders;
 mod runs;
 mod same_experiment;
+mod signals;
 mod skips;
 mod snapshots;

@@ -2,12 +2,10 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::Command;
 
 use crate::lab::{Lab, Trained, assert_error, binary, files, resume};
-use crate::resume::wait_until_set_up;
+use crate::signals::{Ended, Running};
 use crate::skips::skip;
 
 /// A library that makes every `flock` fail with the error of the variable LOCK_ERROR.
@@ -44,26 +42,20 @@ fn run_on_a_file_system_without_locks_warns_and_trains() {
 fn folder_that_is_deleted_during_the_run_is_noticed_at_the_next_save() {
     let lab = Lab::new();
     let mut command = lab.small(&["--max_epochs", "1000000", "--early_stop_patience", "0"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = wait_until_set_up(&mut child);
+    let mut run = Running::start(&mut command);
     let folder = lab.logs().join("mlp-mnist/version_0");
-    while !folder.join("checkpoints/last.safetensors").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    run.wait_for(&folder.join("checkpoints/last.safetensors"));
     // A removed lock is made again.
     fs::remove_file(folder.join(".lock")).unwrap();
-    while !folder.join(".lock").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    run.wait_for(&folder.join(".lock"));
     let output = resume(&folder, &[]).output().unwrap();
     assert_error("locked again", &output, 1, &["another process is writing"]);
     while folder.exists() {
         // A save in progress may write into the folder while it is removed.
         let _ = fs::remove_dir_all(&folder);
     }
-    let mut messages = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut messages).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "{messages}");
+    let Ended { code, stderr: messages, .. } = run.end();
+    assert_eq!(code, Some(1), "{messages}");
     assert!(messages.contains("was removed during the run; created it again"), "{messages}");
     assert!(messages.contains("the folder was deleted during the run"), "{messages}");
     assert!(!folder.exists());
@@ -78,7 +70,7 @@ fn damaged_lines_of_metrics_do_not_hide_the_results() {
         [run.metrics_text().replacen("\"epoch\"", "\"epoxx\"", 1), run.metrics_text().replacen('{', "[", 1)]
     {
         fs::write(&path, damaged).unwrap();
-        let again = Trained::of(&mut resume(&run.folder, &["--json"]));
+        let again = run.resumed(&[]);
         assert_eq!(again.json["metrics"], run.json["metrics"]);
         let warning = format!("{}: left 1 line out of the plot, the first is line 1", path.display());
         assert!(again.stderr.contains(&warning), "{}", again.stderr);
@@ -116,7 +108,7 @@ fn pipe_in_a_run_is_an_error_at_once() {
         fs::remove_file(&path).unwrap();
         fs::write(&path, content).unwrap();
     }
-    Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json", "--quiet"]));
+    run.resumed(&["--max_epochs", "3", "--quiet"]);
 }
 
 #[test]
@@ -124,7 +116,7 @@ fn missing_metrics_do_not_prevent_a_resume() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     fs::remove_file(run.folder.join("metrics.jsonl")).unwrap();
-    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+    let longer = run.resumed(&["--max_epochs", "3"]);
     assert!(longer.stderr.contains("metrics before the resume are missing"), "{}", longer.stderr);
     assert_eq!(longer.column("val_loss").len(), 1);
     assert_eq!(longer.json["epochs"], 3);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -45,12 +44,11 @@ fn resume_with_other_data_is_an_error_that_names_the_change() {
         assert_error(expected, &output, 1, &[expected, "--allow_changed_data"]);
         assert_eq!(files(&run.folder), before, "{expected}: files were written");
     }
-    let allowed =
-        Trained::of(&mut resume(&run.folder, &["--max_epochs=4", "--allow_changed_data", "--json"]));
+    let allowed = run.resumed(&["--max_epochs=4", "--allow_changed_data"]);
     assert!(allowed.stderr.contains("warning: the data has changed: 61 rows"), "{}", allowed.stderr);
     assert_eq!(allowed.json["epochs"], 4);
     // From now on, the changed data is that of the run.
-    Trained::of(&mut resume(&run.folder, &["--max_epochs=5", "--json"]));
+    run.resumed(&["--max_epochs=5"]);
 }
 
 /// The configuration of a run may be edited by hand; its checkpoint has the values that it was trained with.
@@ -73,7 +71,7 @@ fn resume_with_an_edited_configuration_is_an_error_with_the_flags() {
         assert_eq!(files(&run.folder), before, "{from}: files were written");
     }
     fs::write(&path, config.replace("\"log_every_n_steps\": 50", "\"log_every_n_steps\": 5")).unwrap();
-    Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json", "--quiet"]));
+    run.resumed(&["--max_epochs", "3", "--quiet"]);
 }
 
 /// Checkpoints do not contain what does not change the weights: the folder, the length of the run.
@@ -83,7 +81,7 @@ fn checkpoints_of_the_same_experiment_are_the_same_bytes() {
     let other = lab.path("other");
     let whole = lab.train(&[]);
     let half = lab.train(&["--max_epochs", "1", "--log_dir", other.to_str().unwrap()]);
-    let half = Trained::of(&mut resume(&half.folder, &["--max_epochs", "2", "--json", "--quiet"]));
+    let half = half.resumed(&["--max_epochs", "2", "--quiet"]);
     for name in ["checkpoints/best.safetensors", "checkpoints/last.safetensors"] {
         assert!(
             fs::read(whole.folder.join(name)).unwrap() == fs::read(half.folder.join(name)).unwrap(),
@@ -96,7 +94,7 @@ fn checkpoints_of_the_same_experiment_are_the_same_bytes() {
 fn average_that_depends_on_the_length_warns_when_a_resume_changes_it() {
     let lab = Lab::new();
     let run = lab.train(&["--stochastic_weight_avg"]);
-    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+    let longer = run.resumed(&["--max_epochs", "3"]);
     assert!(longer.stderr.contains("was planned for 2 epochs and is now for 3"), "{}", longer.stderr);
 }
 
@@ -121,8 +119,8 @@ fn resume_with_a_renamed_file_without_header_continues() {
     fs::rename(&csv, &moved).unwrap();
     let moved = moved.to_str().unwrap();
     // Also with nothing left to train, the run remembers the new path.
-    Trained::of(&mut resume(&run.folder, &["--csv", moved, "--json", "--quiet"]));
-    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs=3", "--json", "--quiet"]));
+    run.resumed(&["--csv", moved, "--quiet"]);
+    let longer = run.resumed(&["--max_epochs=3", "--quiet"]);
     assert_eq!(longer.json["epochs"], 3);
 }
 
@@ -139,7 +137,7 @@ fn run_that_ended_before_its_first_checkpoint_starts_again() {
     let (metrics, best, last) = (run.metrics_text(), run.best(), run.last());
     fs::remove_dir_all(run.folder.join("checkpoints")).unwrap();
     fs::remove_file(run.folder.join("results.json")).unwrap();
-    let again = Trained::of(&mut resume(&run.folder, &["--json"]));
+    let again = run.resumed(&[]);
     assert!(again.stderr.contains("ended before its first checkpoint"), "{}", again.stderr);
     assert_eq!(again.metrics_text(), metrics);
     assert!(again.best() == best && again.last() == last);
@@ -191,6 +189,14 @@ fn resume_last_takes_the_latest_run_also_without_a_checkpoint() {
     assert_eq!(last(&["--max_epochs", "1"]).folder, newer.folder);
     sleep(Duration::from_millis(20));
     Trained::of(binary(&["--model", "naive", "--json", "--log_dir"]).arg(&logs));
+    let baseline = files(&logs.join("naive-series")).pop().unwrap();
+    let output = resume(&logs.join("naive-series").join(baseline), &[]).output().unwrap();
+    assert_error("baseline", &output, 1, &["cannot resume", "naive has no training", "try a new run"]);
+    let finder =
+        binary(&["--model=linear", "--lr_find=only", "--lr_find_points=5", "--log_dir"]).arg(&logs).output();
+    assert!(finder.unwrap().status.success());
+    let output = resume(&logs.join("linear-series/version_0"), &[]).output().unwrap();
+    assert_error("finder", &output, 1, &["cannot resume", "it only searched a learning rate"]);
     let resumed = last(&["--max_epochs", "3"]);
     assert_eq!(resumed.folder, newer.folder);
     assert!(resumed.stderr.contains("passed over the later run"), "{}", resumed.stderr);
@@ -223,11 +229,11 @@ fn resume_with_fewer_epochs_keeps_the_configuration_and_the_checkpoint() {
     let lab = Lab::new();
     let run = lab.train(&["--max_epochs", "3"]);
     let config = json(&run.folder.join("config.json"));
-    let again = Trained::of(&mut resume(&run.folder, &["--max_epochs", "1", "--json", "--quiet"]));
+    let again = run.resumed(&["--max_epochs", "1", "--quiet"]);
     assert_eq!(again.json["epochs"], 3);
     assert_eq!(json(&run.folder.join("config.json")), config, "config.json reproduces the run");
     assert!(again.last() == run.last());
-    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "4", "--json", "--quiet"]));
+    let longer = run.resumed(&["--max_epochs", "4", "--quiet"]);
     assert_eq!(longer.json["epochs"], 4);
     assert_eq!(json(&run.folder.join("config.json"))["trainer"]["budget"]["max_epochs"], 4);
 }
@@ -237,7 +243,7 @@ fn schedule_that_depends_on_the_length_warns_when_a_resume_changes_it() {
     let lab = Lab::new();
     for (schedule, warns) in [("cosine", true), ("one_cycle", true), ("step", false)] {
         let run = lab.train(&["--lr_schedule", schedule]);
-        let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+        let longer = run.resumed(&["--max_epochs", "3"]);
         let warned = longer.stderr.contains("was planned for 40 steps and is now for 60");
         assert_eq!(warned, warns, "{schedule}: {}", longer.stderr);
     }
@@ -248,7 +254,7 @@ fn missing_best_checkpoint_is_reported_and_chosen_anew() {
     let lab = Lab::new();
     let run = lab.train(&[]);
     fs::remove_file(run.folder.join("checkpoints/best.safetensors")).unwrap();
-    let longer = Trained::of(&mut resume(&run.folder, &["--max_epochs", "3", "--json"]));
+    let longer = run.resumed(&["--max_epochs", "3"]);
     assert!(longer.stderr.contains("best.safetensors is missing"), "{}", longer.stderr);
     assert_eq!(longer.json["best"]["epoch"], 3);
     assert!(longer.best() == longer.last(), "only the third epoch was validated since then");
@@ -271,7 +277,7 @@ fn resumed_run_with_infinite_validation_is_the_same_run() {
     };
     let whole = run("10", "whole");
     let half = run("5", "half");
-    let half = Trained::of(&mut resume(&half.folder, &["--max_epochs", "10", "--json", "--quiet"]));
+    let half = half.resumed(&["--max_epochs", "10", "--quiet"]);
     assert_eq!(whole.metrics_text(), half.metrics_text());
     assert!(whole.metrics()[0]["val_loss"].is_null(), "the validation loss must be infinite");
     for name in ["best.safetensors", "last.safetensors"] {
@@ -293,59 +299,11 @@ fn max_time_counts_the_time_before_a_resume() {
         "--early_stop_patience=0",
     ];
     let run = lab.train(&endless);
-    let again = Trained::of(&mut resume(&run.folder, &["--json", "--quiet"]));
+    let again = run.resumed(&["--quiet"]);
     assert_eq!(again.json["stop"], "max_time reached");
     assert_eq!(again.json["steps"], run.json["steps"], "the time was over before");
-    let more = Trained::of(&mut resume(&run.folder, &["--json", "--quiet", "--max_time", "2"]));
+    let more = run.resumed(&["--quiet", "--max_time", "2"]);
     assert!(more.json["steps"].as_u64() > run.json["steps"].as_u64());
-}
-
-/// A baseline that waits for its data, and one that has a folder, end at once.
-#[test]
-#[cfg(unix)]
-fn signal_ends_a_command_that_waits_for_data_and_leaves_no_folder() {
-    use crate::resume::{send, signal_of};
-
-    let lab = Lab::new();
-    let fifo = lab.path("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    for (signal, number) in [("-TERM", 15), ("-HUP", 1)] {
-        let mut command = binary(&["--model=naive", "--data=csv", "--log_dir"]);
-        command.arg(lab.logs()).arg("--csv").arg(&fifo).stderr(std::process::Stdio::piped());
-        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-        // The process opens the pipe after it has set up its signals.
-        let writer = fs::File::options().write(true).open(&fifo).unwrap();
-        send(signal, &child);
-        let mut stderr = child.stderr.take().unwrap();
-        assert_eq!(signal_of(&mut child), Some(number));
-        drop(writer);
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut stderr, &mut bytes).unwrap();
-        let expected = format!("stopped by signal {number}: there is nothing to continue\n");
-        assert_eq!(text(&bytes), expected);
-        assert!(!lab.logs().exists());
-    }
-}
-
-#[test]
-#[cfg(unix)]
-fn hangup_that_is_ignored_stays_ignored() {
-    use crate::resume::{send, signal_of, wait_until_set_up};
-    use std::process::Stdio;
-
-    let lab = Lab::new();
-    let run = lab.small(&["--max_epochs", "100000", "--early_stop_patience", "0"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
-    let child = command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = child.spawn().unwrap();
-    let stderr = wait_until_set_up(&mut child);
-    send("-HUP", &child);
-    sleep(Duration::from_millis(50));
-    assert!(child.try_wait().unwrap().is_none(), "the run goes on");
-    send("-TERM", &child);
-    drop(stderr);
-    assert_eq!(signal_of(&mut child), Some(15));
 }
 
 /// Plots that cannot be written do not hide the results.
@@ -368,59 +326,4 @@ fn results_are_printed_although_plots_and_tables_cannot_be_written() {
     for name in ["metrics.png", "forecast.csv", "series.svg", "results.json"] {
         assert!(stderr.contains(name), "no {name} in {stderr}");
     }
-}
-
-/// The evaluation of the 15,000 rows of validation and test split by this network takes many seconds.
-#[test]
-#[cfg(unix)]
-fn signal_in_the_final_evaluation_ends_the_run_at_once() {
-    use crate::resume::{send, signal_of, wait_until_set_up};
-    use std::process::Stdio;
-
-    let lab = Lab::new();
-    let args = ["--max_epochs", "0", "--fc1", "6000", "--fc2", "4000", "--limit_val_batches", "1.0"];
-    let more = ["--limit_test_batches", "1.0", "--optimizer", "sgd"];
-    let mut command = lab.small(&[&args[..], &more].concat());
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = wait_until_set_up(&mut child);
-    let folder = lab.logs().join("mlp-mnist/version_0");
-    while !folder.join("checkpoints/last.safetensors").exists() {
-        sleep(Duration::from_millis(1));
-    }
-    send("-TERM", &child);
-    assert_eq!(signal_of(&mut child), Some(15));
-    let mut messages = String::new();
-    std::io::Read::read_to_string(&mut stderr, &mut messages).unwrap();
-    assert!(messages.contains("stopped by signal 15; to continue:"), "{messages}");
-    assert!(!folder.join("results.json").exists());
-}
-
-/// One Ctrl-C reaches the shell and the program. The shell ends its loop only if the program died by the signal.
-#[test]
-#[cfg(unix)]
-fn interrupt_ends_a_loop_of_a_shell() {
-    use crate::resume::wait_until_set_up;
-    use std::os::unix::process::CommandExt;
-    use std::process::Stdio;
-
-    let lab = Lab::new();
-    let run = lab.small(&["--max_epochs", "100000", "--early_stop_patience", "0"]);
-    let mut shell = Command::new("bash");
-    shell
-        .args(["-c", "for i in 1 2; do \"$@\"; done; echo over", "bash"])
-        .arg(run.get_program())
-        .args(run.get_args());
-    shell
-        .current_dir(run.get_current_dir().unwrap())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let mut child = shell.spawn().unwrap();
-    let stderr = wait_until_set_up(&mut child);
-    let group = format!("-{}", child.id());
-    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
-    drop(stderr);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(text(&output.stdout), "", "the loop went on");
-    assert_eq!(files(&lab.logs().join("mlp-mnist")), ["version_0"]);
 }

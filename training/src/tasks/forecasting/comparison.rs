@@ -55,7 +55,9 @@ impl Comparison {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));
         }
-        let _ = writeln!(text, "  MASE of {} {}", self.maes[0].0, number(self.mase));
+        if !self.mase.is_nan() {
+            let _ = writeln!(text, "  MASE of {} {}", self.maes[0].0, number(self.mase));
+        }
         text
     }
 

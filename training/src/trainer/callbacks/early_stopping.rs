@@ -7,7 +7,6 @@ use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use text_recognizer::Error;
-use text_recognizer::util::any_float;
 
 use super::{Callback, Mode, Monitor, StopReason};
 use crate::flags::default_flags;
@@ -72,14 +71,13 @@ pub struct EarlyStopping {
     enough: bool,
 }
 
-/// The state of [`EarlyStopping`] in a checkpoint.
+/// The state of [`EarlyStopping`] in a checkpoint. The values are bits, because JSON has no NaN and no infinity.
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// The bits of the best value.
     best: Option<u64>,
     waited: u64,
-    #[serde(default, with = "any_float")]
-    nonfinite: Option<f64>,
+    #[serde(default)]
+    nonfinite: Option<u64>,
     enough: bool,
 }
 
@@ -131,13 +129,14 @@ impl Callback for EarlyStopping {
 
     fn state(&self) -> Value {
         let Self { waited, nonfinite, enough, .. } = *self;
-        json!(State { best: self.monitor.best.map(f64::to_bits), waited, nonfinite, enough })
+        let (best, nonfinite) = (self.monitor.best.map(f64::to_bits), nonfinite.map(f64::to_bits));
+        json!(State { best, waited, nonfinite, enough })
     }
 
     fn load_state(&mut self, state: Value) -> Result<()> {
         let State { best, waited, nonfinite, enough } = serde_json::from_value(state)?;
         self.monitor.best = best.map(f64::from_bits).filter(|best| !best.is_nan());
-        (self.waited, self.nonfinite, self.enough) = (waited, nonfinite, enough);
+        (self.waited, self.nonfinite, self.enough) = (waited, nonfinite.map(f64::from_bits), enough);
         Ok(())
     }
 }

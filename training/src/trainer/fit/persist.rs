@@ -191,22 +191,15 @@ impl Fit<'_> {
             self.load_restore_point(steps, &tensors);
         }
         self.elapsed_before = Duration::try_from_secs_f64(state["elapsed"].as_f64().unwrap_or(0.0))?;
-        let (epochs, before) = (self.planned_epochs(), state["planned_epochs"].as_u64());
-        if let (Some(new), Some(old)) = (epochs, before.filter(|_| epochs != before)) {
-            log::warn!(
-                "the average of the weights was planned for {old} epochs and is now for {new}: this run differs from one of \
-                 {new} epochs without an interruption"
-            );
-        }
-        let planned = self.schedule.planned_steps();
-        if let (Some(new), Some(old)) =
-            (planned, state["planned_steps"].as_u64().filter(|old| Some(*old) != planned))
-        {
-            log::warn!(
-                "the learning-rate schedule was planned for {old} steps and is now for {new}: this run differs from one of \
-                 {new} steps without an interruption"
-            );
-        }
+        let before = |planned: &str| state[planned].as_u64();
+        warn_of_length(
+            "the average of the weights",
+            "epochs",
+            before("planned_epochs"),
+            self.planned_epochs(),
+        );
+        let steps = self.schedule.planned_steps();
+        warn_of_length("the learning-rate schedule", "steps", before("planned_steps"), steps);
         (self.saved, self.saved_at) = (true, (self.state.step, Instant::now()));
         // A checkpoint of another version may have other limits; the run then does without.
         self.budget_before = serde_json::from_value(state["budget"].clone()).unwrap_or_default();
@@ -216,5 +209,17 @@ impl Fit<'_> {
     /// Returns the file of the best checkpoint; `None` if the run has none, because it writes no files or did not validate.
     pub fn best_path(&self) -> Option<PathBuf> {
         self.model_checkpoint.as_ref()?.path()
+    }
+}
+
+/// Warns if what depends on the length of a run was planned for another length before a resume.
+fn warn_of_length(what: &str, unit: &str, before: Option<u64>, now: Option<u64>) {
+    if let (Some(before), Some(now)) = (before, now)
+        && before != now
+    {
+        log::warn!(
+            "{what} was planned for {before} {unit} and is now for {now}: this run differs from one of {now} {unit} without an \
+             interruption"
+        );
     }
 }

@@ -36,30 +36,31 @@ fn csv_of_damaged_file_gives_finite_values_and_timestamps_that_continue_or_an_er
     });
 }
 
-#[test]
-fn configuration_of_damaged_file_gives_flags_or_an_error_with_its_name() {
+/// Gives `target` the paths of damaged configurations.
+fn fuzz_configurations(inputs: u32, memory: usize, target: impl Fn(&Path) -> bool) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.yaml");
-    fuzz("config", 4_000, 1 << 20, |bytes| {
+    fuzz("config", inputs, memory, |bytes| {
         fs::write(&path, bytes).unwrap();
-        match read_config(&path) {
-            Ok(config) => config.is_object(),
-            Err(error) => {
-                assert!(format!("{error:#}").contains("c.yaml"), "{error:#}");
-                false
-            }
+        target(&path)
+    });
+}
+
+#[test]
+fn configuration_of_damaged_file_gives_flags_or_an_error_with_its_name() {
+    fuzz_configurations(4_000, 1 << 20, |path| match read_config(path) {
+        Ok(config) => config.is_object(),
+        Err(error) => {
+            assert!(format!("{error:#}").contains("c.yaml"), "{error:#}");
+            false
         }
     });
 }
 
 #[test]
 fn command_line_with_damaged_configuration_is_a_run_or_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("c.yaml");
-    fuzz("config", 300, 16 << 20, |bytes| {
-        fs::write(&path, bytes).unwrap();
-        let args = ["run_experiment".into(), "--config".into(), path.clone().into_os_string()];
-        commands::parse(args).is_ok()
+    fuzz_configurations(300, 16 << 20, |path| {
+        commands::parse(["run_experiment".into(), "--config".into(), path.into()]).is_ok()
     });
 }
 
