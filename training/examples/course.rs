@@ -13,7 +13,7 @@ use text_recognizer::data::DataSpec;
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, LossName, MetricName};
 use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName, SgdForm};
-use text_recognizer::tch::{self, Tensor};
+use text_recognizer::tch::{self, Kind, Tensor};
 use training::report::plots::{self, ForecastColumn, PlotLabels};
 use training::time_series::models::{Dnn, DnnConfig};
 use training::time_series::{
@@ -48,11 +48,11 @@ pub fn course(folder: &Path, out: &mut impl Write) -> Result<Figures> {
     // The synthetic series: trend, season and noise, with the numbers of the course. `values` is [time, 1].
     let series = synthetic(&SyntheticConfig::default())?;
     let values = series.column(0)?;
-    let first = numbers(&series.values.f_narrow(0, 0, 3)?)?;
+    let first = numbers(&series.values.f_narrow(0, 0, 3)?.f_to_kind(Kind::Float)?)?;
     writeln!(out, "\nThe series has {} values and begins with {first}", series.len())?;
 
     // The validation split begins where the training split ends. Nothing of it may be used to train.
-    let training = series.values.f_narrow(0, 0, SPLIT as i64)?;
+    let training = series.values.f_narrow(0, 0, SPLIT as i64)?.f_to_kind(Kind::Float)?;
     let validation = SPLIT..series.len();
     writeln!(out, "{SPLIT} values to train, {} to validate\n", validation.len())?;
 

@@ -101,7 +101,7 @@ fn table(series: &Series, stride: usize, forecast: &[Vec<f64>]) -> Result<Vec<u8
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(std::iter::once(column).chain(series.names.iter().map(String::as_str)))?;
     for (label, row) in labels.into_iter().zip(forecast) {
-        let cells = row.iter().map(|value| (*value as f32).to_string());
+        let cells = row.iter().map(f64::to_string);
         writer.write_record(std::iter::once(label).chain(cells))?;
     }
     writer.into_inner().context("cannot write the forecast")

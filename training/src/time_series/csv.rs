@@ -91,7 +91,7 @@ fn parse_for(input: impl Read, config: &CsvConfig, path: &Path, model: Option<&C
         columns = model.find(&found, header)?.into_iter().map(|found| columns[found]).collect();
     }
 
-    let (mut labels, mut values) = (Vec::<String>::new(), Vec::new());
+    let (mut rows_read, mut values) = (0, Vec::new());
     let mut time: Option<Timestamps> = None;
     let mut next = if header { rows.next()? } else { Some(first) };
     while let Some(Row { line, cells }) = next {
@@ -104,23 +104,20 @@ fn parse_for(input: impl Read, config: &CsvConfig, path: &Path, model: Option<&C
         for &column in &columns {
             values.push(number(&cells[column], line, &names[column])?);
         }
-        labels.push(match time_column {
-            Some(column) => {
-                push(&mut time, &cells[column]).map_err(|problem| {
-                    anyhow!("row {line}, column {}: {:?} {problem}", names[column], &cells[column])
-                })?;
-                cells[column].to_owned()
-            }
-            None => labels.len().to_string(),
-        });
+        if let Some(column) = time_column {
+            push(&mut time, &cells[column]).map_err(|problem| {
+                anyhow!("row {line}, column {}: {:?} {problem}", names[column], &cells[column])
+            })?;
+        }
+        rows_read += 1;
         next = rows.next()?;
     }
-    ensure!(!labels.is_empty(), "found no row of values, expected at least one");
+    ensure!(rows_read > 0, "found no row of values, expected at least one");
     let names = columns.iter().map(|&column| names[column].clone()).collect();
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
-    let timestamps = time.unwrap_or_else(|| Timestamps::counted(labels.len()));
+    let timestamps = time.unwrap_or_else(|| Timestamps::counted(rows_read));
     let season = timestamps.season();
-    Ok(Series { time: labels, timestamps, names, named: header, values, season })
+    Ok(Series { timestamps, names, named: header, values, season, notes: Vec::new() })
 }
 
 /// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
@@ -129,13 +126,13 @@ fn names_columns(cells: &csv::StringRecord) -> bool {
     cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }
 
-/// Reads the value of a cell in single precision.
-fn number(cell: &str, line: u64, column: &str) -> Result<f32> {
+/// Reads the value of a cell.
+fn number(cell: &str, line: u64, column: &str) -> Result<f64> {
     ensure!(
         !cell.is_empty(),
         "row {line}, column {column}: the cell is empty, expected a number; fill it or remove the row"
     );
-    match cell.parse::<f32>() {
+    match cell.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => {
             let hint = match (line, Timestamps::like(cell)) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
@@ -145,7 +145,8 @@ impl DataModule for SeriesDataModule {
     }
 
     fn setup(&self) -> Result<DataSplits> {
-        let scaled = self.scaler.transform(&self.series.values)?;
+        // Rounded after the scaling, which keeps the digits of values that are large and close to each other.
+        let scaled = self.scaler.transform(&self.series.values)?.f_to_kind(Kind::Float)?;
         let Range { start: split, end } = self.validation;
         let training = scaled.f_narrow(0, 0, split as i64)?;
         let test =
@@ -158,15 +159,13 @@ impl DataModule for SeriesDataModule {
     }
 
     fn identity(&self) -> Result<Option<DataIdentity>> {
-        let Series { time, names, named, values, .. } = &self.series;
+        let Series { timestamps, names, named, values, .. } = &self.series;
         // Names that were made up for a file without a header contain the name of the file.
         let names = if *named { &names[..] } else { &[] };
-        let bytes: Vec<u8> = Vec::<f32>::try_from(values.f_contiguous()?.f_view(-1)?)?
-            .into_iter()
-            .flat_map(f32::to_le_bytes)
-            .collect();
-        let labels = time.iter().flat_map(|label| [label.as_bytes(), b"\n"]);
-        Ok(Some(DataIdentity::of(time.len() as u64, names, labels.chain([&bytes[..]]))))
+        let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
+        let values = bytes(Vec::try_from(values.f_contiguous()?.f_view(-1)?)?);
+        let parts = [&bytes(timestamps.numbers())[..], &values];
+        Ok(Some(DataIdentity::of(self.series.len() as u64, names, parts.into_iter())))
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {
@@ -210,7 +209,7 @@ mod tests {
         let splits = module.setup().unwrap();
         assert_eq!((splits.train.len(), splits.val.len()), (980, 461));
         let (_, y) = splits.val.slice(0, 461).unwrap();
-        assert_eq!(y.view(-1), module.series().values.narrow(0, 1000, 461).view(-1));
+        assert_eq!(y.view(-1).to_kind(Kind::Double), module.series().values.narrow(0, 1000, 461).view(-1));
         let (x, y) = splits.train.slice(979, 1).unwrap();
         assert_eq!((x.size(), y.size()), (vec![1, 20, 1], vec![1, 1, 1]));
         assert_eq!(y.double_value(&[0, 0, 0]), module.series().column(0).unwrap()[999]);

@@ -31,9 +31,8 @@ impl Forecast {
     /// Fails if the forecaster does.
     pub fn new(forecaster: &dyn Forecaster, series: &Series, rows: Range<usize>) -> Result<Self> {
         let steps = forecaster.forecast_rows(series, rows.clone())?;
-        let actual =
-            series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?.f_to_kind(Kind::Double)?;
-        Ok(Self { time: series.time[rows].to_vec(), names: series.names.clone(), actual, steps })
+        let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
+        Ok(Self { time: series.timestamps.labels_of(rows), names: series.names.clone(), actual, steps })
     }
 
     /// Returns a metric over all forecasts of all steps ahead, without rows that have no forecast.
@@ -71,8 +70,7 @@ impl Forecast {
         writer.write_record(&header)?;
         let rows = |tensor: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(Vec::try_from(tensor)?) };
         let (actual, steps) = (rows(&self.actual)?, self.steps.iter().map(rows).collect::<Result<Vec<_>>>()?);
-        // The series is in single precision, so that further digits would be noise.
-        let cell = |value: &f64| if value.is_nan() { String::new() } else { (*value as f32).to_string() };
+        let cell = |value: &f64| if value.is_nan() { String::new() } else { value.to_string() };
         for (row, time) in self.time.iter().enumerate() {
             let values = actual[row].iter().chain(steps.iter().flat_map(|step| &step[row]));
             writer.write_record(std::iter::once(time.clone()).chain(values.map(cell)))?;
@@ -91,7 +89,7 @@ pub fn mase(mae: f64, series: &Series, split: usize) -> Result<f64> {
     if split < 2 {
         return Ok(f64::NAN);
     }
-    let training = series.values.f_narrow(0, 0, split as i64)?.f_to_kind(Kind::Double)?;
+    let training = series.values.f_narrow(0, 0, split as i64)?;
     let naive = training.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?.f_mean(Kind::Double)?;
     Ok(mae / naive.f_double_value(&[])?)
 }

@@ -100,7 +100,7 @@ impl Forecaster for NetworkForecaster {
         // Allocated once, before the first batch. If each batch allocated a small result between two large inputs, the freed
         // memory would be too fragmented for the next input, and the process would grow to the size of all windows.
         let size = [loader.rows() as i64, self.horizon() as i64, columns];
-        let predictions = Tensor::f_empty(size, (placement.kind, Device::Cpu))?;
+        let predictions = Tensor::f_empty(size, (Kind::Double, Device::Cpu))?;
         let mut made = 0;
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
@@ -118,7 +118,7 @@ impl Forecaster for NetworkForecaster {
         }
         let (windows, rows, stride) = (predictions.size()[0], rows.len() as i64, self.stride as i64);
         let steps = (0..self.horizon() as i64).map(|step| {
-            let made = predictions.f_select(1, step)?.f_to_kind(Kind::Double)?;
+            let made = predictions.f_select(1, step)?;
             let before = step * stride;
             placed(&made.f_narrow(0, 0, windows.min(rows - before))?, before, rows)
         });
@@ -133,19 +133,18 @@ impl Forecaster for NetworkForecaster {
             rows >= reach,
             "cannot forecast: the series has {rows} rows, expected at least {reach}, the rows of a window"
         );
-        let scaled = self.scaler.transform(&series.values)?;
-        let mut window = scaled.f_slice(0, rows - reach, rows, stride)?; // [window_size, columns]
+        let last = series.values.f_slice(0, rows - reach, rows, stride)?;
+        let mut window = self.scaler.transform(&last)?; // [window_size, columns]
         let mut forecasts = Vec::new();
         let mut made = 0;
         while made < steps as i64 {
             let next = self.lit.predict(&window.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
             made += next.size()[0];
-            let grown =
-                Tensor::f_cat(&[&window, &self.scaler.transform(&next)?.f_to_kind(window.kind())?], 0)?;
+            let grown = Tensor::f_cat(&[&window, &self.scaler.transform(&next)?], 0)?;
             window = grown.f_narrow(0, grown.size()[0] - window_size, window_size)?;
             forecasts.push(next);
         }
-        Ok(Tensor::f_cat(&forecasts, 0)?.f_narrow(0, 0, steps as i64)?.f_to_kind(Kind::Double)?)
+        Ok(Tensor::f_cat(&forecasts, 0)?.f_narrow(0, 0, steps as i64)?)
     }
 }
 

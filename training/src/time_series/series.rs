@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Columns, Timestamps};
 use crate::flags::default_flags;
@@ -12,29 +12,29 @@ use text_recognizer::{Error, Result};
 /// One or more columns of numbers over time.
 #[derive(Debug)]
 pub struct Series {
-    /// The timestamp of each row, as text.
-    pub time: Vec<String>,
     /// The timestamps as numbers or dates; row numbers from 0 if the series has none.
     pub timestamps: Timestamps,
     /// The name of each column.
     pub names: Vec<String>,
     /// Whether the names come from the source of the series; false for names that were made up for a source without names.
     pub named: bool,
-    /// The values, `[rows, columns]`, in single precision.
+    /// The values, `[rows, columns]`, in double precision. NaN is a missing value.
     pub values: Tensor,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
+    /// What a reader found out, left out or inserted, one sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Series {
     /// Returns the number of rows.
     pub fn len(&self) -> usize {
-        self.time.len()
+        self.values.size().first().map_or(0, |&rows| rows as usize)
     }
 
     /// Returns whether the series has no row.
     pub fn is_empty(&self) -> bool {
-        self.time.is_empty()
+        self.len() == 0
     }
 
     /// Returns the names of the columns, for the checkpoint of a model of this series.
@@ -47,7 +47,7 @@ impl Series {
     /// # Errors
     /// Fails if `index` is not below the number of columns.
     pub fn column(&self, index: usize) -> Result<Vec<f64>> {
-        Ok(Vec::<f64>::try_from(self.values.f_select(1, index as i64)?.f_to_kind(tch::Kind::Double)?)?)
+        Ok(Vec::<f64>::try_from(self.values.f_select(1, index as i64)?)?)
     }
 }
 
@@ -137,12 +137,12 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
         return Err(Error::invalid(format!("the value at row {t}"), values[t], expected));
     }
     Ok(Series {
-        time: (0..config.length).map(|t| t.to_string()).collect(),
         timestamps: Timestamps::counted(config.length),
         names: vec!["value".into()],
         named: false,
-        values: Tensor::from_slice(&values).view([-1, 1]),
+        values: Tensor::f_from_slice(&values)?.f_to_kind(Kind::Double)?.f_view([-1, 1])?,
         season: Some(config.period),
+        notes: Vec::new(),
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn synthetic_with_the_defaults_equals_the_course_series_exactly() {
         let series = synthetic(&SyntheticConfig::default()).unwrap();
-        let got = Vec::<f32>::try_from(series.values.view(-1)).unwrap();
+        let got = Vec::<f32>::try_from(series.values.view(-1).to_kind(Kind::Float)).unwrap();
         let golden = include_str!("../../tests/golden/series.csv").lines().skip(1);
         let golden: Vec<f32> = golden.map(|line| line.parse().unwrap()).collect();
         assert_eq!(got.len(), 1461);

@@ -1,6 +1,7 @@
 //! The timestamps of a series: reading, writing, intervals, seasons and continuation.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use chrono::{Datelike, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use text_recognizer::Result;
@@ -88,12 +89,30 @@ impl Timestamps {
         Ok(())
     }
 
-    /// Returns the timestamps as text, in the form in which they were read.
-    pub fn labels(&self) -> Vec<String> {
+    /// Returns the number of timestamps.
+    pub fn len(&self) -> usize {
         match self {
-            Self::Numbers(numbers) => numbers.iter().map(f64::to_string).collect(),
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Dates { dates, .. } => dates.len(),
+        }
+    }
+
+    /// Returns whether there is no timestamp.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns all timestamps as text, in the form in which they were read.
+    pub fn labels(&self) -> Vec<String> {
+        self.labels_of(0..self.len())
+    }
+
+    /// Returns the timestamps of `rows` as text, in the form in which they were read.
+    pub fn labels_of(&self, rows: Range<usize>) -> Vec<String> {
+        match self {
+            Self::Numbers(numbers) => numbers[rows].iter().map(f64::to_string).collect(),
             Self::Dates { dates, format } => {
-                dates.iter().map(|date| date.format(format).to_string()).collect()
+                dates[rows].iter().map(|date| date.format(format).to_string()).collect()
             }
         }
     }

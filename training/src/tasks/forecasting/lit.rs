@@ -1,6 +1,6 @@
 //! The lit model of forecasting. Its loss is in scaled units, its metrics are in the units of the series.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use text_recognizer::data::Batch;
 use text_recognizer::lit_models::{LitConfig, LitModel, Loss, LossName, Metric, StepOutput};
 use text_recognizer::models::Model;
@@ -50,6 +50,12 @@ impl LitForecaster {
     fn last(&self, y: &Tensor) -> Result<Tensor> {
         Ok(y.f_narrow(1, y.size()[1] - self.horizon, self.horizon)?)
     }
+
+    /// Returns the last `horizon` steps in the units of the series, in double precision where the device has it.
+    fn unscaled(&self, y: &Tensor) -> Result<Tensor> {
+        let kind = if y.device() == Device::Mps { Kind::Float } else { Kind::Double };
+        self.scaler.inverse(&self.last(y)?.f_to_kind(kind)?)
+    }
 }
 
 impl LitModel for LitForecaster {
@@ -73,7 +79,7 @@ impl LitModel for LitForecaster {
         if context.is_training() {
             return Ok(StepOutput { loss, rows, metrics: Vec::new() });
         }
-        let unscaled = |y: &Tensor| self.scaler.inverse(&self.last(&y.detach())?);
+        let unscaled = |y: &Tensor| self.unscaled(&y.detach());
         let (prediction, target) = (unscaled(&prediction)?, unscaled(&batch.y)?);
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
@@ -85,6 +91,6 @@ impl LitModel for LitForecaster {
     fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(self.parameters().placement().kind)?;
         let prediction = tch::no_grad(|| self.model.forward(&x, &mut ForwardContext::eval()))?;
-        self.scaler.inverse(&self.last(&prediction)?)
+        self.unscaled(&prediction)
     }
 }

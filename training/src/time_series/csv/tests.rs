@@ -63,7 +63,7 @@ fn parse_of_unusable_file_is_an_error_with_row_and_column() {
         ("t,v\n1,2\n2,x\n", &timed, &["row 3", "column v", "\"x\""]),
         ("v\n1\nNaN\n", &plain, &["row 3", "NaN"]),
         ("v\n1\ninf\n", &plain, &["row 3", "inf"]),
-        ("v\n1e99\n", &plain, &["row 2", "1e99"]),
+        ("v\n1e999\n", &plain, &["row 2", "1e999"]),
         ("t,v\n1,2\n1,3\n", &timed, &["row 3", "column t", "same timestamp"]),
         ("t,v\n10,2\n9,3\n", &timed, &["row 3", "column t", "\"9\" is earlier", "sort"]),
         ("t,v\n,2\n", &timed, &["row 2", "column t", "\"\" is neither"]),
