@@ -12,4 +12,4 @@ pub use outcome::{Finished, Outcome};
 pub use registry::{DataEntry, ModelEntry, OnDownload};
 pub use resume::{Resume, check_resume, find_resume, free};
 pub use run::{Experiment, Reporter, fit};
-pub use trained::load_forecaster;
+pub use trained::{TrainedForecaster, load_forecaster};

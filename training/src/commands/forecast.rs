@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
-use crate::experiment::load_forecaster;
+use crate::experiment::{TrainedForecaster, load_forecaster};
 use crate::terminal;
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Forecaster, Series, read_csv_for,
+    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Fill, Forecaster, Series, read_csv_for,
 };
 
 /// The line of the command in `--help`.
@@ -41,12 +41,15 @@ pub struct ForecastArgs {
     series: CsvConfig,
     #[command(flatten)]
     baselines: BaselineConfig,
+    /// Fill missing values [default: as in training].
+    #[arg(long = "fill", value_enum, conflicts_with = "model")]
+    fill: Option<Fill>,
 }
 
 /// Adds the flags of `forecast`.
 pub fn with_flags(command: Command) -> Command {
     // A checkpoint has its own values of these flags.
-    let of_baselines = BaselineConfig::FREE.iter();
+    let of_baselines = ["season"].iter().chain(BaselineConfig::FREE);
     of_baselines.fold(ForecastArgs::augment_args(command).about(ABOUT), |command, flag| {
         command.mut_arg(flag, |arg| arg.conflicts_with("checkpoint"))
     })
@@ -61,11 +64,15 @@ impl ForecastArgs {
     pub fn run(&self) -> Result<()> {
         self.baselines.validate()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
-        let series = read_csv_for(&self.series, trained.as_ref().map(|(_, columns)| columns))?;
+        let mut series = read_csv_for(&self.series, trained.as_ref().map(|trained| &trained.columns))?;
         let forecaster = match trained {
-            Some((forecaster, _)) => forecaster,
+            Some(TrainedForecaster { forecaster, fill, season, .. }) => {
+                series.fill(self.fill.unwrap_or(fill), season.or(series.season), &[])?;
+                forecaster
+            }
             None => self.baseline(&series)?,
         };
+        series.notes.iter().for_each(|note| log::info!("{note}"));
         let steps = self.steps.unwrap_or(forecaster.horizon());
         ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
         let values = steps.saturating_mul(series.names.len());

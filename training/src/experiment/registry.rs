@@ -190,6 +190,7 @@ impl DataEntry {
         let build = move |config: &Value, target: Target, _: Option<OnDownload>| -> Result<Data> {
             let SeriesFlags { source, windows, baselines } = typed::<SeriesFlags<C>>(config, name)?;
             let module = Rc::new(SeriesDataModule::new(read(&source)?, windows, baselines, target)?);
+            module.series().notes.iter().for_each(|note| log::info!("{note}"));
             Ok(Data { task: Box::new(Forecasting::new(Rc::clone(&module))), module })
         };
         let (task, flags) = (Forecasting::NAME, Flags::of::<SeriesFlags<C>>());

@@ -14,18 +14,30 @@ use text_recognizer::nn::Placement;
 use super::registry::{self, ModelKind};
 use crate::format::listed;
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
-use crate::time_series::{BaselineForecaster, Columns, Forecaster, NetworkForecaster};
+use crate::time_series::{BaselineForecaster, Columns, Fill, Forecaster, NetworkForecaster};
 
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
 /// The largest stride of a checkpoint: rows far beyond any series.
 const MAX_STRIDE: usize = 1 << 32;
 
-/// Loads the forecasting model of the checkpoint `path`, on the CPU. Returns the model and the columns that it forecasts.
+/// A forecasting model of a checkpoint, and what it needs of a series.
+pub struct TrainedForecaster {
+    /// The model.
+    pub forecaster: Box<dyn Forecaster>,
+    /// The columns that it forecasts.
+    pub columns: Columns,
+    /// The values that it got for missing ones in training.
+    pub fill: Fill,
+    /// The rows per season of the series that it was trained on; `None` if unknown.
+    pub season: Option<usize>,
+}
+
+/// Loads the forecasting model of the checkpoint `path`, on the CPU.
 ///
 /// # Errors
 /// Fails if the file is damaged, or is not a checkpoint of a forecasting model.
-pub fn load_forecaster(path: &Path) -> Result<(Box<dyn Forecaster>, Columns)> {
+pub fn load_forecaster(path: &Path) -> Result<TrainedForecaster> {
     let Checkpoint { description, weights, .. } = checkpoint::load(path)?;
     let failed = || format!("cannot forecast with {}", path.display());
     ensure!(
@@ -38,15 +50,13 @@ pub fn load_forecaster(path: &Path) -> Result<(Box<dyn Forecaster>, Columns)> {
     forecaster(description, &weights).with_context(failed)
 }
 
-fn forecaster(
-    description: Description,
-    weights: &[(String, tch::Tensor)],
-) -> Result<(Box<dyn Forecaster>, Columns)> {
+fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Result<TrainedForecaster> {
     let Description { model: name, model_config, data, dtype, extras, .. } = description;
     let extras =
         ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
     let horizon = check(&data, &extras)?;
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
+    let (fill, season) = (extras.fill, extras.baselines.season);
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
             baseline: *baseline,
@@ -63,7 +73,7 @@ fn forecaster(
             Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
         }
     };
-    Ok((forecaster, columns))
+    Ok(TrainedForecaster { forecaster, columns, fill, season })
 }
 
 /// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.
@@ -123,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
         checkpoint::write(&path, weights, metadata).unwrap();
-        load_forecaster(&path).map(|(forecaster, _)| forecaster)
+        load_forecaster(&path).map(|trained| trained.forecaster)
     }
 
     /// Returns the weights of the model that `metadata` describes.

@@ -13,7 +13,7 @@ use text_recognizer::models::Model;
 use super::{Report, Task, Trained};
 use crate::report::plots::{self, ForecastColumn, PlotLabels};
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, Forecast, Forecaster, NetworkForecaster, Scaler,
+    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, NetworkForecaster, Scaler,
     SeriesDataModule, Timestamps,
 };
 use crate::trainer::{Loaders, Record, RunFolder};
@@ -46,6 +46,9 @@ pub struct ForecastingExtras {
     /// Whether the names of the columns come from the source of the series; `None` in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<bool>,
+    /// The values that a network gets for missing ones.
+    #[serde(default)]
+    pub fill: Fill,
 }
 
 impl Forecasting {
@@ -87,7 +90,8 @@ impl Forecasting {
             if !loaders.overfits {
                 // The target of the last window reaches horizon - 1 steps beyond its first row.
                 let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
-                rows.end = rows.end.min(rows.start.saturating_add(val.rows()).saturating_add(reach));
+                let made = self.module.rows_of(val.rows())?;
+                rows.end = rows.end.min(rows.start.saturating_add(made).saturating_add(reach));
             }
         }
         Forecast::new(forecaster, self.module.series(), rows).map(Some)
@@ -111,6 +115,7 @@ impl Task for Forecasting {
             stride: self.module.windows().stride,
             baselines: self.module.baselines().clone(),
             named: Some(self.module.series().named),
+            fill: self.module.windows().fill,
         })
     }
 

@@ -1,11 +1,14 @@
 //! Baselines: forecasts without training. A useful model has a smaller error than each of them.
 
+use std::borrow::Cow;
+
 use crate::flags::default_flags;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use text_recognizer::{Error, Result};
 
 use super::Series;
+use super::fill::{forward, seasonal};
 
 /// A rule that forecasts a value from earlier values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -62,8 +65,8 @@ impl Default for BaselineConfig {
 }
 
 impl BaselineConfig {
-    /// The flags that a resumed run may change.
-    pub const FREE: &[&str] = &["season", "average", "difference_average", "past_average"];
+    /// The flags that a resumed run may change. The season decides windows and filled values of a network too.
+    pub const FREE: &[&str] = &["average", "difference_average", "past_average"];
 
     /// Checks the numbers of rows, also those that a baseline does not use.
     ///
@@ -106,17 +109,21 @@ impl Baseline {
             }
         };
         let BaselineConfig { average, difference_average, past_average, .. } = *config;
-        let differences: Vec<f64> = (season..series.len()).map(|t| series[t] - series[t - season]).collect();
-        Ok(Past {
-            baseline: self,
-            season,
-            average,
-            difference_average,
-            past_average,
-            series,
-            values: Sums::of(series),
-            differences: Sums::of(&differences),
-        })
+        let rule = match self {
+            Self::Naive => Rule::Naive(Filled::new(series, forward)),
+            Self::MovingAverage => Rule::MovingAverage { values: Sums::of(series.iter().copied()), average },
+            Self::SeasonalNaive => {
+                Rule::SeasonalNaive { values: Filled::new(series, |values| seasonal(values, season)), season }
+            }
+            Self::Differencing => Rule::Differencing {
+                values: Sums::of(series.iter().copied()),
+                differences: Sums::of((season..series.len()).map(|t| series[t] - series[t - season])),
+                season,
+                difference_average,
+                past_average,
+            },
+        };
+        Ok(Past { baseline: self, rows: series.len(), rule })
     }
 
     /// Forecasts `series[from..to]`, each row `t` from the values before row `t - gap` only. A `gap` of 0 is one step ahead.
@@ -138,75 +145,125 @@ impl Baseline {
 /// The values that a baseline forecasts from.
 pub struct Past<'a> {
     baseline: Baseline,
-    season: usize,
-    average: usize,
-    difference_average: usize,
-    past_average: usize,
-    series: &'a [f64],
-    values: Sums,
-    /// The sums of the differences to the values one season before.
-    differences: Sums,
+    /// The number of rows.
+    rows: usize,
+    rule: Rule<'a>,
+}
+
+/// A baseline, with the values in the form that it needs.
+enum Rule<'a> {
+    Naive(Filled<'a>),
+    MovingAverage {
+        values: Sums,
+        average: usize,
+    },
+    SeasonalNaive {
+        values: Filled<'a>,
+        season: usize,
+    },
+    Differencing {
+        values: Sums,
+        /// The sums of the differences to the values one season before.
+        differences: Sums,
+        season: usize,
+        difference_average: usize,
+        past_average: usize,
+    },
 }
 
 impl Past<'_> {
     /// Forecasts the rows `from..to`, each row `t` from the values before row `t - gap` only. The rows may lie up to `gap + 1`
     /// rows after the last row of the series.
     ///
+    /// Missing values (NaN) are left out of means. In their place, the other baselines use the last value before, or that of the
+    /// season before. A forecast without any value is NaN.
+    ///
     /// # Errors
     /// Fails if there are too few values before `from`, or if `to` is too far after the end of the series.
     pub fn forecast(&self, from: usize, to: usize, gap: usize) -> Result<Vec<f64>> {
-        // The window around one season ago starts past_average / 2 rows earlier, and ends before the first unknown row.
-        let back = self.past_average / 2;
         // The smallest whole number of seasons back to a known value, in rows.
-        let ago = self.season.saturating_mul(gap / self.season + 1);
-        let ahead = (self.past_average - back).min(ago - gap);
-        let needed = match self.baseline {
-            Baseline::Naive => gap.saturating_add(1),
-            Baseline::MovingAverage => gap.saturating_add(self.average),
-            Baseline::SeasonalNaive => ago,
-            Baseline::Differencing => {
-                let differences = gap.saturating_add(self.season).saturating_add(self.difference_average);
-                differences.max(ago.saturating_add(back))
+        let ago = |season: usize| season.saturating_mul(gap / season + 1);
+        let needed = match &self.rule {
+            Rule::Naive(_) => gap.saturating_add(1),
+            Rule::MovingAverage { average, .. } => gap.saturating_add(*average),
+            Rule::SeasonalNaive { season, .. } => ago(*season),
+            Rule::Differencing { season, difference_average, past_average, .. } => {
+                let differences = gap.saturating_add(*season).saturating_add(*difference_average);
+                differences.max(ago(*season).saturating_add(past_average / 2))
             }
         };
-        if from < needed || to.saturating_sub(gap).saturating_sub(1) > self.series.len() {
+        if from < needed || to.saturating_sub(gap).saturating_sub(1) > self.rows {
             return Err(Error::invalid(
                 format!("the number of values for {}", self.baseline.name()),
-                from.min(self.series.len()),
+                from.min(self.rows),
                 format!("at least {needed} values before the first forecast"),
             ));
         }
         Ok((from..to)
-            .map(|t| match self.baseline {
-                Baseline::Naive => self.series[t - gap - 1],
-                Baseline::MovingAverage => self.values.mean(t - gap - self.average, t - gap),
-                Baseline::SeasonalNaive => self.series[t - ago],
-                Baseline::Differencing => {
-                    let known = t - gap - self.season;
-                    let level = self.differences.mean(known - self.difference_average, known);
-                    level + self.values.mean(t - ago - back, t - ago + ahead)
+            .map(|t| match &self.rule {
+                Rule::Naive(values) => values.at(t - gap - 1),
+                Rule::MovingAverage { values, average } => values.mean(t - gap - average, t - gap),
+                Rule::SeasonalNaive { values, season } => values.at(t - ago(*season)),
+                Rule::Differencing { values, differences, season, difference_average, past_average } => {
+                    // The window around one season ago starts past_average / 2 rows earlier, and ends before the first unknown row.
+                    let (ago, back) = (ago(*season), past_average / 2);
+                    let ahead = (past_average - back).min(ago - gap);
+                    let known = t - gap - season;
+                    differences.mean(known - difference_average, known)
+                        + values.mean(t - ago - back, t - ago + ahead)
                 }
             })
             .collect())
     }
 }
 
-/// Cumulative sums, so that the mean of any range takes constant time.
-struct Sums(Vec<f64>);
+/// Values whose gaps are filled from earlier values.
+struct Filled<'a>(Cow<'a, [f64]>);
 
-impl Sums {
-    fn of(values: &[f64]) -> Self {
-        let mut sum = 0.0;
-        let rest = values.iter().map(|value| {
-            sum += value;
-            sum
-        });
-        Self(std::iter::once(0.0).chain(rest).collect())
+impl<'a> Filled<'a> {
+    fn new(values: &'a [f64], fill: impl Fn(&mut [f64])) -> Self {
+        let mut values = Cow::Borrowed(values);
+        if values.iter().any(|value| value.is_nan()) {
+            fill(values.to_mut());
+        }
+        Self(values)
     }
 
-    /// Returns the mean of the values `from..to`.
+    fn at(&self, row: usize) -> f64 {
+        self.0[row]
+    }
+}
+
+/// Cumulative sums of the values that are not missing, so that the mean of any range takes constant time.
+struct Sums {
+    sums: Vec<f64>,
+    /// The cumulative number of values; `None` if no value is missing.
+    counts: Option<Vec<usize>>,
+}
+
+impl Sums {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let mut sum = 0.0;
+        let rest = values.clone().map(|value| {
+            sum += if value.is_nan() { 0.0 } else { value };
+            sum
+        });
+        let sums = std::iter::once(0.0).chain(rest).collect();
+        let counts = values.clone().any(f64::is_nan).then(|| {
+            let mut count = 0;
+            let rest = values.map(|value| {
+                count += usize::from(!value.is_nan());
+                count
+            });
+            std::iter::once(0).chain(rest).collect()
+        });
+        Self { sums, counts }
+    }
+
+    /// Returns the mean of the values `from..to`; NaN if all are missing.
     fn mean(&self, from: usize, to: usize) -> f64 {
-        (self.0[to] - self.0[from]) / (to - from) as f64
+        let count = self.counts.as_ref().map_or(to - from, |counts| counts[to] - counts[from]);
+        (self.sums[to] - self.sums[from]) / count as f64
     }
 }
 
@@ -255,6 +312,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn forecast_of_a_series_with_gaps_uses_the_values_that_are_there() {
+        let config = BaselineConfig { season: Some(3), average: 3, difference_average: 3, past_average: 1 };
+        let gap = f64::NAN;
+        let series = [1.0, 2.0, 3.0, 4.0, gap, 6.0, gap, 8.0, gap, gap];
+        let of = |baseline: Baseline, from| baseline.forecast(&config, &series, from, 10, 0).unwrap();
+        assert_eq!(of(Baseline::Naive, 7), [6.0, 8.0, 8.0]);
+        assert_eq!(of(Baseline::SeasonalNaive, 7), [2.0, 6.0, 4.0]);
+        assert_eq!(of(Baseline::MovingAverage, 7), [6.0, 7.0, 8.0]);
+        // Row 7: the value 4 rows ago is missing, and the mean of the differences at rows 5 and 6 is that of row 5.
+        let differencing = of(Baseline::Differencing, 7);
+        assert!(differencing[0].is_nan() && differencing[1] == 6.0 + 3.0, "{differencing:?}");
     }
 
     #[test]

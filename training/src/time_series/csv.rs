@@ -116,8 +116,7 @@ fn parse_for(input: impl Read, config: &CsvConfig, path: &Path, model: Option<&C
     let names = columns.iter().map(|&column| names[column].clone()).collect();
     let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
     let timestamps = time.unwrap_or_else(|| Timestamps::counted(rows_read));
-    let season = timestamps.season();
-    Ok(Series { timestamps, names, named: header, values, season, notes: Vec::new() })
+    Ok(Series::new(timestamps, names, header, values)?)
 }
 
 /// Returns whether a first row has the column names: it has text, and no cell is a number or a date.

@@ -7,8 +7,8 @@ use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Data
 use text_recognizer::{Error, Result};
 
 use super::window_config::{ShuffleBuffer, WindowConfig};
-use super::windows::{Layout, WindowDataset};
-use super::{BaselineConfig, Scaler, Series, Target};
+use super::{BaselineConfig, Layout, Scaler, Series, Target, WindowDataset};
+use crate::format::listed;
 
 /// The most forecasts of a validation split, over all rows, columns and steps ahead: 2 GiB of values.
 const MAX_FORECASTS: usize = 1 << 28;
@@ -26,14 +26,14 @@ pub struct SeriesDataModule {
 }
 
 impl SeriesDataModule {
-    /// Splits `series`, `[rows, columns]`, and fits the scaling on the training split. The season of `baselines` is the season of
-    /// `series` if they have none. `target` selects the targets of the training windows.
+    /// Splits `series`, `[rows, columns]`, fills its gaps, and fits the scaling on the training split. The season of `baselines` is
+    /// the season of `series` if they have none. `target` selects the targets of the training windows.
     ///
     /// # Errors
-    /// Fails if a size is 0, if the training split is empty, if the validation split is shorter than the horizon, or if
-    /// `split_time` or `test_time` is outside of the series.
+    /// Fails if a size is 0, if the training split is empty, if the validation split is shorter than the horizon, if `split_time`
+    /// or `test_time` is outside of the series, or if single precision cannot hold the scaled values.
     pub fn new(
-        series: Series,
+        mut series: Series,
         config: WindowConfig,
         baselines: BaselineConfig,
         target: Target,
@@ -61,6 +61,8 @@ impl SeriesDataModule {
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
         let baselines = baselines.of(&series);
+        series.fill(config.fill, baselines.season, &[split, end])?;
+        check_precision(&mut series, &scaler)?;
         Ok(Self { series, config, baselines, scaler, validation: split..end, target })
     }
 
@@ -94,17 +96,98 @@ impl SeriesDataModule {
         Layout { window_size, horizon, shift, stride, sequence: self.target == Target::EachStep }
     }
 
+    /// Returns whether the series has a missing value.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn has_missing(&self) -> Result<bool> {
+        Ok(self.series.missing()? > 0)
+    }
+
+    /// Returns how many rows of the validation split the first `windows` windows forecast at one step ahead, with the rows between
+    /// them whose windows are left out.
+    ///
+    /// # Errors
+    /// Fails if there are fewer windows.
+    pub fn rows_of(&self, windows: usize) -> Result<usize> {
+        let Range { start, end } = self.validation;
+        match windows.checked_sub(1) {
+            _ if !self.has_missing()? => Ok(windows),
+            Some(last) => Ok(self.forecasts(&self.scaled()?, start, end)?.index(last)? + 1),
+            None => Ok(0),
+        }
+    }
+
+    /// Returns the scaled inputs and targets, in single precision. They are rounded after the scaling, which keeps the digits of
+    /// values that are large and close to each other.
+    fn scaled(&self) -> Result<Scaled> {
+        let scaled = |values: &Tensor| -> Result<Tensor> {
+            Ok(self.scaler.transform(values)?.f_to_kind(Kind::Float)?)
+        };
+        let targets = scaled(&self.series.values)?;
+        let same = self.series.inputs().data_ptr() == self.series.values.data_ptr();
+        let inputs = if same { targets.shallow_clone() } else { scaled(self.series.inputs())? };
+        Ok(Scaled { inputs, targets })
+    }
+
     /// Returns windows whose targets are the rows `from..to`. Their inputs may be rows before `from`, so that each row has a
     /// forecast.
-    fn forecasts(&self, scaled: &Tensor, from: usize, to: usize) -> Result<Box<dyn Dataset>> {
+    fn forecasts(&self, scaled: &Scaled, from: usize, to: usize) -> Result<WindowDataset> {
         let reach = self.config.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
             let expected = format!("at most {from}, the number of rows before the split");
             Error::invalid("window_size", format!("{reach} rows long"), expected)
         })?;
-        let rows = scaled.f_narrow(0, start as i64, (to - start) as i64)?;
-        Ok(Box::new(WindowDataset::new(&rows, self.layout(1))?))
+        scaled.windows(start..to, self.layout(1))
     }
+}
+
+/// The scaled values of a series, `[rows, columns]`.
+struct Scaled {
+    /// With filled gaps.
+    inputs: Tensor,
+    /// With NaN for missing values.
+    targets: Tensor,
+}
+
+impl Scaled {
+    fn windows(&self, rows: Range<usize>, layout: Layout) -> Result<WindowDataset> {
+        let part = |values: &Tensor| values.f_narrow(0, rows.start as i64, rows.len() as i64);
+        WindowDataset::complete(&part(&self.inputs)?, &part(&self.targets)?, layout)
+    }
+}
+
+/// Adds a note for each column whose scaled values lose digits that matter in single precision: its rounding error is above 0.1 %
+/// of the mean change from row to row.
+///
+/// # Errors
+/// Fails if a scaled value is too large for single precision.
+fn check_precision(series: &mut Series, scaler: &Scaler) -> Result<()> {
+    let scaled = scaler.transform(&series.values)?;
+    let double = |values: Tensor| Ok::<_, Error>(Vec::<f64>::try_from(values)?);
+    let largest = double(scaled.f_abs()?.f_nan_to_num(0.0, None, None)?.f_amax([0], false)?)?;
+    let changes = scaled.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?;
+    let changes = double(changes.f_nanmean(0, false, Kind::Double)?)?;
+    let mut rounded = Vec::new();
+    for ((name, largest), change) in series.names.iter().zip(largest).zip(changes) {
+        if largest > f64::from(f32::MAX) {
+            let expected = format!(
+                "at most {:e}, the largest number of single precision; try --scaling standard",
+                f32::MAX
+            );
+            return Err(Error::invalid(format!("the largest value of column {name}"), largest, expected));
+        }
+        if largest * f64::from(f32::EPSILON) > 2e-3 * change {
+            rounded.push(name.clone());
+        }
+    }
+    if !rounded.is_empty() {
+        series.notes.push(format!(
+            "networks get rounded values of {}: single precision has 7 digits (try --scaling standard)",
+            listed(&rounded)
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that a validation split of `rows` rows contains the steps of one forecast, and that memory can contain all forecasts.
@@ -145,17 +228,24 @@ impl DataModule for SeriesDataModule {
     }
 
     fn setup(&self) -> Result<DataSplits> {
-        // Rounded after the scaling, which keeps the digits of values that are large and close to each other.
-        let scaled = self.scaler.transform(&self.series.values)?.f_to_kind(Kind::Float)?;
+        let scaled = self.scaled()?;
         let Range { start: split, end } = self.validation;
-        let training = scaled.f_narrow(0, 0, split as i64)?;
-        let test =
-            (end < self.series.len()).then(|| self.forecasts(&scaled, end, self.series.len())).transpose()?;
-        Ok(DataSplits {
-            train: Box::new(WindowDataset::new(&training, self.layout(self.config.shift))?),
-            val: self.forecasts(&scaled, split, end)?,
-            test,
-        })
+        let rows = self.series.len();
+        let train = scaled.windows(0..split, self.layout(self.config.shift))?;
+        let val = self.forecasts(&scaled, split, end)?;
+        let test = (end < rows).then(|| self.forecasts(&scaled, end, rows)).transpose()?;
+        for (split, windows) in
+            [("training", Some(&train)), ("validation", Some(&val)), ("test", test.as_ref())]
+        {
+            let Some(windows) = windows.filter(|windows| windows.left_out() > 0) else { continue };
+            let all = windows.left_out() + windows.len();
+            log::info!(
+                "left out {} of {all} {split} windows: they have missing values (--fill)",
+                windows.left_out()
+            );
+        }
+        let test = test.map(|test| -> Box<dyn Dataset> { Box::new(test) });
+        Ok(DataSplits { train: Box::new(train), val: Box::new(val), test })
     }
 
     fn identity(&self) -> Result<Option<DataIdentity>> {
@@ -165,7 +255,7 @@ impl DataModule for SeriesDataModule {
         let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
         let values = bytes(Vec::try_from(values.f_contiguous()?.f_view(-1)?)?);
         let parts = [&bytes(timestamps.numbers())[..], &values];
-        Ok(Some(DataIdentity::of(self.series.len() as u64, names, parts.into_iter())))
+        Ok(Some(DataIdentity::of(self.series.len() as u64, names, parts)))
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {
@@ -182,7 +272,7 @@ impl DataModule for SeriesDataModule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time_series::{Scaling, SplitPoint, SyntheticConfig, synthetic};
+    use crate::time_series::{Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, synthetic};
 
     fn config() -> WindowConfig {
         WindowConfig {
@@ -195,6 +285,7 @@ mod tests {
             shuffle_buffer: ShuffleBuffer::Size(1000),
             reshuffle_each_iteration: true,
             scaling: Scaling::None,
+            fill: Fill::None,
         }
     }
 
@@ -237,6 +328,59 @@ mod tests {
         assert!(x.min().double_value(&[]) >= 0.0 && x.max().double_value(&[]) <= 1.0);
         let (_, y) = module.setup().unwrap().val.slice(0, 461).unwrap();
         assert!(y.max().double_value(&[]) > 1.0);
+    }
+
+    /// Returns a module over 40 rows with gaps at the rows 10, 20, 21 and 33, split at row 30.
+    fn with_gaps(fill: Fill) -> SeriesDataModule {
+        let gaps = [10, 20, 21, 33];
+        let values: Vec<f64> =
+            (0..40).map(|t| if gaps.contains(&t) { f64::NAN } else { f64::from(t) }).collect();
+        let values = Tensor::from_slice(&values).view([-1, 1]);
+        let series = Series::new(Timestamps::counted(40), vec!["v".into()], true, values).unwrap();
+        let config = WindowConfig { split_time: SplitPoint::Row(30), window_size: 5, fill, ..config() };
+        SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow).unwrap()
+    }
+
+    #[test]
+    fn windows_of_a_series_with_gaps_are_complete_and_their_targets_are_not_filled() {
+        for (fill, train, val) in [(Fill::None, 25 - 6 - 7, 10 - 6), (Fill::Forward, 25 - 3, 10 - 1)] {
+            let module = with_gaps(fill);
+            let splits = module.setup().unwrap();
+            assert_eq!((splits.train.len(), splits.val.len()), (train, val), "{fill:?}");
+            for split in [splits.train, splits.val] {
+                let (x, y) = split.slice(0, split.len() as i64).unwrap();
+                let missing = |x: &Tensor| x.isnan().sum(Kind::Int64).int64_value(&[]);
+                assert_eq!((missing(&x), missing(&y)), (0, 0), "{fill:?}");
+            }
+            assert!(module.has_missing().unwrap());
+            assert_eq!(module.series().notes.len(), 1);
+        }
+        // The rows 30 to 32 come before the gap at row 33; the windows of the rows 33 to 38 are left out.
+        let module = with_gaps(Fill::None);
+        assert_eq!([0, 1, 3, 4].map(|windows| module.rows_of(windows).unwrap()), [0, 1, 3, 10]);
+    }
+
+    #[test]
+    fn new_with_values_beyond_single_precision_is_a_note_or_an_error() {
+        let module = |values: &[f64], scaling| {
+            let values = Tensor::from_slice(values).view([-1, 1]);
+            let series = Series::new(Timestamps::counted(40), vec!["id".into()], true, values).unwrap();
+            let config =
+                WindowConfig { split_time: SplitPoint::Row(30), window_size: 5, scaling, ..config() };
+            SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow)
+        };
+        let counter: Vec<f64> = (0..40).map(|t| 1e8 + f64::from(t)).collect();
+        let noted = module(&counter, Scaling::None).unwrap();
+        assert!(noted.series().notes[0].contains("rounded values of id"), "{:?}", noted.series().notes);
+        let scaled = module(&counter, Scaling::Standard).unwrap();
+        assert!(scaled.series().notes.is_empty());
+        let (x, _) = scaled.setup().unwrap().train.slice(0, 1).unwrap();
+        let steps =
+            Vec::<f64>::try_from(x.to_kind(Kind::Double).diff::<Tensor>(1, 1, None, None).view(-1)).unwrap();
+        assert!(steps.iter().all(|step| (step - steps[0]).abs() < 1e-6), "{steps:?}");
+        let huge: Vec<f64> = (0..40).map(|t| 1e300 * f64::from(t)).collect();
+        let error = module(&huge, Scaling::None).unwrap_err().to_string();
+        assert!(error.contains("column id is 39") && error.contains("--scaling standard"), "{error}");
     }
 
     #[test]

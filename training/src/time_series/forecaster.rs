@@ -9,6 +9,7 @@ use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
 use super::{Baseline, BaselineConfig, Layout, Past, Scaler, Series, WindowDataset};
+use crate::format::count;
 
 /// A model that forecasts a series from its past.
 pub trait Forecaster {
@@ -20,7 +21,7 @@ pub trait Forecaster {
 
     /// Forecasts the rows `rows` of `series`. Returns one tensor `[rows, columns]` per step ahead, in the units of the series:
     /// tensor `k` has for each row the forecast from `k + 1` steps before it, or NaN if there is none. The first forecast is made
-    /// from the rows before `rows`.
+    /// from the rows before `rows`. A network has no forecast from a window with a missing value.
     ///
     /// # Errors
     /// Fails if there are too few rows before `rows`, or if the series has other columns than the model.
@@ -84,7 +85,7 @@ impl Forecaster for NetworkForecaster {
             "cannot forecast: a window spans {reach} rows, expected at most the {} rows before the forecast",
             rows.start
         );
-        let values = series.values.f_narrow(0, (rows.start - reach) as i64, (rows.len() + reach) as i64)?;
+        let values = series.inputs().f_narrow(0, (rows.start - reach) as i64, (rows.len() + reach) as i64)?;
         let layout = Layout {
             window_size: window_size as usize,
             horizon: self.horizon(),
@@ -133,7 +134,13 @@ impl Forecaster for NetworkForecaster {
             rows >= reach,
             "cannot forecast: the series has {rows} rows, expected at least {reach}, the rows of a window"
         );
-        let last = series.values.f_slice(0, rows - reach, rows, stride)?;
+        let last = series.inputs().f_slice(0, rows - reach, rows, stride)?;
+        let missing = last.f_isnan()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        ensure!(
+            missing == 0,
+            "cannot forecast: found {} in the last window of {window_size} time steps, expected none; try --fill forward",
+            count(missing as u64, "missing value")
+        );
         let mut window = self.scaler.transform(&last)?; // [window_size, columns]
         let mut forecasts = Vec::new();
         let mut made = 0;

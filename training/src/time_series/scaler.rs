@@ -39,21 +39,32 @@ impl Scaler {
     }
 
     /// Fits the scaling to the training split, `[rows, columns]`. `Standard` uses the mean and the std without Bessel's
-    /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1.
+    /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1. Missing values (NaN) are left out.
     ///
     /// # Errors
-    /// Fails if libtorch does.
+    /// Fails if a column has no value.
     pub fn fit(scaling: Scaling, training: &Tensor) -> Result<Self> {
         let columns = training.size()[1] as usize;
+        if scaling == Scaling::None {
+            return Ok(Self { shift: vec![0.0; columns], scale: vec![1.0; columns] });
+        }
         let x = training.f_to_kind(Kind::Double)?;
-        let (shift, scale) = match scaling {
-            Scaling::None => return Ok(Self { shift: vec![0.0; columns], scale: vec![1.0; columns] }),
-            Scaling::Standard => (x.f_mean_dim(0, false, Kind::Double)?, x.f_std_dim(0, false, false)?),
-            Scaling::Minmax => {
-                let min = x.f_amin(0, false)?;
-                let range = x.f_amax(0, false)?.f_sub(&min)?;
-                (min, range)
-            }
+        let missing = x.f_isnan()?;
+        let count = missing.f_logical_not()?.f_sum_dim_intlist(0, false, Kind::Double)?;
+        if let Some(column) = Vec::<f64>::try_from(&count)?.iter().position(|count| *count == 0.0) {
+            let expected = "at least one in the training split; try --value_columns or another --split_time";
+            return Err(Error::invalid(format!("the number of values of column {column}"), 0, expected));
+        }
+        let mean = |x: &Tensor| x.f_nansum(0, false, Kind::Double)?.f_div(&count);
+        let (shift, scale) = if scaling == Scaling::Minmax {
+            let without = |value: f64| x.f_masked_fill(&missing, value);
+            let min = without(f64::INFINITY)?.f_amin(0, false)?;
+            let range = without(f64::NEG_INFINITY)?.f_amax(0, false)?.f_sub(&min)?;
+            (min, range)
+        } else {
+            let shift = mean(&x)?;
+            let scale = mean(&x.f_sub(&shift)?.f_square()?)?.f_sqrt()?;
+            (shift, scale)
         };
         let scale = Vec::<f64>::try_from(scale)?;
         let scale = scale.into_iter().map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
@@ -113,6 +124,18 @@ mod tests {
                 Scaling::Standard => assert!(column.iter().sum::<f64>().abs() < 1e-12),
                 Scaling::Minmax => assert_eq!(column, [0.0, 0.2, 1.0]),
             }
+        }
+    }
+
+    #[test]
+    fn fit_of_values_with_gaps_equals_that_without_the_gaps() {
+        let (gap, all) = (f64::NAN, [1.0, 2.0, 6.0, 8.0]);
+        let gaps = Tensor::from_slice(&[gap, 1.0, 2.0, gap, 6.0, 8.0, gap]).view([-1, 1]);
+        for scaling in [Scaling::Standard, Scaling::Minmax] {
+            let expected = Scaler::fit(scaling, &Tensor::from_slice(&all).view([-1, 1])).unwrap();
+            assert_eq!(Scaler::fit(scaling, &gaps).unwrap(), expected);
+            let error = Scaler::fit(scaling, &gaps.narrow(0, 0, 1)).unwrap_err().to_string();
+            assert!(error.contains("values of column 0 is 0"), "{error}");
         }
     }
 

@@ -4,8 +4,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Columns, Timestamps};
+use super::{Columns, Fill, Timestamps, fill};
 use crate::flags::default_flags;
+use crate::format;
 use text_recognizer::rng::Mt19937;
 use text_recognizer::{Error, Result};
 
@@ -20,6 +21,8 @@ pub struct Series {
     pub named: bool,
     /// The values, `[rows, columns]`, in double precision. NaN is a missing value.
     pub values: Tensor,
+    /// The values with filled gaps, which models forecast from; `None` if nothing is filled.
+    filled: Option<Tensor>,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
     /// What a reader found out, left out or inserted, one sentence each.
@@ -27,6 +30,57 @@ pub struct Series {
 }
 
 impl Series {
+    /// Creates a series of `values: [rows, columns]`, in double precision, with the season of its timestamps.
+    ///
+    /// # Errors
+    /// Fails if there is not one timestamp per row and one name per column, or if the values have another precision.
+    pub fn new(timestamps: Timestamps, names: Vec<String>, named: bool, values: Tensor) -> Result<Self> {
+        let size = values.size();
+        if size != [timestamps.len() as i64, names.len() as i64] || values.kind() != Kind::Double {
+            let expected = format!("[{}, {}] in double precision", timestamps.len(), names.len());
+            return Err(Error::shape("Series", expected, &size));
+        }
+        let season = timestamps.season();
+        Ok(Self { timestamps, names, named, values, filled: None, season, notes: Vec::new() })
+    }
+
+    /// Returns the values that models forecast from, `[rows, columns]`: with filled gaps after [`Series::fill`].
+    pub fn inputs(&self) -> &Tensor {
+        self.filled.as_ref().unwrap_or(&self.values)
+    }
+
+    /// Returns the number of missing values.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn missing(&self) -> Result<usize> {
+        Ok(self.values.f_isnan()?.f_sum(Kind::Int64)?.f_int64_value(&[])? as usize)
+    }
+
+    /// Fills the missing values that models forecast from, with `season` rows per season; see [`fill()`]. Adds a note with their
+    /// number.
+    ///
+    /// # Errors
+    /// Fails if the fill needs a season and `season` is `None`.
+    pub fn fill(&mut self, how: Fill, season: Option<usize>, splits: &[usize]) -> Result<()> {
+        let missing = self.missing()?;
+        if missing == 0 {
+            return Ok(());
+        }
+        let (filled, count) = fill(&self.values, how, season, splits)?;
+        self.notes.push(match how {
+            Fill::None => {
+                format!(
+                    "{} missing; windows with one are left out (--fill fills them)",
+                    format::count(missing as u64, "value")
+                )
+            }
+            _ => format!("filled {count} of {} (--fill)", format::count(missing as u64, "missing value")),
+        });
+        self.filled = (count > 0).then_some(filled);
+        Ok(())
+    }
+
     /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.size().first().map_or(0, |&rows| rows as usize)
@@ -136,14 +190,9 @@ pub fn synthetic(config: &SyntheticConfig) -> Result<Series> {
         let expected = "a finite number; try other constants";
         return Err(Error::invalid(format!("the value at row {t}"), values[t], expected));
     }
-    Ok(Series {
-        timestamps: Timestamps::counted(config.length),
-        names: vec!["value".into()],
-        named: false,
-        values: Tensor::f_from_slice(&values)?.f_to_kind(Kind::Double)?.f_view([-1, 1])?,
-        season: Some(config.period),
-        notes: Vec::new(),
-    })
+    let values = Tensor::f_from_slice(&values)?.f_to_kind(Kind::Double)?.f_view([-1, 1])?;
+    let series = Series::new(Timestamps::counted(config.length), vec!["value".into()], false, values)?;
+    Ok(Series { season: Some(config.period), ..series })
 }
 
 #[cfg(test)]

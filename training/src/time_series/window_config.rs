@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 use text_recognizer::{Error, Result};
 
-use super::Scaling;
+use super::{Fill, Scaling};
 
 /// A boundary between two splits of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -103,6 +103,10 @@ pub struct WindowConfig {
     /// Scale the values, fitted on the training split; metrics and forecasts are unscaled.
     #[arg(long = "scaling", value_enum, default_value_t = Scaling::None)]
     pub scaling: Scaling,
+    /// Fill missing values for the network; losses and metrics skip them.
+    #[arg(long = "fill", value_enum, default_value_t = Fill::None)]
+    #[serde(default)]
+    pub fill: Fill,
 }
 
 impl WindowConfig {

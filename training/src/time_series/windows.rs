@@ -1,8 +1,10 @@
-//! Windows over a series, like those of `tf.data.Dataset.window`. All windows are views of one tensor.
+//! Windows over a series, like those of `tf.data.Dataset.window`.
 
-use tch::{Device, Kind, Tensor};
-use text_recognizer::data::{DataLoader, Dataset, Shuffle};
+use tch::Tensor;
+use text_recognizer::data::{DataLoader, Shuffle};
 use text_recognizer::{Error, Result};
+
+use super::{Layout, WindowDataset};
 
 /// Returns windows over `series`, `[time, ...]`, like `tf.data.Dataset.window`: each is a view, `[size, ...]`.
 ///
@@ -85,116 +87,10 @@ pub fn windowed_dataset(
     )
 }
 
-/// The positions of windows and their targets in a series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// Time steps in a window.
-    pub window_size: usize,
-    /// Time steps in the target, which follows the window.
-    pub horizon: usize,
-    /// Rows from the start of one window to the start of the next.
-    pub shift: usize,
-    /// Rows from one time step of a window to the next.
-    pub stride: usize,
-    /// Whether the target is the next value at each time step of the window, `[window_size]`, instead of `[horizon]`.
-    pub sequence: bool,
-}
-
-impl Layout {
-    /// Returns the rows that a window and its target span; `usize::MAX` if the number overflows.
-    pub fn span(self) -> usize {
-        let values = self.window_size.saturating_add(self.horizon);
-        values.saturating_sub(1).saturating_mul(self.stride).saturating_add(1)
-    }
-}
-
-/// A dataset of windows and their targets: `x: [batch, window_size, features]` and `y: [batch, horizon, features]`, or
-/// `y: [batch, window_size, features]` if the layout has `sequence`.
-#[derive(Debug)]
-pub struct WindowDataset {
-    series: Tensor,
-    layout: Layout,
-    /// The windows, `[windows, window_size, features]`, a view of the series.
-    x: Tensor,
-    /// The targets, `[windows, horizon or window_size, features]`, a view of the series.
-    y: Tensor,
-}
-
-impl WindowDataset {
-    /// Makes the windows over `series`, `[time, features]`, without a copy.
-    ///
-    /// # Errors
-    /// Fails if the series is shorter than one window and its target, if a size is 0, if `series` has another shape, or if
-    /// `sequence` is set and the horizon is not 1.
-    pub fn new(series: &Tensor, layout: Layout) -> Result<Self> {
-        let Layout { window_size, horizon, shift, stride, sequence } = layout;
-        for (name, value) in
-            [("window_size", window_size), ("horizon", horizon), ("shift", shift), ("stride", stride)]
-        {
-            if value == 0 {
-                return Err(Error::invalid(name, value, "at least 1"));
-            }
-        }
-        if sequence && horizon != 1 {
-            return Err(Error::invalid(
-                "horizon",
-                horizon,
-                "1 with sequence_loss, because its target is one value per time step",
-            ));
-        }
-        let [length, features] = series.size()[..] else {
-            return Err(Error::shape("WindowDataset", "[time, features]", &series.size()));
-        };
-        let span = layout.span();
-        if (length as usize) < span {
-            let expected = format!(
-                "at least {span} for a window of {window_size}, a horizon of {horizon} and a stride of {stride}; try another \
-                 split_time or test_time, or a smaller window_size"
-            );
-            return Err(Error::invalid("the length of a split of the series", length, expected));
-        }
-        // A larger shift gives the same single window, and all numbers below fit in i64.
-        let (shift, stride) = (shift.min(length as usize) as i64, stride as i64);
-        let count = (length - span as i64) / shift + 1;
-        let (row, column) = (series.stride()[0], series.stride()[1]);
-        let view = |first: i64, steps: usize| {
-            let size = [count, steps as i64, features];
-            let offset = series.storage_offset() + first * stride * row;
-            series.f_as_strided(size, [shift * row, stride * row, column], offset)
-        };
-        let x = view(0, window_size)?;
-        let y = if sequence { view(1, window_size)? } else { view(window_size as i64, horizon)? };
-        Ok(Self { series: series.shallow_clone(), layout, x, y })
-    }
-}
-
-impl Dataset for WindowDataset {
-    fn len(&self) -> usize {
-        self.x.size()[0] as usize
-    }
-
-    /// Gathers `x` and `y` separately: this is faster than one gather of both, whose two halves are not contiguous.
-    fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((self.x.f_index_select(0, indices)?, self.y.f_index_select(0, indices)?))
-    }
-
-    fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
-        Ok((self.x.f_narrow(0, start, length)?, self.y.f_narrow(0, start, length)?))
-    }
-
-    fn device(&self) -> Device {
-        self.series.device()
-    }
-
-    /// Moves the series and makes the windows anew, which is cheaper than moving each window.
-    fn to(self: Box<Self>, device: Device, kind: Kind) -> Result<Box<dyn Dataset>> {
-        let series = self.series.f_to_device(device)?.f_to_kind(kind)?;
-        Ok(Box::new(Self::new(&series, self.layout)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use text_recognizer::data::Dataset;
+
     use super::*;
 
     fn ten() -> Tensor {
@@ -246,53 +142,6 @@ mod tests {
         assert_ne!(seen, [4, 5, 6, 7, 8, 9]);
         seen.sort_unstable();
         assert_eq!(seen, [4, 5, 6, 7, 8, 9]);
-    }
-
-    #[test]
-    fn window_dataset_of_each_layout_has_the_expected_rows() {
-        let series = Tensor::arange(20, tch::kind::FLOAT_CPU).view([10, 2]); // row t is [2t, 2t + 1]
-        let layout = Layout { window_size: 3, horizon: 2, shift: 2, stride: 1, sequence: false };
-        let dataset = WindowDataset::new(&series, layout).unwrap();
-        let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
-        assert_eq!((rows(&x), rows(&y)), (vec![vec![4, 5, 6, 7, 8, 9]], vec![vec![10, 11, 12, 13]]));
-        assert_eq!(dataset.len(), 3);
-        let strided =
-            WindowDataset::new(&series, Layout { stride: 2, shift: 1, horizon: 1, ..layout }).unwrap();
-        let (x, y) = strided.slice(0, 1).unwrap();
-        assert_eq!((rows(&x), rows(&y)), (vec![vec![0, 1, 4, 5, 8, 9]], vec![vec![12, 13]]));
-        let sequence = WindowDataset::new(&series, Layout { horizon: 1, sequence: true, ..layout }).unwrap();
-        let (_, y) = sequence.slice(0, 1).unwrap();
-        assert_eq!(rows(&y), [vec![2, 3, 4, 5, 6, 7]]);
-    }
-
-    #[test]
-    fn window_dataset_is_a_view_and_converts_to_another_dtype() {
-        let series = Tensor::arange(1000, tch::kind::FLOAT_CPU).view([1000, 1]);
-        let layout = Layout { window_size: 100, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::new(&series, layout).unwrap();
-        assert_eq!(dataset.x.data_ptr(), series.data_ptr());
-        let double = Box::new(dataset).to(Device::Cpu, Kind::Double).unwrap();
-        let (x, y) = double.gather(&Tensor::from_slice(&[7i64, 899])).unwrap();
-        assert_eq!((x.double_value(&[1, 99, 0]), y.double_value(&[0, 0, 0])), (998.0, 107.0));
-        assert_eq!(x.kind(), Kind::Double);
-    }
-
-    #[test]
-    fn window_longer_than_the_series_is_an_error_with_both_lengths() {
-        let layout = Layout { window_size: 10, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let error = WindowDataset::new(&ten().view([10, 1]), layout).unwrap_err().to_string();
-        assert!(error.contains("series is 10:") && error.contains("at least 11"), "{error}");
-    }
-
-    #[test]
-    fn batch_of_a_narrowed_series_is_contiguous() {
-        let wide = Tensor::arange(60, tch::kind::FLOAT_CPU).view([12, 5]);
-        let narrow = wide.narrow(1, 1, 3).narrow(0, 2, 10); // row t is [5t + 11, 5t + 12, 5t + 13]
-        let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 3, sequence: false };
-        let dataset = WindowDataset::new(&narrow, layout).unwrap();
-        let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
-        assert_eq!((rows(&x), rows(&y)), (vec![vec![16, 17, 18, 31, 32, 33]], vec![vec![46, 47, 48]]));
-        assert!(x.is_contiguous() && y.is_contiguous());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 
 use super::*;
 use crate::commands;
-use crate::experiment::load_forecaster;
+use crate::experiment::{TrainedForecaster, load_forecaster};
 use crate::time_series::{BaselineForecaster, Forecaster};
 
 /// Parses flags and returns the configuration.
@@ -164,7 +164,7 @@ fn forecasting_checkpoint_forecasts_as_the_network_in_memory() {
         let (lit, name) = (lab.lit(), lab.entry.name);
         let path = folder.path().join(name);
         checkpoint::save(&path, &lit.parameters().snapshot(), &lab.description(), &json!({})).unwrap();
-        let (forecaster, columns) = load_forecaster(&path).unwrap();
+        let TrainedForecaster { forecaster, columns, .. } = load_forecaster(&path).unwrap();
         assert_eq!(columns, series.columns(), "{name}");
         // The window before the first row of the validation split.
         let (x, _) = lab.data.module.setup().unwrap().val.slice(0, 1).unwrap();
@@ -200,7 +200,12 @@ fn baseline_checkpoint_forecasts_as_the_baseline() {
                 forecaster.forecast_future(&series, 5).unwrap(),
             )
         };
-        assert_eq!(forecast(&*load_forecaster(&path).unwrap().0), forecast(&expected), "{}", entry.name);
+        assert_eq!(
+            forecast(&*load_forecaster(&path).unwrap().forecaster),
+            forecast(&expected),
+            "{}",
+            entry.name
+        );
     }
 }
 
