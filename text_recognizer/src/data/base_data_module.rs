@@ -86,10 +86,19 @@ pub struct DataIdentity {
 
 impl DataIdentity {
     /// Returns the identity of data whose content is that of `parts` in their order.
-    pub fn of<'a>(rows: u64, columns: &[String], parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    ///
+    /// # Errors
+    /// Fails with the first error of `parts`.
+    pub fn of<P: AsRef<[u8]>>(
+        rows: u64,
+        columns: &[String],
+        parts: impl IntoIterator<Item = Result<P>>,
+    ) -> Result<Self> {
         let mut hasher = Sha256::new();
-        parts.into_iter().for_each(|part| hasher.update(part));
-        Self { rows, columns: columns.to_vec(), sha256: hex(hasher) }
+        for part in parts {
+            hasher.update(part?);
+        }
+        Ok(Self { rows, columns: columns.to_vec(), sha256: hex(hasher) })
     }
 
     /// Returns the differences to `other` as text, or `None` if there are none.
@@ -219,7 +228,8 @@ mod tests {
     #[test]
     fn data_identity_difference_names_what_changed() {
         let of = |rows, columns: &[&str], part: &[u8]| {
-            DataIdentity::of(rows, &columns.iter().map(ToString::to_string).collect::<Vec<_>>(), [part])
+            DataIdentity::of(rows, &columns.iter().map(ToString::to_string).collect::<Vec<_>>(), [Ok(part)])
+                .unwrap()
         };
         let data = of(3, &["v", "w"], b"abc");
         assert_eq!(data.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
@@ -163,11 +163,19 @@ impl Scaled {
 /// # Errors
 /// Fails if a scaled value is too large for single precision.
 fn check_precision(series: &mut Series, scaler: &Scaler) -> Result<()> {
-    let scaled = scaler.transform(&series.values)?;
-    let double = |values: Tensor| Ok::<_, Error>(Vec::<f64>::try_from(values)?);
-    let largest = double(scaled.f_abs()?.f_nan_to_num(0.0, None, None)?.f_amax([0], false)?)?;
-    let changes = scaled.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?;
-    let changes = double(changes.f_nanmean(0, false, Kind::Double)?)?;
+    let zeros = || Tensor::f_zeros([series.names.len() as i64], (Kind::Double, Device::Cpu));
+    // The largest absolute value of each column, and the sum and the number of the changes from row to row.
+    let (mut largest, mut sums, mut counts) = (zeros()?, zeros()?, zeros()?);
+    for Range { start, end } in series.blocks() {
+        let start = start.saturating_sub(1);
+        let scaled = scaler.transform(&series.values.f_narrow(0, start as i64, (end - start) as i64)?)?;
+        let present = scaled.f_abs()?.f_nan_to_num(0.0, None, None)?;
+        largest = largest.f_maximum(&present.f_amax(0, false)?)?;
+        let changes = scaled.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?;
+        counts = counts.f_add(&changes.f_isfinite()?.f_sum_dim_intlist(0, false, Kind::Double)?)?;
+        sums = sums.f_add(&changes.f_nansum(0, false, Kind::Double)?)?;
+    }
+    let (largest, changes): (Vec<f64>, Vec<f64>) = (largest.try_into()?, sums.f_div(&counts)?.try_into()?);
     let mut rounded = Vec::new();
     for ((name, largest), change) in series.names.iter().zip(largest).zip(changes) {
         if largest > f64::from(f32::MAX) {
@@ -253,9 +261,12 @@ impl DataModule for SeriesDataModule {
         // Names that were made up for a file without a header contain the name of the file.
         let names = if *named { &names[..] } else { &[] };
         let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
-        let values = bytes(Vec::try_from(values.f_contiguous()?.f_view(-1)?)?);
-        let parts = [&bytes(timestamps.numbers())[..], &values];
-        Ok(Some(DataIdentity::of(self.series.len() as u64, names, parts)))
+        let times = self.series.blocks().map(|rows| bytes(timestamps.numbers_of(rows)));
+        let values = self.series.blocks().map(|rows| {
+            let rows = values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
+            Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
+        });
+        DataIdentity::of(self.series.len() as u64, names, times.map(Ok).chain(values)).map(Some)
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {

@@ -1,5 +1,7 @@
 //! Time series, and the synthetic series of the TensorFlow time-series course.
 
+use std::ops::Range;
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -29,6 +31,9 @@ pub struct Series {
     pub notes: Vec<String>,
 }
 
+/// The rows of a block.
+const BLOCK: usize = 1 << 16;
+
 impl Series {
     /// Creates a series of `values: [rows, columns]`, in double precision, with the season of its timestamps.
     ///
@@ -47,6 +52,12 @@ impl Series {
     /// Returns the values that models forecast from, `[rows, columns]`: with filled gaps after [`Series::fill`].
     pub fn inputs(&self) -> &Tensor {
         self.filled.as_ref().unwrap_or(&self.values)
+    }
+
+    /// Returns the rows in blocks of [`BLOCK`] rows, for operations whose results would take as much memory as the values.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.len();
+        (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
     }
 
     /// Returns the number of missing values.

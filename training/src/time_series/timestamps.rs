@@ -136,10 +136,15 @@ impl Timestamps {
 
     /// Returns the timestamps as numbers; dates as seconds since 1970-01-01, without a time zone.
     pub fn numbers(&self) -> Vec<f64> {
+        self.numbers_of(0..self.len())
+    }
+
+    /// Returns the timestamps of `rows` as numbers, like [`Timestamps::numbers`].
+    pub fn numbers_of(&self, rows: Range<usize>) -> Vec<f64> {
         match self {
-            Self::Numbers(numbers) => numbers.clone(),
+            Self::Numbers(numbers) => numbers[rows].to_vec(),
             Self::Dates { dates, .. } => {
-                dates.iter().map(|date| date.and_utc().timestamp_millis() as f64 / 1e3).collect()
+                dates[rows].iter().map(|date| date.and_utc().timestamp_millis() as f64 / 1e3).collect()
             }
         }
     }
