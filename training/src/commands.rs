@@ -11,12 +11,14 @@ use crate::experiment::{DataEntry, ModelEntry, registry};
 use crate::version;
 
 mod completions;
+mod data;
 mod doctor;
 mod download;
 mod fit;
 mod forecast;
 
 pub use completions::CompletionsArgs;
+pub use data::DataArgs;
 pub use fit::FitCommand;
 pub use forecast::ForecastArgs;
 
@@ -27,6 +29,8 @@ pub enum Invocation {
     Fit(Box<FitCommand>),
     /// Forecasts the future of a series.
     Forecast(Box<ForecastArgs>),
+    /// Shows what is understood of a file.
+    Data(Box<DataArgs>),
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),
     /// Checks libtorch, the devices and the data.
@@ -42,6 +46,7 @@ impl Invocation {
         match self {
             Self::Fit(fit) => fit.run(),
             Self::Forecast(args) => args.run().map(|()| Ended::Done),
+            Self::Data(args) => args.run().map(|()| Ended::Done),
             Self::Completions(args) => args.run().map(|()| Ended::Done),
             Self::Doctor => doctor::run().map(|()| Ended::Done),
         }
@@ -77,6 +82,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         Some(("forecast", matches)) => {
             Invocation::Forecast(Box::new(ForecastArgs::from_arg_matches(matches)?))
         }
+        Some(("data", matches)) => Invocation::Data(Box::new(DataArgs::from_arg_matches(matches)?)),
         Some(("completions", matches)) => {
             Invocation::Completions(CompletionsArgs::from_arg_matches(matches)?)
         }
@@ -89,6 +95,7 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
     let command = fit::with_flags(root(), model, data);
     let command = command
         .subcommand(forecast::with_flags(Command::new("forecast")))
+        .subcommand(data::with_flags(Command::new("data")))
         .subcommand(Command::new("doctor").about(doctor::ABOUT))
         .subcommand(CompletionsArgs::augment_args(Command::new("completions")).about(completions::ABOUT));
     cli::with_kebab_case(command)

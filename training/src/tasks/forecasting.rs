@@ -14,7 +14,7 @@ use super::{Report, Task, Trained};
 use crate::report::plots::{self, ForecastColumn, PlotLabels};
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, NetworkForecaster, Scaler,
-    SeriesDataModule, Timestamps,
+    SeriesDataModule,
 };
 use crate::trainer::{Loaders, Record, RunFolder};
 
@@ -158,7 +158,7 @@ fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> 
 }
 
 fn labels<'a>(title: &'a str, module: &SeriesDataModule) -> PlotLabels<'a> {
-    let x_is_date = matches!(module.series().timestamps, Timestamps::Dates { .. });
+    let x_is_date = module.series().timestamps.is_date();
     PlotLabels { title, x: "time", x_is_date, y: "value" }
 }
 

@@ -97,6 +97,11 @@ impl Timestamps {
         }
     }
 
+    /// Returns whether the timestamps are dates.
+    pub fn is_date(&self) -> bool {
+        matches!(self, Self::Dates { .. })
+    }
+
     /// Returns whether there is no timestamp.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

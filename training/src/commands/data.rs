@@ -1,0 +1,213 @@
+//! `run_experiment data`: shows what is understood of a file.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Command};
+use console::Term;
+use serde::Serialize;
+
+use crate::format::{self, count, number};
+use crate::report::plots::{self, PlotLabels};
+use crate::terminal;
+use crate::time_series::{CsvConfig, Series, read_csv};
+
+/// The line of the command in `--help`.
+const ABOUT: &str = "Show what is understood of a file: times, frequency, gaps, columns, a plot";
+
+/// The most columns in the table. `--json` has all.
+const MAX_COLUMNS: usize = 20;
+
+/// The flags of `data`.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    #[command(flatten)]
+    series: CsvConfig,
+    /// Plot the series to FILE.png and FILE.svg.
+    #[arg(long = "output", value_name = "FILE", default_value = "logs/data")]
+    output: PathBuf,
+    /// Print one line of JSON.
+    #[arg(long = "json")]
+    json: bool,
+}
+
+/// Adds the flags of `data`.
+pub fn with_flags(command: Command) -> Command {
+    DataArgs::augment_args(command).about(ABOUT)
+}
+
+impl DataArgs {
+    /// Reads the file, prints what is understood of it, and plots it.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read, or if the plot or standard output cannot be written.
+    pub fn run(&self) -> Result<()> {
+        let series = read_csv(&self.series)?;
+        let preview = Preview::new(&series)?;
+        if self.json {
+            terminal::result(serde_json::to_string(&preview)?)?;
+        } else {
+            let width = terminal::columns(&Term::stdout());
+            terminal::result(format::wrap(&preview.text(), width))?;
+        }
+        let stem = match self.output.extension() {
+            Some(extension) if extension == "png" || extension == "svg" => self.output.with_extension(""),
+            _ => self.output.clone(),
+        };
+        plot(&series, &stem)?;
+        if !self.json {
+            terminal::result(format_args!("{}.png", stem.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is understood of a series.
+#[derive(Debug, Serialize)]
+struct Preview {
+    rows: usize,
+    /// The first and the last timestamp.
+    first: String,
+    last: String,
+    /// Rows per season.
+    season: Option<usize>,
+    columns: Vec<ColumnPreview>,
+    notes: Vec<String>,
+}
+
+/// The values of one column. A column without a value has no range.
+#[derive(Debug, Serialize)]
+struct ColumnPreview {
+    name: String,
+    missing: usize,
+    min: Option<f64>,
+    mean: Option<f64>,
+    max: Option<f64>,
+    /// The means of equal parts of the rows, NaN for parts without a value.
+    #[serde(skip)]
+    parts: Vec<f64>,
+}
+
+impl Preview {
+    fn new(series: &Series) -> Result<Self> {
+        let rows = series.len();
+        let label = |row: usize| series.timestamps.labels_of(row..row + 1).remove(0);
+        let columns = series.names.iter().enumerate();
+        let columns = columns.map(|(at, name)| Ok(ColumnPreview::new(name, &series.column(at)?)));
+        Ok(Self {
+            rows,
+            first: label(0),
+            last: label(rows - 1),
+            season: series.season,
+            columns: columns.collect::<Result<_>>()?,
+            notes: series.notes.clone(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "rows     {}, from {} to {}", self.rows, self.first, self.last);
+        let season = self
+            .season
+            .map_or_else(|| "unknown (--season ROWS)".into(), |season| count(season as u64, "row"));
+        let _ = writeln!(text, "season   {season}");
+        for note in &self.notes {
+            let _ = writeln!(text, "note     {note}");
+        }
+        let shown = &self.columns[..self.columns.len().min(MAX_COLUMNS)];
+        let width = shown.iter().map(|column| column.name.chars().count()).max().unwrap_or(0).clamp(6, 30);
+        let _ = writeln!(
+            text,
+            "\n{:<width$} {:>11} {:>11} {:>11} {:>8}",
+            "column", "min", "mean", "max", "missing"
+        );
+        for column in shown {
+            let name: String = column.name.chars().take(width).collect();
+            let cell = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), number);
+            let _ = writeln!(
+                text,
+                "{name:<width$} {:>11} {:>11} {:>11} {:>8}  {}",
+                cell(column.min),
+                cell(column.mean),
+                cell(column.max),
+                column.missing,
+                sparkline(&column.parts)
+            );
+        }
+        if self.columns.len() > shown.len() {
+            let _ = writeln!(text, "and {}", count((self.columns.len() - shown.len()) as u64, "more column"));
+        }
+        text
+    }
+}
+
+impl ColumnPreview {
+    /// The number of parts, which is the length of the line in the table.
+    const PARTS: usize = 24;
+
+    fn new(name: &str, values: &[f64]) -> Self {
+        let present = || values.iter().copied().filter(|value| !value.is_nan());
+        let found = present().count();
+        let mean = |values: &[f64]| {
+            let present = || values.iter().copied().filter(|value| !value.is_nan());
+            present().sum::<f64>() / present().count() as f64
+        };
+        let some = |value: f64| (found > 0).then_some(value);
+        Self {
+            name: name.to_owned(),
+            missing: values.len() - found,
+            min: some(present().fold(f64::INFINITY, f64::min)),
+            mean: some(mean(values)),
+            max: some(present().fold(f64::NEG_INFINITY, f64::max)),
+            parts: values.chunks(values.len().div_ceil(Self::PARTS).max(1)).map(mean).collect(),
+        }
+    }
+}
+
+/// Draws values as a line of blocks, with a space for NaN.
+fn sparkline(values: &[f64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let finite = || values.iter().copied().filter(|value| value.is_finite());
+    let (least, greatest) =
+        (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let block = |value: &f64| {
+        if !value.is_finite() {
+            return ' ';
+        }
+        let share = if greatest > least { (value - least) / (greatest - least) } else { 0.5 };
+        BLOCKS[((share * 8.0) as usize).min(7)]
+    };
+    values.iter().map(block).collect()
+}
+
+fn plot(series: &Series, stem: &Path) -> Result<()> {
+    let x_is_date = series.timestamps.is_date();
+    let columns =
+        series.names.iter().zip(0..).map(|(name, column)| Ok((name.clone(), series.column(column)?)));
+    let labels = PlotLabels { title: "series", x: "time", x_is_date, y: "value" };
+    plots::series(stem, &labels, &series.timestamps.numbers(), &columns.collect::<Result<Vec<_>>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn column_preview_of_values_with_gaps_leaves_them_out() {
+        let column = ColumnPreview::new("v", &[1.0, f64::NAN, 3.0, 8.0]);
+        assert_eq!(
+            (column.missing, column.min, column.mean, column.max),
+            (1, Some(1.0), Some(4.0), Some(8.0))
+        );
+        let empty = ColumnPreview::new("v", &[f64::NAN; 3]);
+        assert_eq!((empty.missing, empty.min, empty.mean), (3, None, None));
+    }
+
+    #[test]
+    fn sparkline_of_a_ramp_rises_and_has_a_space_for_a_gap() {
+        assert_eq!(sparkline(&[0.0, 1.0, f64::NAN, 2.0, 4.0]), "▁▃ ▅█");
+        assert_eq!(sparkline(&[5.0, 5.0]), "▅▅");
+    }
+}
