@@ -8,4 +8,4 @@ mod metrics;
 pub use base::{BaseLitModel, LitConfig, LitModel, StepOutput};
 pub use count::{Count, IGNORED};
 pub use losses::{Loss, LossName};
-pub use metrics::{Accuracy, Metric, MetricName, MetricSum, Running};
+pub use metrics::{Accuracy, ByColumn, Metric, MetricName, MetricSum, Running, mean_of_groups};

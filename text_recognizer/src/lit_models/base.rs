@@ -95,6 +95,12 @@ pub trait LitModel: Debug {
     /// # Errors
     /// Fails if the shape of `x` does not fit the model.
     fn predict(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Returns what to try after a loss or a gradient of `batch` that is NaN or infinite, as a phrase such as `--lr 1e-4`; by
+    /// default nothing.
+    fn advice(&self, _batch: &Batch) -> Option<String> {
+        None
+    }
 }
 
 /// A network with one loss; by default a classifier has the metric `acc`, and any other network `mae` and `mse`.

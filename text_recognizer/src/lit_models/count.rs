@@ -8,13 +8,15 @@ use crate::error::{Error, Result};
 /// The target of a row that the cross entropy and the accuracy leave out: the default `ignore_index` of PyTorch.
 pub const IGNORED: i64 = -100;
 
-/// A number of rows, or of the terms of a sum.
+/// A number of rows, or of the terms of a sum, or the weights of sums.
 #[derive(Debug)]
 pub enum Count {
     /// A number that is known without the device.
     Known(i64),
     /// An int64 scalar on a device other than the CPU. To read it, the process waits for the device.
     OnDevice(Tensor),
+    /// The weight of each group of a metric, which need not be a whole number: a tensor of the shape of the sums.
+    Weights(Tensor),
 }
 
 impl Count {
@@ -25,7 +27,7 @@ impl Count {
     pub fn get(&self) -> Result<i64> {
         match self {
             Self::Known(count) => Ok(*count),
-            Self::OnDevice(count) => Ok(count.f_int64_value(&[])?),
+            Self::OnDevice(count) | Self::Weights(count) => Ok(count.f_int64_value(&[])?),
         }
     }
 }
@@ -41,6 +43,7 @@ impl From<&Count> for Count {
         match count {
             Count::Known(count) => Self::Known(*count),
             Count::OnDevice(count) => Self::OnDevice(count.shallow_clone()),
+            Count::Weights(weights) => Self::Weights(weights.shallow_clone()),
         }
     }
 }
@@ -159,9 +162,14 @@ mod tests {
             assert!(loss.compute(&p, &y).unwrap().double_value(&[]).is_nan(), "{loss:?}");
             assert_eq!(loss.rows(&p, &y).unwrap().get().unwrap(), 2);
         }
-        for metric in
-            [MetricName::Mae, MetricName::Mse, MetricName::Rmse, MetricName::Mape, MetricName::Smape]
-        {
+        for metric in [
+            MetricName::Mae,
+            MetricName::Mse,
+            MetricName::Rmse,
+            MetricName::Mape,
+            MetricName::Smape,
+            MetricName::Wape,
+        ] {
             assert!(metric.sum(&p, &y).unwrap().sum.double_value(&[]).is_nan(), "{metric:?}");
         }
     }
@@ -175,8 +183,8 @@ mod tests {
             a.add_mean(&Tensor::from(mean), on_device(count)).unwrap();
             b.add_mean(&Tensor::from(mean), count).unwrap();
         }
-        assert_eq!(a.parts(), (11.0, 4));
-        assert_eq!((a.parts(), a.mean()), (b.parts(), Some(2.75)));
+        assert_eq!(a.parts(), [[11.0, 4.0]]);
+        assert_eq!((a.parts().to_vec(), a.mean()), (b.parts().to_vec(), Some(2.75)));
         assert_eq!(on_device(7).get().unwrap(), 7);
         a.add_mean(&Tensor::from(f64::NAN), on_device(1)).unwrap();
         assert!(a.mean().unwrap().is_nan());

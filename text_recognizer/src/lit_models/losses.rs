@@ -87,7 +87,9 @@ impl Loss for LossName {
             return Ok(match counted_rows(prediction, target)? {
                 Count::Known(0) => loss(Reduction::Sum)?,
                 Count::Known(_) => loss(Reduction::Mean)?,
-                Count::OnDevice(rows) => loss(Reduction::Sum)?.f_div(&rows.f_clamp_min(1)?)?,
+                Count::OnDevice(rows) | Count::Weights(rows) => {
+                    loss(Reduction::Sum)?.f_div(&rows.f_clamp_min(1)?)?
+                }
             });
         }
         check_same(prediction, target)?;

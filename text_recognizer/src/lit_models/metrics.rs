@@ -6,12 +6,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::count::{Count, counted_rows};
 use super::losses::{check_same, percentage_errors, symmetric_percentage_errors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A metric, computed per batch as a sum and a number of terms.
 ///
 /// The value of an epoch is the sum of all sums divided by the sum of all counts. It is exact over batches of any sizes and over
-/// several processes.
+/// several processes. A metric with several groups, such as the columns of a series, has a sum and a weight per group; its value
+/// is the mean of the values of its groups, without those of weight 0.
 ///
 /// ```
 /// use text_recognizer::lit_models::{MetricSum, Running};
@@ -51,13 +52,18 @@ pub trait Metric: Debug {
     /// Returns the name without the split, such as `acc`.
     fn name(&self) -> &str;
 
+    /// Returns the number of groups that have a sum of their own, by default one.
+    fn groups(&self) -> usize {
+        1
+    }
+
     /// Returns the sum over a batch, and the number of its terms.
     ///
     /// # Errors
     /// Fails if the shapes of `prediction` and `target` do not fit each other.
     fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum>;
 
-    /// Returns the value of the metric from the mean over all batches; by default the mean itself.
+    /// Returns the value of the metric, or of one of its groups, from the mean over all batches; by default the mean itself.
     fn finish(&self, mean: f64) -> f64 {
         mean
     }
@@ -66,9 +72,9 @@ pub trait Metric: Debug {
 /// The sum of a metric over one batch.
 #[derive(Debug)]
 pub struct MetricSum {
-    /// The sum, a scalar on the batch's device.
+    /// The sum, a scalar on the batch's device; `[groups]` for a metric with several groups.
     pub sum: Tensor,
-    /// The number of terms of the sum.
+    /// The number of terms of the sum, or the weights of the groups.
     pub count: Count,
 }
 
@@ -84,10 +90,85 @@ pub enum MetricName {
     Mse,
     /// Root of the mean squared error over all elements.
     Rmse,
-    /// Mean absolute percentage error, in percent.
+    /// Mean absolute percentage error, in percent, over the targets that are not 0.
     Mape,
     /// Symmetric mean absolute percentage error, in percent.
     Smape,
+    /// Weighted absolute percentage error, in percent: the sum of the absolute errors divided by that of the absolute targets.
+    Wape,
+}
+
+impl MetricName {
+    /// Returns the term of each element and its weight; `None` for weights of 1.
+    fn terms(self, prediction: &Tensor, target: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        check_same(prediction, target)?;
+        Ok(match self {
+            Self::Acc | Self::Mae => ((prediction - target).f_abs()?, None),
+            Self::Mse | Self::Rmse => ((prediction - target).f_square()?, None),
+            Self::Mape => {
+                let counts = target.f_ne(0.0)?;
+                let errors = percentage_errors(prediction, target)?.f_where_scalarother(&counts, 0.0)?;
+                (errors, Some(counts))
+            }
+            Self::Smape => (symmetric_percentage_errors(prediction, target)?, None),
+            Self::Wape => ((prediction - target).f_abs()?, Some(target.f_abs()?)),
+        })
+    }
+
+    /// Returns the metric with a group per column of a series.
+    pub fn by_column(self, columns: usize) -> ByColumn {
+        ByColumn { metric: self, columns }
+    }
+}
+
+/// Returns the dtype of sums on the device of a tensor.
+fn sum_kind(of: &Tensor) -> Kind {
+    if of.device() == Device::Mps { Kind::Float } else { Kind::Double }
+}
+
+/// A metric of `[..., columns]` per column. Leaves out elements whose target is NaN, a missing value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByColumn {
+    metric: MetricName,
+    columns: usize,
+}
+
+impl Metric for ByColumn {
+    fn name(&self) -> &str {
+        self.metric.name()
+    }
+
+    fn groups(&self) -> usize {
+        self.columns
+    }
+
+    /// Returns the sums of the columns, `[columns]`. `Acc`, which has no columns, is an error.
+    fn sum(&self, prediction: &Tensor, target: &Tensor) -> Result<MetricSum> {
+        if self.metric == MetricName::Acc {
+            return Err(Error::invalid("metric", "acc", "a metric of numbers"));
+        }
+        let columns = self.columns as i64;
+        if target.size().last() != Some(&columns) {
+            return Err(Error::shape("the target", format!("[..., {columns}]"), &target.size()));
+        }
+        let (errors, weights) = self.metric.terms(prediction, target)?;
+        let present = target.f_isnan()?.f_logical_not()?;
+        let weights = match weights {
+            Some(weights) => weights.f_where_scalarother(&present, 0.0)?,
+            None => present.shallow_clone(),
+        };
+        let sum = |terms: &Tensor| {
+            terms.f_reshape([-1, columns])?.f_sum_dim_intlist(0i64, false, sum_kind(&errors))
+        };
+        Ok(MetricSum {
+            sum: sum(&errors.f_where_scalarother(&present, 0.0)?)?,
+            count: Count::Weights(sum(&weights)?),
+        })
+    }
+
+    fn finish(&self, mean: f64) -> f64 {
+        self.metric.finish(mean)
+    }
 }
 
 impl Metric for MetricName {
@@ -99,6 +180,7 @@ impl Metric for MetricName {
             Self::Rmse => "rmse",
             Self::Mape => "mape",
             Self::Smape => "smape",
+            Self::Wape => "wape",
         }
     }
 
@@ -112,19 +194,21 @@ impl Metric for MetricName {
             let hits = class.f_eq_tensor(target)?.f_logical_and(&largest.f_eq_tensor(&largest)?)?;
             return Ok(MetricSum { sum: hits.f_sum(Kind::Float)?, count });
         }
-        check_same(prediction, target)?;
-        let errors = match self {
-            Self::Acc | Self::Mae => (prediction - target).f_abs()?,
-            Self::Mse | Self::Rmse => (prediction - target).f_square()?,
-            Self::Mape => percentage_errors(prediction, target)?,
-            Self::Smape => symmetric_percentage_errors(prediction, target)?,
+        let (errors, weights) = self.terms(prediction, target)?;
+        let kind = sum_kind(&errors);
+        let count = match weights {
+            Some(weights) => Count::Weights(weights.f_sum(kind)?),
+            None => (target.numel() as i64).into(),
         };
-        let kind = if errors.device() == Device::Mps { Kind::Float } else { Kind::Double };
-        Ok(MetricSum { sum: errors.f_sum(kind)?, count: (target.numel() as i64).into() })
+        Ok(MetricSum { sum: errors.f_sum(kind)?, count })
     }
 
     fn finish(&self, mean: f64) -> f64 {
-        if *self == Self::Rmse { mean.sqrt() } else { mean }
+        match self {
+            Self::Rmse => mean.sqrt(),
+            Self::Wape => 100.0 * mean,
+            _ => mean,
+        }
     }
 }
 
@@ -132,25 +216,31 @@ impl Metric for MetricName {
 /// on the device until [`Running::parts`] or [`Running::mean`] is called.
 #[derive(Debug, Default)]
 pub struct Running {
-    sum: f64,
-    count: i64,
-    /// The sum and the count that are still on the device.
-    pending: (Option<Tensor>, Option<Tensor>),
+    /// The sum and the weight of each group; empty before the first batch.
+    parts: Vec<[f64; 2]>,
+    /// The sums and the weights that are still on the device.
+    pending: [Option<Tensor>; 2],
 }
 
 impl Running {
-    /// Continues from the sum and count of [`Running::parts`].
-    pub fn from_parts(sum: f64, count: i64) -> Self {
-        Self { sum, count, ..Self::default() }
+    /// Continues from the sums and weights of [`Running::parts`].
+    pub fn from_parts(parts: Vec<[f64; 2]>) -> Self {
+        Self { parts, ..Self::default() }
     }
 
-    /// Adds a sum of `count` terms.
+    /// Adds a sum of `count` terms, or the sums and weights of all groups.
     ///
     /// # Errors
-    /// Fails if `sum` is not a scalar.
+    /// Fails if `sum` is neither a scalar nor `[groups]`.
     pub fn add(&mut self, sum: &Tensor, count: impl Into<Count>) -> Result<()> {
-        self.add_sum(sum)?;
-        self.add_count(count.into())
+        self.add_part(SUM, sum)?;
+        match count.into() {
+            Count::Known(count) => {
+                self.add_numbers(WEIGHT, &[count as f64]);
+                Ok(())
+            }
+            Count::OnDevice(count) | Count::Weights(count) => self.add_part(WEIGHT, &count),
+        }
     }
 
     /// Adds the mean of `count` terms. The mean of no terms adds nothing, also if it is NaN.
@@ -158,63 +248,69 @@ impl Running {
     /// # Errors
     /// Fails if `mean` is not a scalar.
     pub fn add_mean(&mut self, mean: &Tensor, count: impl Into<Count>) -> Result<()> {
-        let count = count.into();
-        match &count {
-            Count::Known(0) => return Ok(()),
+        match count.into() {
+            Count::Known(0) => Ok(()),
             Count::Known(count) if mean.device() == Device::Cpu => {
-                self.sum += mean.f_double_value(&[])? * *count as f64;
+                self.add_numbers(SUM, &[mean.f_double_value(&[])? * count as f64]);
+                self.add_numbers(WEIGHT, &[count as f64]);
+                Ok(())
             }
-            Count::Known(count) => self.add_sum(&(mean.detach() * *count as f64))?,
-            Count::OnDevice(count) => {
-                let sum = mean.detach().f_mul(count)?;
-                self.add_sum(&sum.f_where_self(&count.f_ne(0)?, &sum.f_zeros_like()?)?)?;
+            Count::Known(count) => self.add(&(mean.detach() * count as f64), count),
+            Count::OnDevice(count) | Count::Weights(count) => {
+                let sum = mean.detach().f_mul(&count)?;
+                self.add(&sum.f_where_self(&count.f_ne(0)?, &sum.f_zeros_like()?)?, Count::OnDevice(count))
             }
         }
-        self.add_count(count)
     }
 
-    fn add_sum(&mut self, sum: &Tensor) -> Result<()> {
-        if sum.device() == Device::Cpu {
-            self.sum += sum.f_double_value(&[])?;
-            return Ok(());
-        }
-        let (pending, _) = &mut self.pending;
-        *pending = Some(plus(pending.take(), &sum.detach())?);
-        Ok(())
-    }
-
-    fn add_count(&mut self, count: Count) -> Result<()> {
-        match count {
-            Count::Known(count) => self.count += count,
-            Count::OnDevice(count) => {
-                let (_, pending) = &mut self.pending;
-                *pending = Some(plus(pending.take(), &count)?);
-            }
+    fn add_part(&mut self, part: usize, values: &Tensor) -> Result<()> {
+        if values.device() != Device::Cpu {
+            let pending = &mut self.pending[part];
+            let values = values.detach();
+            *pending = Some(pending.as_ref().map(|sum| sum.f_add(&values)).transpose()?.unwrap_or(values));
+        } else if values.dim() == 0 {
+            self.add_numbers(part, &[values.f_double_value(&[])?]);
+        } else {
+            self.add_numbers(part, &Vec::<f64>::try_from(values.f_to_kind(Kind::Double)?)?);
         }
         Ok(())
     }
 
-    /// Returns the sum and the count so far. Synchronizes with the device.
-    pub fn parts(&mut self) -> (f64, i64) {
-        let (sum, count) = std::mem::take(&mut self.pending);
-        self.sum += sum.map_or(0.0, |sum| sum.double_value(&[]));
-        self.count += count.map_or(0, |count| count.int64_value(&[]));
-        (self.sum, self.count)
+    fn add_numbers(&mut self, part: usize, values: &[f64]) {
+        self.parts.resize(self.parts.len().max(values.len()), [0.0; 2]);
+        for (group, value) in self.parts.iter_mut().zip(values) {
+            group[part] += value;
+        }
     }
 
-    /// Returns the mean; `None` if the count is 0. Synchronizes with the device.
+    /// Returns the sum and the weight of each group so far. Synchronizes with the device.
+    pub fn parts(&mut self) -> &[[f64; 2]] {
+        for (part, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            let values = pending.map(|values| values.to_device(Device::Cpu).view([-1]));
+            let numbers = values
+                .iter()
+                .flat_map(|values| (0..values.numel() as i64).map(|at| values.double_value(&[at])));
+            self.add_numbers(part, &numbers.collect::<Vec<_>>());
+        }
+        &self.parts
+    }
+
+    /// Returns the mean, with equal weight of all groups; `None` if their weights are 0. Synchronizes with the device.
     pub fn mean(&mut self) -> Option<f64> {
-        let (sum, count) = self.parts();
-        (count > 0).then(|| sum / count as f64)
+        mean_of_groups(self.parts(), |mean| mean)
     }
 }
 
-/// Returns the sum of two tensors, of which the first may be absent.
-fn plus(first: Option<Tensor>, second: &Tensor) -> Result<Tensor> {
-    Ok(match first {
-        Some(first) => first.f_add(second)?,
-        None => second.shallow_clone(),
-    })
+/// The places of the sum and of the weight in the parts of a group.
+const SUM: usize = 0;
+const WEIGHT: usize = 1;
+
+/// Returns the mean of the values of all groups whose weight is not 0; `None` if there is none. `finish` returns the value of a
+/// group from its mean, as [`Metric::finish`].
+pub fn mean_of_groups(parts: &[[f64; 2]], finish: impl Fn(f64) -> f64) -> Option<f64> {
+    let values = parts.iter().filter(|[_, weight]| *weight != 0.0).map(|[sum, weight]| finish(sum / weight));
+    let (total, groups) = values.fold((0.0, 0u32), |(total, groups), value| (total + value, groups + 1));
+    (groups > 0).then(|| total / f64::from(groups))
 }
 
 /// The share of correct predictions over any number of batches, exact for any sizes.
@@ -278,6 +374,7 @@ mod tests {
             (MetricName::Rmse, (9.25f64 / 3.0).sqrt()),
             (MetricName::Mape, 100.0 * (0.5 / 1.5 + 3.0) / 3.0),
             (MetricName::Smape, 200.0 * (0.5 / 2.5 + 3.0 / 5.0) / 3.0),
+            (MetricName::Wape, 100.0 * 3.5 / 4.5),
         ] {
             let mut running = Running::default();
             for (p, y) in &batches {
@@ -293,9 +390,50 @@ mod tests {
     fn running_from_parts_continues_mean() {
         let mut running = Running::default();
         running.add(&Tensor::from(3.0), 2).unwrap();
-        let (sum, count) = running.parts();
-        let mut resumed = Running::from_parts(sum, count);
+        let mut resumed = Running::from_parts(running.parts().to_vec());
         resumed.add(&Tensor::from(5.0), 2).unwrap();
         assert_eq!(resumed.mean(), Some(2.0));
+    }
+
+    #[test]
+    fn mape_leaves_out_targets_of_zero_and_is_none_without_others() {
+        let mape = |p: &[f64], y: &[f64]| {
+            let part = MetricName::Mape.sum(&Tensor::from_slice(p), &Tensor::from_slice(y)).unwrap();
+            let mut running = Running::default();
+            running.add(&part.sum, part.count).unwrap();
+            running.mean()
+        };
+        assert_eq!(mape(&[3.0, 1.0, 5.0], &[0.0, 2.0, 4.0]), Some(37.5));
+        assert_eq!(mape(&[3.0, 1.0], &[0.0, 0.0]), None);
+    }
+
+    /// Column a has the targets 2, 0 and 4, column b only 10, and column c none. Expected values by hand.
+    #[test]
+    fn by_column_is_the_mean_over_columns_of_their_present_values_for_any_batches() {
+        let nan = f64::NAN;
+        let y = Tensor::from_slice(&[2.0, nan, nan, 0.0, 10.0, nan, 4.0, nan, nan]).view([3, 1, 3]);
+        let p = Tensor::from_slice(&[1.0, 0.0, 0.0, 3.0, 15.0, 0.0, 6.0, 0.0, 0.0]).view([3, 1, 3]);
+        for (metric, expected) in [
+            (MetricName::Mae, (2.0 + 5.0) / 2.0),
+            (MetricName::Mse, (14.0 / 3.0 + 25.0) / 2.0),
+            (MetricName::Rmse, ((14f64 / 3.0).sqrt() + 5.0) / 2.0),
+            (MetricName::Mape, (50.0 + 50.0) / 2.0),
+            (MetricName::Smape, (200.0 * (1.0 / 3.0 + 1.0 + 0.2) / 3.0 + 200.0 * 0.2) / 2.0),
+            (MetricName::Wape, (100.0 + 50.0) / 2.0),
+        ] {
+            let metric = metric.by_column(3);
+            for sizes in [&[3][..], &[1, 1, 1], &[2, 1]] {
+                let (mut running, mut start) = (Running::default(), 0);
+                for &size in sizes {
+                    let part = metric.sum(&p.narrow(0, start, size), &y.narrow(0, start, size)).unwrap();
+                    running.add(&part.sum, part.count).unwrap();
+                    start += size;
+                }
+                let got = mean_of_groups(running.parts(), |mean| metric.finish(mean)).unwrap();
+                assert!((got - expected).abs() < 1e-12, "{metric:?}: {got} is not {expected}");
+            }
+        }
+        assert!(MetricName::Mae.by_column(2).sum(&p, &y).is_err());
+        assert!(MetricName::Acc.by_column(3).sum(&p, &y).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use text_recognizer::lit_models::{Metric, Running, StepOutput};
+use text_recognizer::lit_models::{Metric, Running, StepOutput, mean_of_groups};
 use text_recognizer::util::any_float;
 
 use super::strategy::Strategy;
@@ -45,20 +45,44 @@ pub struct SavedLoopState {
     step: u64,
     batches_seen: u64,
     skipped: u64,
-    loss: SavedSum,
-    metrics: BTreeMap<String, SavedSum>,
+    loss: SavedSums,
+    metrics: BTreeMap<String, SavedSums>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     interrupted: Option<InterruptedValidation>,
 }
 
-/// The sum and the count of a running mean. The sum is NaN after a batch whose loss is NaN.
+/// The sum and the weight of a running mean. The sum is NaN after a batch whose loss is NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct SavedSum(#[serde(with = "any_float")] f64, i64);
+struct SavedSum(#[serde(with = "any_float")] f64, f64);
 
-impl SavedSum {
+/// The sums of all groups of a metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SavedSums {
+    /// A metric with one group.
+    One(SavedSum),
+    /// A metric with any number of groups.
+    Groups(Vec<SavedSum>),
+}
+
+impl SavedSums {
     fn of(running: &mut Running) -> Self {
-        let (sum, count) = running.parts();
-        Self(sum, count)
+        match running.parts() {
+            [] => Self::One(SavedSum(0.0, 0.0)),
+            &[[sum, weight]] => Self::One(SavedSum(sum, weight)),
+            parts => Self::Groups(parts.iter().map(|&[sum, weight]| SavedSum(sum, weight)).collect()),
+        }
+    }
+
+    fn parts(&self) -> &[SavedSum] {
+        match self {
+            Self::One(sum) => std::slice::from_ref(sum),
+            Self::Groups(sums) => sums,
+        }
+    }
+
+    fn running(&self) -> Running {
+        Running::from_parts(self.parts().iter().map(|&SavedSum(sum, weight)| [sum, weight]).collect())
     }
 }
 
@@ -71,12 +95,12 @@ impl LoopState {
             step: self.step,
             batches_seen: self.batches_seen,
             skipped: self.skipped,
-            loss: SavedSum::of(&mut self.train.loss),
+            loss: SavedSums::of(&mut self.train.loss),
             metrics: self
                 .train
                 .metrics
                 .iter_mut()
-                .map(|(name, running)| (name.clone(), SavedSum::of(running)))
+                .map(|(name, running)| (name.clone(), SavedSums::of(running)))
                 .collect(),
             interrupted: self.interrupted,
         }
@@ -89,6 +113,8 @@ impl SavedLoopState {
     /// # Errors
     /// Fails if the epoch has no batch after the position, or if a number is too large to count on.
     pub fn check(&self, batches: usize) -> Result<()> {
+        /// The bound of a sum of weights.
+        const MOST: f64 = (1u64 << 62) as f64;
         for (name, number) in [
             ("epoch", self.epoch),
             ("step", self.step),
@@ -100,11 +126,10 @@ impl SavedLoopState {
                 "cannot continue the run: its {name} is {number}, expected less than 2^62"
             );
         }
-        let counts = self.metrics.values().chain([&self.loss]).map(|sum| sum.1);
-        for count in counts {
+        for SavedSum(_, weight) in self.metrics.values().chain([&self.loss]).flat_map(SavedSums::parts) {
             ensure!(
-                (0..1 << 62).contains(&count),
-                "cannot continue the run: a metric is the mean of {count} values, expected at least 0 and less than 2^62"
+                (0.0..MOST).contains(weight),
+                "cannot continue the run: a metric is the mean of {weight} values, expected at least 0 and less than 2^62"
             );
         }
         ensure!(
@@ -119,15 +144,14 @@ impl SavedLoopState {
 
 impl From<SavedLoopState> for LoopState {
     fn from(saved: SavedLoopState) -> Self {
-        let running = |SavedSum(sum, count)| Running::from_parts(sum, count);
-        let metrics = saved.metrics.into_iter().map(|(name, parts)| (name, running(parts))).collect();
+        let metrics = saved.metrics.into_iter().map(|(name, sums)| (name, sums.running())).collect();
         Self {
             epoch: saved.epoch,
             batch: saved.batch,
             step: saved.step,
             batches_seen: saved.batches_seen,
             skipped: saved.skipped,
-            train: MeanMetrics { loss: running(saved.loss), metrics },
+            train: MeanMetrics { loss: saved.loss.running(), metrics },
             interrupted: saved.interrupted,
         }
     }
@@ -176,8 +200,9 @@ impl MeanMetrics {
         for metric in metrics {
             // A rank without rows adds zero: every rank takes part in every sum.
             let running = self.metrics.entry(metric.name().to_owned()).or_default();
-            if let Some(mean) = mean(running, strategy)? {
-                values.push((format!("{stage}_{}", metric.name()), metric.finish(mean)));
+            let parts = reduced(running, metric.groups(), strategy)?;
+            if let Some(value) = mean_of_groups(&parts, |mean| metric.finish(mean)) {
+                values.push((format!("{stage}_{}", metric.name()), value));
             }
         }
         Ok(values)
@@ -186,9 +211,14 @@ impl MeanMetrics {
 
 /// Returns the mean over all ranks; `None` if no rank has added anything.
 pub(super) fn mean(running: &mut Running, strategy: &dyn Strategy) -> Result<Option<f64>> {
-    let (sum, count) = running.parts();
-    let mut parts = [sum, count as f64];
-    strategy.all_reduce_sum(&mut parts)?;
-    let [sum, count] = parts;
-    Ok((count > 0.0).then(|| sum / count))
+    Ok(mean_of_groups(&reduced(running, 1, strategy)?, |mean| mean))
+}
+
+/// Returns the sums and weights of `groups` groups over all ranks.
+fn reduced(running: &mut Running, groups: usize, strategy: &dyn Strategy) -> Result<Vec<[f64; 2]>> {
+    let mut parts = running.parts().to_vec();
+    // A rank to which nothing was added has no groups yet.
+    parts.resize(parts.len().max(groups), [0.0; 2]);
+    strategy.all_reduce_sum(parts.as_flattened_mut())?;
+    Ok(parts)
 }

@@ -77,9 +77,10 @@ impl Fit<'_> {
         match self.config.nonfinite.on_nonfinite {
             OnNonfinite::Stop => {
                 let cause = nonfinite::diagnose(self.lit, batch, self.context())?;
+                let advice = self.lit.advice(batch).map_or_else(String::new, |advice| advice + ", or ");
                 bail!(
                     "cannot continue training: a value is NaN or infinite in step {} (epoch {}, batch {}, rows {}): \
-                     {cause}; try a smaller --lr, --gradient_clip_val, or --on_nonfinite skip",
+                     {cause}; try {advice}a smaller --lr, --gradient_clip_val, or --on_nonfinite skip",
                     self.state.step + 1,
                     self.state.epoch + 1,
                     self.state.batch,
