@@ -60,6 +60,11 @@ impl SeriesDataModule {
         check_horizon(&config, end - split, series.names.len())?;
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
+        if scaler.is_per_window() && target == Target::EachStep {
+            let found = "by the values of each window, and sequence_loss is set";
+            let expected = "none, standard or minmax, because a time step must not depend on later ones";
+            return Err(Error::invalid("scaling", found, expected));
+        }
         let baselines = baselines.of(&series);
         series.fill(config.fill, baselines.season, &[split, end])?;
         check_precision(&mut series, &scaler)?;

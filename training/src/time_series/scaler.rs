@@ -16,13 +16,63 @@ pub enum Scaling {
     Standard,
     /// Scale to the range 0 to 1.
     Minmax,
+    /// Scale to mean 0 and std 1, then each window by its own mean and std.
+    Window,
+    /// Scale to mean 0 and std 1, then subtract from each window its last value.
+    Last,
 }
 
-/// The scaling `(x - shift) / scale`, with one shift and one scale per column.
+/// The scaling `(x - shift) / scale`, with one shift and one scale per column, and a scaling of each window on top of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scaler {
     shift: Vec<f64>,
     scale: Vec<f64>,
+    /// `None` also in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    per_window: Option<PerWindow>,
+}
+
+/// The scaling of a window by its own values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PerWindow {
+    /// By its mean and std: Kim et al., "Reversible Instance Normalization for Accurate Time-Series Forecasting against
+    /// Distribution Shift" (RevIN), 2022, without the affine weights.
+    Window,
+    /// By its last value: Zeng et al., "Are Transformers Effective for Time Series Forecasting?" (NLinear), 2023.
+    Last,
+}
+
+/// The value that RevIN adds to the variance of a window. It keeps the scale of a constant window above 0.
+const EPSILON: f64 = 1e-5;
+
+/// The scaling of each window of a batch by its own values.
+#[derive(Debug)]
+pub struct WindowScaler {
+    /// `[batch, 1, columns]`.
+    shift: Tensor,
+    /// `[batch, 1, columns]`; `None` for a scale of 1.
+    scale: Option<Tensor>,
+}
+
+impl WindowScaler {
+    /// Scales windows or targets, `x: [batch, time, columns] -> [batch, time, columns]`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn transform(&self, x: &Tensor) -> Result<Tensor> {
+        let shifted = x.f_sub(&self.shift)?;
+        Ok(self.scale.as_ref().map(|scale| shifted.f_div(scale)).transpose()?.unwrap_or(shifted))
+    }
+
+    /// Undoes [`WindowScaler::transform`].
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn inverse(&self, x: &Tensor) -> Result<Tensor> {
+        let scaled = self.scale.as_ref().map(|scale| x.f_mul(scale)).transpose()?;
+        Ok(scaled.as_ref().unwrap_or(x).f_add(&self.shift)?)
+    }
 }
 
 impl Scaler {
@@ -38,15 +88,15 @@ impl Scaler {
         self.shift.len()
     }
 
-    /// Fits the scaling to the training split, `[rows, columns]`. `Standard` uses the mean and the std without Bessel's
-    /// correction; `Minmax` uses the minimum and the range. A constant column has scale 1. Missing values (NaN) are left out.
+    /// Fits the scaling to the training split, `[rows, columns]`. `Minmax` uses the minimum and the range; all others use the mean
+    /// and the std without Bessel's correction. A constant column has scale 1. Missing values (NaN) are left out.
     ///
     /// # Errors
     /// Fails if a column has no value.
     pub fn fit(scaling: Scaling, training: &Tensor) -> Result<Self> {
         let columns = training.size()[1] as usize;
         if scaling == Scaling::None {
-            return Ok(Self { shift: vec![0.0; columns], scale: vec![1.0; columns] });
+            return Ok(Self { shift: vec![0.0; columns], scale: vec![1.0; columns], per_window: None });
         }
         let x = training.f_to_kind(Kind::Double)?;
         let missing = x.f_isnan()?;
@@ -66,9 +116,43 @@ impl Scaler {
             let scale = mean(&x.f_sub(&shift)?.f_square()?)?.f_sqrt()?;
             (shift, scale)
         };
+        let per_window = match scaling {
+            Scaling::Window => Some(PerWindow::Window),
+            Scaling::Last => Some(PerWindow::Last),
+            Scaling::None | Scaling::Standard | Scaling::Minmax => None,
+        };
         let scale = Vec::<f64>::try_from(scale)?;
         let scale = scale.into_iter().map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
-        Ok(Self { shift: Vec::<f64>::try_from(shift)?, scale })
+        Ok(Self { shift: Vec::<f64>::try_from(shift)?, scale, per_window })
+    }
+
+    /// Returns whether the values of a series reach a network as they are.
+    pub fn is_identity(&self) -> bool {
+        self.per_window.is_none()
+            && self.shift.iter().all(|&shift| shift == 0.0)
+            && self.scale.iter().all(|&scale| scale == 1.0)
+    }
+
+    /// Returns whether each window has a scaling of its own.
+    pub fn is_per_window(&self) -> bool {
+        self.per_window.is_some()
+    }
+
+    /// Returns the scaling of each window of `x: [batch, window_size, columns]`, the output of [`Scaler::transform`], by its own
+    /// values; `None` if windows have no scaling of their own.
+    ///
+    /// # Errors
+    /// Fails if `x` has another number of columns.
+    pub fn of_windows(&self, x: &Tensor) -> Result<Option<WindowScaler>> {
+        let Some(per_window) = self.per_window else { return Ok(None) };
+        self.check(x)?;
+        Ok(Some(match per_window {
+            PerWindow::Window => {
+                let (variance, mean) = x.f_var_mean_correction(1i64, 0, true)?;
+                WindowScaler { shift: mean, scale: Some((variance + EPSILON).f_sqrt()?) }
+            }
+            PerWindow::Last => WindowScaler { shift: x.f_narrow(1, x.size()[1] - 1, 1)?, scale: None },
+        }))
     }
 
     /// Returns `values` as a tensor with the dtype and the device of `like`.
@@ -111,8 +195,8 @@ mod tests {
     #[test]
     fn inverse_of_every_scaling_restores_the_values_and_keeps_constants_finite() {
         let x = Tensor::from_slice(&[1f64, 7.0, 2.0, 7.0, 6.0, 7.0]).view([3, 2]);
-        for scaling in [Scaling::None, Scaling::Standard, Scaling::Minmax] {
-            let scaler = Scaler::fit(scaling, &x).unwrap();
+        for scaling in Scaling::value_variants() {
+            let scaler = Scaler::fit(*scaling, &x).unwrap();
             let scaled = scaler.transform(&x).unwrap();
             assert!(
                 (scaler.inverse(&scaled).unwrap() - &x).abs().max().double_value(&[]) < 1e-12,
@@ -121,7 +205,9 @@ mod tests {
             let column = Vec::<f64>::try_from(scaled.select(1, 0)).unwrap();
             match scaling {
                 Scaling::None => assert_eq!(column, [1.0, 2.0, 6.0]),
-                Scaling::Standard => assert!(column.iter().sum::<f64>().abs() < 1e-12),
+                Scaling::Standard | Scaling::Window | Scaling::Last => {
+                    assert!(column.iter().sum::<f64>().abs() < 1e-12);
+                }
                 Scaling::Minmax => assert_eq!(column, [0.0, 0.2, 1.0]),
             }
         }
@@ -149,6 +235,42 @@ mod tests {
                 let error = result.unwrap_err().to_string();
                 assert!(error.contains(&format!("[..., {fitted}]")), "{error}");
             }
+        }
+    }
+
+    /// Expected values by hand: windows [1, 2, 6] and [5, 5, 5] of one column.
+    #[test]
+    fn of_windows_scales_each_window_by_its_own_values() {
+        let x = Tensor::from_slice(&[1f64, 2.0, 6.0, 5.0, 5.0, 5.0]).view([2, 3, 1]);
+        let training = Tensor::from_slice(&[-1f64, 1.0]).view([2, 1]);
+        let of = |scaling| Scaler::fit(scaling, &training).unwrap().of_windows(&x).unwrap();
+        assert!(of(Scaling::Standard).is_none());
+        let last = of(Scaling::Last).unwrap();
+        let scaled = Vec::<f64>::try_from(last.transform(&x).unwrap().view(-1)).unwrap();
+        assert_eq!(scaled, [-5.0, -4.0, 0.0, 0.0, 0.0, 0.0]);
+        let window = of(Scaling::Window).unwrap();
+        let scaled = Vec::<f64>::try_from(window.transform(&x).unwrap().view(-1)).unwrap();
+        let std = (14f64 / 3.0 + 1e-5).sqrt();
+        for (got, expected) in scaled.iter().zip([-2.0 / std, -1.0 / std, 3.0 / std, 0.0, 0.0, 0.0]) {
+            assert!((got - expected).abs() < 1e-12, "{got} is not {expected}");
+        }
+        for scaler in [last, window] {
+            let back = scaler.inverse(&scaler.transform(&x).unwrap()).unwrap();
+            assert!((back - &x).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn scaler_of_an_earlier_checkpoint_has_no_scaling_per_window() {
+        let scaler: Scaler = serde_json::from_str(r#"{"shift": [1.0], "scale": [2.0]}"#).unwrap();
+        assert!(!scaler.is_per_window());
+        assert_eq!(serde_json::to_string(&scaler).unwrap(), r#"{"shift":[1.0],"scale":[2.0]}"#);
+        let training = Tensor::from_slice(&[-1f64, 1.0]).view([2, 1]);
+        for scaling in [Scaling::Window, Scaling::Last] {
+            let scaler = Scaler::fit(scaling, &training).unwrap();
+            let json = serde_json::to_string(&scaler).unwrap();
+            assert_eq!(serde_json::from_str::<Scaler>(&json).unwrap(), scaler);
+            assert!(scaler.is_per_window());
         }
     }
 }

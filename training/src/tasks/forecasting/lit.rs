@@ -2,13 +2,17 @@
 
 use tch::{Device, Kind, Tensor};
 use text_recognizer::data::Batch;
-use text_recognizer::lit_models::{LitConfig, LitModel, Loss, LossName, Metric, StepOutput};
+use text_recognizer::lit_models::{Count, LitConfig, LitModel, Loss, LossName, Metric, StepOutput};
 use text_recognizer::models::Model;
 use text_recognizer::nn::{ForwardContext, Parameters};
 use text_recognizer::{Error, Result};
 
 use super::METRICS;
+use crate::format::number;
 use crate::time_series::Scaler;
+
+/// The size of values from which on a network is likely to diverge without scaling.
+const LARGE: f64 = 100.0;
 
 /// A forecasting network with its loss and the scaling of its data.
 #[derive(Debug)]
@@ -18,6 +22,7 @@ pub struct LitForecaster {
     loss: Box<dyn Loss>,
     scaler: Scaler,
     horizon: i64,
+    masked: bool,
     metrics: Vec<Box<dyn Metric>>,
 }
 
@@ -35,14 +40,53 @@ impl LitForecaster {
                 "a loss for forecasting: mse, mae, huber, mape or smape",
             ));
         }
-        let metrics = METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(*metric) }).collect();
-        Ok(Self { model, loss: Box::new(config.loss), config, scaler, horizon, metrics })
+        let columns = scaler.columns();
+        let metrics =
+            METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(metric.by_column(columns)) }).collect();
+        Ok(Self { model, loss: Box::new(config.loss), config, scaler, horizon, masked: false, metrics })
     }
 
-    /// Replaces the loss that the configuration names. The loss gets predictions and targets in scaled units.
+    /// Replaces the loss that the configuration names. The loss gets predictions and targets in scaled units; if the targets are
+    /// masked, it gets those that are present, `[values]`.
     pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
         self.loss = Box::new(loss);
         self
+    }
+
+    /// Sets whether targets may be NaN, which is a missing value: these then add nothing to loss, gradients and metrics.
+    pub fn masked(mut self, masked: bool) -> Self {
+        self.masked = masked;
+        self
+    }
+
+    /// Returns the outputs of the network in scaled units. `x` is scaled like the training data; a scaling of each window by its
+    /// own values is applied before the network and undone after it.
+    fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
+        match self.scaler.of_windows(x)? {
+            None => self.model.forward(x, context),
+            Some(window) => window.inverse(&self.model.forward(&window.transform(x)?, context)?),
+        }
+    }
+
+    /// Returns the mean loss and the number of its terms: the rows of the batch or, if the targets are masked, the values that are
+    /// present.
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Result<(Tensor, Count)> {
+        if !self.masked {
+            return Ok((self.loss.compute(prediction, target)?, self.loss.rows(prediction, target)?));
+        }
+        if prediction.size() != target.size() {
+            let expected = format!("{:?}, that of the target", target.size());
+            return Err(Error::shape("the prediction", expected, &prediction.size()));
+        }
+        let present = target.f_isnan()?.f_logical_not()?;
+        let (prediction, target) = (prediction.f_masked_select(&present)?, target.f_masked_select(&present)?);
+        let values = target.numel() as i64;
+        // The mean of no terms is NaN; the sum is 0, and so are its gradients.
+        let loss = match values {
+            0 => prediction.f_sum(prediction.kind())?,
+            _ => self.loss.compute(&prediction, &target)?,
+        };
+        Ok((loss, values.into()))
     }
 
     /// Returns the last `horizon` steps: all steps of a forecast, or the end of a sequence with a forecast at each time step.
@@ -73,9 +117,8 @@ impl LitModel for LitForecaster {
     }
 
     fn step(&self, batch: &Batch, context: &mut ForwardContext) -> Result<StepOutput> {
-        let prediction = self.model.forward(&batch.x, context)?;
-        let loss = self.loss.compute(&prediction, &batch.y)?;
-        let rows = self.loss.rows(&prediction, &batch.y)?;
+        let prediction = self.forward(&batch.x, context)?;
+        let (loss, rows) = self.loss(&prediction, &batch.y)?;
         if context.is_training() {
             return Ok(StepOutput { loss, rows, metrics: Vec::new() });
         }
@@ -90,7 +133,18 @@ impl LitModel for LitForecaster {
     /// forecast is in the units of the series.
     fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(self.parameters().placement().kind)?;
-        let prediction = tch::no_grad(|| self.model.forward(&x, &mut ForwardContext::eval()))?;
+        let prediction = tch::no_grad(|| self.forward(&x, &mut ForwardContext::eval()))?;
         self.unscaled(&prediction)
     }
+
+    fn advice(&self, batch: &Batch) -> Option<String> {
+        let largest = batch.x.f_abs().and_then(|x| x.f_max()).and_then(|max| max.f_double_value(&[])).ok()?;
+        let large = self.scaler.is_identity() && largest > LARGE;
+        large.then(|| {
+            format!("--scaling standard, because the values reach {} and are not scaled", number(largest))
+        })
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use tch::kind;
+use text_recognizer::data::DataSpec;
+use text_recognizer::nn::Placement;
+
+use super::*;
+use crate::time_series::Scaling;
+use crate::time_series::models::{Linear, LinearConfig};
+
+const LOSSES: [LossName; 5] =
+    [LossName::Mse, LossName::Mae, LossName::Huber, LossName::Mape, LossName::Smape];
+
+/// Returns a linear model of two columns, windows of 4 rows and 3 steps ahead.
+fn lit(loss: LossName, scaling: Scaling) -> LitForecaster {
+    let data = DataSpec { input_dims: vec![4, 2], output_dims: vec![3, 2], ..DataSpec::default() };
+    let placement = Placement { kind: Kind::Double, ..Placement::cpu(1) };
+    let model = Linear::new(&LinearConfig {}, &data, placement).unwrap();
+    let training = Tensor::from_slice(&[1f64, 10.0, 3.0, 50.0]).view([2, 2]);
+    let config = LitConfig { loss, ..LitConfig::default() };
+    LitForecaster::new(Box::new(model), config, Scaler::fit(scaling, &training).unwrap(), 3).unwrap()
+}
+
+fn batch(rows: i64) -> Batch {
+    tch::manual_seed(rows);
+    let values = |steps| Tensor::randn([rows, steps, 2], kind::DOUBLE_CPU);
+    Batch { x: values(4), y: values(3), rows: (0..rows).collect() }
+}
+
+fn gradients(lit: &LitForecaster, batch: &Batch) -> (f64, i64, Vec<Tensor>) {
+    let mut context = ForwardContext::train(0, 0);
+    let StepOutput { loss, rows, .. } = lit.step(batch, &mut context).unwrap();
+    let grads = context.gradients(&loss, lit.parameters().tensors()).unwrap();
+    (loss.double_value(&[]), rows.get().unwrap(), grads)
+}
+
+fn assert_close(a: &[Tensor], b: &[Tensor]) {
+    for (a, b) in a.iter().zip(b) {
+        let difference = (a - b).abs().max().double_value(&[]);
+        assert!(difference < 1e-12, "{difference}");
+    }
+}
+
+/// The rows without a missing target, and those whose targets are all missing.
+#[test]
+fn masked_rows_have_no_effect_on_loss_and_gradients_of_every_loss() {
+    for loss in LOSSES {
+        let (lit, few, more) = (lit(loss, Scaling::Standard).masked(true), batch(5), batch(8));
+        let joined = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        let nan = more.y.full_like(f64::NAN);
+        let both = Batch { x: joined(&few.x, &more.x), y: joined(&few.y, &nan), rows: (0..13).collect() };
+        let (alone, rows, expected) = gradients(&lit, &few);
+        let (masked, masked_rows, got) = gradients(&lit, &both);
+        assert_eq!((rows, masked_rows), (5 * 3 * 2, 5 * 3 * 2), "{loss:?}");
+        assert!((alone - masked).abs() < 1e-12, "{loss:?}: {masked} is not {alone}");
+        assert_close(&expected, &got);
+        // A mean over all values, as that of a model without a mask.
+        let (plain, _, unmasked) = gradients(&lit.masked(false), &few);
+        assert!((alone - plain).abs() < 1e-12, "{loss:?}: {alone} is not {plain}");
+        assert_close(&expected, &unmasked);
+    }
+}
+
+/// Single missing elements: the loss of the others, computed by hand from the prediction.
+#[test]
+fn masked_elements_add_nothing_to_the_mean_of_every_loss() {
+    for loss in LOSSES {
+        let (lit, mut batch) = (lit(loss, Scaling::Standard).masked(true), batch(6));
+        let missing = [[0, 0, 0], [2, 1, 1], [5, 2, 0]];
+        for [row, step, column] in missing {
+            let _ = batch.y.get(row).get(step).get(column).fill_(f64::NAN);
+        }
+        let prediction = lit.forward(&batch.x, &mut ForwardContext::eval()).unwrap().detach();
+        let (mut p, mut y) = (Vec::new(), Vec::new());
+        for at in 0..36 {
+            let target = batch.y.view(-1).double_value(&[at]);
+            if !target.is_nan() {
+                p.push(prediction.view(-1).double_value(&[at]));
+                y.push(target);
+            }
+        }
+        let expected = loss.compute(&Tensor::from_slice(&p), &Tensor::from_slice(&y)).unwrap();
+        let (got, values, grads) = gradients(&lit, &batch);
+        assert_eq!(values, 33, "{loss:?}");
+        assert!((got - expected.double_value(&[])).abs() < 1e-12, "{loss:?}: {got}");
+        assert!(grads.iter().all(|grad| grad.isfinite().all().int64_value(&[]) == 1), "{loss:?}");
+        batch.y = batch.y.full_like(f64::NAN);
+        let (loss, values, grads) = gradients(&lit, &batch);
+        assert_eq!((loss, values), (0.0, 0));
+        assert!(grads.iter().all(|grad| grad.abs().max().double_value(&[]) == 0.0));
+    }
+}
+
+#[test]
+fn masked_metrics_are_those_of_the_present_values() {
+    let (lit, batch) = (lit(LossName::Mse, Scaling::Standard).masked(true), batch(4));
+    let _ = batch.y.select(2, 1).fill_(f64::NAN);
+    let output = tch::no_grad(|| lit.step(&batch, &mut ForwardContext::eval())).unwrap();
+    let Count::Weights(weights) = &output.metrics[0].count else { panic!("{output:?}") };
+    assert_eq!(Vec::<f64>::try_from(weights).unwrap(), [12.0, 0.0]);
+    let sums = Vec::<f64>::try_from(&output.metrics[0].sum).unwrap();
+    let prediction = lit.predict(&batch.x).unwrap();
+    let actual = lit.scaler.inverse(&batch.y).unwrap();
+    let errors = (prediction - actual).select(2, 0).abs().sum(Kind::Double).double_value(&[]);
+    assert!((sums[0] - errors).abs() < 1e-9 && sums[1] == 0.0, "{sums:?} {errors}");
+}
+
+/// Adding a constant to all values of a window adds it to the forecast; with `window`, a factor is a factor of the forecast too.
+#[test]
+fn scaling_per_window_moves_the_forecast_with_the_window() {
+    for (scaling, factor) in [(Scaling::Last, 1.0), (Scaling::Window, 3.0)] {
+        let (lit, batch) = (lit(LossName::Mse, scaling), batch(4));
+        let scaled = |values: &Tensor| lit.scaler.inverse(values).unwrap();
+        let moved = lit.scaler.transform(&(scaled(&batch.x) * factor + 1000.0)).unwrap();
+        let (before, after) = (lit.predict(&batch.x).unwrap(), lit.predict(&moved).unwrap());
+        let difference = (before * factor + 1000.0 - after).abs().max().double_value(&[]);
+        // RevIN adds 1e-5 to the variance.
+        assert!(difference < 1e-2, "{scaling:?}: {difference}");
+        let output = tch::no_grad(|| lit.step(&batch, &mut ForwardContext::eval())).unwrap();
+        let expected = lit.scaler.transform(&lit.predict(&batch.x).unwrap()).unwrap();
+        let expected = LossName::Mse.compute(&expected, &batch.y).unwrap().double_value(&[]);
+        assert!(
+            (output.loss.double_value(&[]) - expected).abs() < 1e-9,
+            "{scaling:?}: the loss is in scaled units"
+        );
+    }
+}
+
+#[test]
+fn advice_is_to_scale_large_values_that_are_not_scaled() {
+    let of = |scaling, factor: f64| {
+        let Batch { x, y, rows } = batch(4);
+        lit(LossName::Mse, scaling).advice(&Batch { x: x * factor, y, rows })
+    };
+    assert!(of(Scaling::None, 1e4).unwrap().starts_with("--scaling standard, because the values reach "));
+    assert_eq!(of(Scaling::None, 1.0), None);
+    assert_eq!(of(Scaling::Standard, 1e4), None);
+}
