@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use text_recognizer::data::DataSpec;
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, LossName, MetricName};
 use text_recognizer::nn::{ForwardContext, Placement};
@@ -101,7 +101,7 @@ pub fn course(folder: &Path, out: &mut impl Write) -> Result<Figures> {
         batch_size: BATCH_SIZE,
     };
     let forecast = Forecast::new(&forecaster, &series, validation.clone())?;
-    figures.push(("dnn", forecast.metric(&MetricName::Mae)?));
+    figures.push(("dnn", forecast.metric(MetricName::Mae)?.context("cannot compare: no forecast was made")?));
 
     writeln!(out, "Mean absolute error of one-step forecasts of the validation split:")?;
     for (name, error) in &figures {

@@ -9,7 +9,7 @@ use text_recognizer::lit_models::{LitConfig, LitModel};
 use text_recognizer::models::Model;
 
 use crate::time_series::Baseline;
-use crate::trainer::{Loaders, Record, RunFolder};
+use crate::trainer::{FitSummary, Loaders, Record, RunFolder};
 
 mod classification;
 mod forecasting;
@@ -42,8 +42,8 @@ pub trait Task: Debug {
 
 /// A model that is ready to predict.
 pub enum Trained {
-    /// A network, with the loaders of its data.
-    Network(Rc<dyn LitModel>, Rc<Loaders>),
+    /// A network, with the loaders of its data and the course of its training.
+    Network(Rc<dyn LitModel>, Rc<Loaders>, FitSummary),
     /// A model that needs no training.
     Baseline(Baseline),
 }
@@ -53,7 +53,7 @@ pub enum Trained {
 pub struct Report {
     /// The metrics of a model without a loss, named `val_METRIC`.
     pub metrics: Option<Record>,
-    /// A table as text for the terminal; may be empty.
+    /// Tables and findings as text for the terminal; may be empty.
     pub table: String,
     /// Additional fields of the JSON results.
     pub json: Map<String, Value>,

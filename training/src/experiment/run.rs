@@ -290,8 +290,8 @@ impl Run<'_> {
             let steps = (loaders.train.len() as u64).div_ceil(together);
             errors.extend(history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps).err());
         }
+        let trained = Trained::Network(Rc::clone(lit), Rc::clone(loaders), summary.clone());
         let results = Results { values, summary: Some(summary), profile, errors };
-        let trained = Trained::Network(Rc::clone(lit), Rc::clone(loaders));
         Ok(Outcome::Finished(Box::new(finish(config, folder, &*self.data.task, &trained, results)?)))
     }
 

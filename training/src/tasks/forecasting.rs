@@ -19,14 +19,22 @@ use crate::time_series::{
 use crate::trainer::{Loaders, Record, RunFolder};
 
 mod comparison;
+mod diagnosis;
 mod lit;
 
 use comparison::Comparison;
+use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
 
 /// The metrics of forecasts.
-const METRICS: [MetricName; 5] =
-    [MetricName::Mae, MetricName::Mse, MetricName::Rmse, MetricName::Mape, MetricName::Smape];
+const METRICS: [MetricName; 6] = [
+    MetricName::Mae,
+    MetricName::Mse,
+    MetricName::Rmse,
+    MetricName::Mape,
+    MetricName::Smape,
+    MetricName::Wape,
+];
 
 /// The task of forecasting a series.
 #[derive(Debug)]
@@ -106,7 +114,8 @@ impl Task for Forecasting {
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
         let DataSpec { output_dims, .. } = self.module.spec();
         let horizon = output_dims.first().copied().unwrap_or(1);
-        Ok(Rc::new(LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?))
+        let lit = LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?;
+        Ok(Rc::new(lit.masked(self.module.has_missing()?)))
     }
 
     fn extras(&self) -> Value {
@@ -122,7 +131,7 @@ impl Task for Forecasting {
     /// Forecasts the validation split, writes the forecast and its plots, and compares its error with those of the baselines.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
         let (forecast, metrics) = match trained {
-            Trained::Network(lit, loaders) => {
+            Trained::Network(lit, loaders, _) => {
                 (self.forecast(&*self.network(lit, loaders), Some(loaders))?, None)
             }
             Trained::Baseline(baseline) => {
@@ -134,16 +143,32 @@ impl Task for Forecasting {
         let Some(forecast) = forecast else { return Ok(Report { metrics, ..Report::default() }) };
         let errors = folder.map_or(Vec::new(), |folder| write(folder, &forecast, &self.module));
         let comparison = Comparison::new(name, &forecast, self)?;
-        let json = [("forecast".to_owned(), comparison.json())].into_iter().collect();
-        Ok(Report { metrics, table: comparison.table(), json, errors })
+        let diagnosis = match trained {
+            Trained::Network(lit, loaders, summary) => {
+                Diagnosis::of_network(&comparison, &forecast, &self.module, (&**lit, loaders, summary))?
+            }
+            Trained::Baseline(_) => Diagnosis::default(),
+        };
+        let json = [("forecast", comparison.json()), ("findings", diagnosis.json())];
+        Ok(Report {
+            metrics,
+            table: comparison.table() + &diagnosis.table(),
+            json: json.into_iter().map(|(name, json)| (name.to_owned(), json)).collect(),
+            errors,
+        })
     }
 }
 
 /// Returns the metrics of a forecast as validation metrics, named `val_METRIC`.
 fn metrics(forecast: &Forecast) -> Result<Record> {
-    let values =
-        METRICS.iter().map(|metric| Ok((format!("val_{}", metric.name()), forecast.metric(metric)?)));
-    Ok(Record { epoch: 0, step: 0, values: values.collect::<Result<_>>()? })
+    let mut values = Vec::new();
+    for metric in METRICS {
+        // A relative error has no value if all actual values are 0.
+        if let Some(value) = forecast.metric(metric)? {
+            values.push((format!("val_{}", metric.name()), value));
+        }
+    }
+    Ok(Record { epoch: 0, step: 0, values })
 }
 
 /// Writes a forecast as CSV, plots it against the actual values, and plots the whole series. Returns the errors of files that

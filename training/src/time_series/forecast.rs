@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use tch::{Kind, Tensor};
-use text_recognizer::lit_models::Metric;
+use tch::Tensor;
+use text_recognizer::lit_models::{Metric, MetricName, Running, mean_of_groups};
 use text_recognizer::util::files::write_atomic;
 
 use super::{Forecaster, Series};
@@ -22,6 +22,8 @@ pub struct Forecast {
     /// The forecasts, one tensor `[rows, columns]` per step ahead: tensor `k` has the forecasts of each row from `k + 1` steps
     /// before it. A row without a forecast is NaN.
     pub steps: Vec<Tensor>,
+    /// Rows from one step ahead to the next.
+    pub stride: usize,
 }
 
 impl Forecast {
@@ -32,23 +34,70 @@ impl Forecast {
     pub fn new(forecaster: &dyn Forecaster, series: &Series, rows: Range<usize>) -> Result<Self> {
         let steps = forecaster.forecast_rows(series, rows.clone())?;
         let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-        Ok(Self { time: series.timestamps.labels_of(rows), names: series.names.clone(), actual, steps })
+        Ok(Self {
+            time: series.timestamps.labels_of(rows),
+            names: series.names.clone(),
+            actual,
+            steps,
+            stride: forecaster.stride(),
+        })
     }
 
-    /// Returns a metric over all forecasts of all steps ahead, without rows that have no forecast.
+    /// Returns the sum and the weight of a metric per column, over all steps ahead. An element without a forecast or without an
+    /// actual value adds nothing.
+    fn parts(&self, metric: MetricName) -> Result<Vec<[f64; 2]>> {
+        let metric = metric.by_column(self.names.len());
+        let mut running = Running::default();
+        for step in &self.steps {
+            let actual = self.actual.f_where_scalarother(&step.f_isfinite()?, f64::NAN)?;
+            let part = metric.sum(step, &actual)?;
+            running.add(&part.sum, part.count)?;
+        }
+        Ok(running.parts().to_vec())
+    }
+
+    /// Returns a metric of each column, over all steps ahead and all elements with a forecast and an actual value; NaN for a column
+    /// without such elements.
     ///
     /// # Errors
     /// Fails if libtorch does.
-    pub fn metric(&self, metric: &dyn Metric) -> Result<f64> {
-        let (mut sum, mut count) = (0.0, 0.0);
-        for step in &self.steps {
-            let made = step.f_isfinite()?.f_all_dim(1, false)?;
-            let rows = made.f_nonzero()?.f_view(-1)?;
-            let part = metric.sum(&step.f_index_select(0, &rows)?, &self.actual.f_index_select(0, &rows)?)?;
-            sum += part.sum.f_double_value(&[])?;
-            count += part.count.get()? as f64;
+    pub fn columns(&self, metric: MetricName) -> Result<Vec<f64>> {
+        Ok(self.parts(metric)?.into_iter().map(|[sum, weight]| metric.finish(sum / weight)).collect())
+    }
+
+    /// Returns the mean of a metric over all columns that have it; `None` if none has.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn metric(&self, metric: MetricName) -> Result<Option<f64>> {
+        Ok(mean_of_groups(&self.parts(metric)?, |mean| metric.finish(mean)))
+    }
+
+    /// Returns how many elements the metrics are over.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn counts(&self) -> Result<Counts> {
+        let total =
+            |metric| -> Result<f64> { Ok(self.parts(metric)?.iter().map(|[_, weight]| weight).sum()) };
+        let (rows, columns, horizon) = (self.time.len(), self.names.len(), self.steps.len());
+        // The forecasts of later steps ahead start later; all windows of a network end within the rows.
+        let reach = horizon.saturating_sub(1).saturating_mul(self.stride);
+        let whole = rows.saturating_sub(reach).saturating_mul(columns).saturating_mul(horizon);
+        let compared = total(MetricName::Mae)? as usize;
+        let nonzero = total(MetricName::Mape)? as usize;
+        Ok(Counts { compared, nonzero, missing: whole.saturating_sub(compared) })
+    }
+
+    /// Removes the forecasts of the elements that `other` does not forecast, so that the errors of both are over the same elements.
+    ///
+    /// # Errors
+    /// Fails if `other` has other rows or columns.
+    pub fn only_where(mut self, other: &Self) -> Result<Self> {
+        for (step, other) in self.steps.iter_mut().zip(&other.steps) {
+            *step = step.f_where_scalarother(&other.f_isfinite()?, f64::NAN)?;
         }
-        Ok(metric.finish(sum / count))
+        Ok(self)
     }
 
     /// Writes the columns `time`, `actual` and `forecast` as CSV. With several columns, their names get the suffix `_NAME`; with
@@ -79,17 +128,48 @@ impl Forecast {
     }
 }
 
-/// Returns the mean absolute scaled error: `mae` divided by the mean absolute error of the naive forecast on the first `split`
-/// rows of `series` (Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006). It is infinite or NaN if
-/// these rows are constant, and NaN if there is only one.
-///
-/// # Errors
-/// Fails if libtorch does.
-pub fn mase(mae: f64, series: &Series, split: usize) -> Result<f64> {
-    if split < 2 {
-        return Ok(f64::NAN);
-    }
-    let training = series.values.f_narrow(0, 0, split as i64)?;
-    let naive = training.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?.f_mean(Kind::Double)?;
-    Ok(mae / naive.f_double_value(&[])?)
+/// Numbers of elements of a forecast: rows times columns times steps ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Those with a forecast and an actual value, which the metrics are over.
+    pub compared: usize,
+    /// Those of them whose actual value is not 0, which the MAPE is over.
+    pub nonzero: usize,
+    /// Those without a forecast or without an actual value, because a value is missing.
+    pub missing: usize,
 }
+
+/// The scales of the mean absolute scaled error (MASE) of each column: the mean absolute difference of two values of the
+/// training split that are a season apart (Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006; with a
+/// season as in the M4 competition).
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaseScales {
+    /// The rows between the two values: a season, or 1 if the season is unknown or as long as the training split.
+    pub season: usize,
+    /// The scale of each column; 0 for a column that repeats, and NaN for one without two values.
+    pub columns: Vec<f64>,
+}
+
+impl MaseScales {
+    /// Returns the scales of `series`, whose first `split` rows are the training split.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn new(series: &Series, split: usize, season: Option<usize>) -> Result<Self> {
+        let season = season.filter(|&season| season < split).unwrap_or(1);
+        let rows = split.saturating_sub(season) as i64;
+        let at = |row: usize| series.values.f_narrow(0, row as i64, rows);
+        let changes = at(season.min(split))?.f_sub(&at(0)?)?.f_abs()?;
+        let columns = Vec::<f64>::try_from(changes.f_nanmean(0, false, tch::Kind::Double)?)?;
+        Ok(Self { season, columns })
+    }
+
+    /// Returns the MASE of each column with these mean absolute errors; NaN for a column whose scale is 0 or NaN.
+    pub fn scaled(&self, maes: &[f64]) -> Vec<f64> {
+        let each = self.columns.iter().zip(maes);
+        each.map(|(&scale, mae)| if scale > 0.0 { mae / scale } else { f64::NAN }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

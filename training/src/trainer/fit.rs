@@ -33,7 +33,7 @@ mod weights;
 use weights::RestorePoint;
 
 /// The outcome of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FitSummary {
     /// The reason for its end.
     pub stop: StopReason,
@@ -49,6 +49,8 @@ pub struct FitSummary {
     pub train_batches: u64,
     /// The best checkpoint; `None` if the run writes no files or no value was finite.
     pub best: Option<Best>,
+    /// The least and the greatest mean training loss of the epochs of this process; `None` without a finished epoch.
+    pub losses: Option<[f64; 2]>,
 }
 
 /// The best checkpoint of a run.
@@ -101,6 +103,8 @@ pub struct Fit<'a> {
     saved_at: (u64, Instant),
     train_time: Duration,
     train_batches: u64,
+    /// The least and the greatest mean training loss so far.
+    losses: Option<[f64; 2]>,
 }
 
 impl<'a> Fit<'a> {
@@ -128,6 +132,7 @@ impl<'a> Fit<'a> {
                 let best = kept.best()?;
                 Some(Best { metric: kept.metric().to_owned(), value: best.value, epoch: best.epoch })
             }),
+            losses: self.losses,
         })
     }
 

@@ -345,6 +345,7 @@ fn finished(config: RunConfig, values: &[(&str, f64)], report: Report, skipped: 
         train_time: Duration::from_millis(16_050),
         train_batches: 4300,
         best: Some(Best { metric: "val_loss".into(), value: 0.0712, epoch: 7 }),
+        losses: None,
     };
     let results = Record { epoch: 10, step: 4300, values };
     let (profile, errors) = (String::new(), Vec::new());

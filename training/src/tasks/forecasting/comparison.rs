@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use text_recognizer::lit_models::MetricName;
 
 use super::Forecasting;
-use crate::format::number;
-use crate::time_series::{Baseline, Forecast, mase};
+use crate::format::{count, number};
+use crate::time_series::{Baseline, Counts, Forecast, MaseScales};
+
+/// The most columns that the table lists.
+const MOST_COLUMNS: usize = 12;
 
 /// The forecast errors on the validation split.
 pub struct Comparison {
@@ -16,10 +19,23 @@ pub struct Comparison {
     horizon: usize,
     /// Rows per season; `None` if unknown.
     season: Option<usize>,
-    /// The model's mean absolute scaled error.
-    mase: f64,
     /// The mean absolute errors: first of the model, then of the baselines that have enough rows before the split.
     maes: Vec<(String, f64)>,
+    /// The model's errors per column.
+    columns: Vec<Column>,
+    /// The season of the scales of the MASE.
+    scale_season: usize,
+    /// The model's MAPE; `None` if all actual values are 0.
+    mape: Option<f64>,
+    counts: Counts,
+}
+
+/// The errors of a column.
+struct Column {
+    name: String,
+    mae: f64,
+    /// NaN if the training split has no changes to scale the error with.
+    mase: f64,
 }
 
 impl Comparison {
@@ -28,22 +44,51 @@ impl Comparison {
     /// # Errors
     /// Fails if libtorch does.
     pub fn new(name: &str, forecast: &Forecast, task: &Forecasting) -> Result<Self> {
-        let mae = forecast.metric(&MetricName::Mae)?;
-        let mut maes = vec![(name.to_owned(), mae)];
-        let start = task.module.validation().start;
+        let series = task.module.series();
+        let of = |forecast: &Forecast| {
+            Ok::<_, anyhow::Error>(forecast.metric(MetricName::Mae)?.unwrap_or(f64::NAN))
+        };
+        let mut maes = vec![(name.to_owned(), of(forecast)?)];
+        let (start, season) = (task.module.validation().start, task.module.baselines().season);
         let rows = start..start + forecast.time.len();
         for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
-            let forecaster = task.baseline(baseline);
             // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
-            if let Ok(forecast) = Forecast::new(&forecaster, task.module.series(), rows.clone()) {
-                maes.push((baseline.name().to_owned(), forecast.metric(&MetricName::Mae)?));
+            if let Ok(made) = Forecast::new(&task.baseline(baseline), series, rows.clone()) {
+                maes.push((baseline.name().to_owned(), of(&made.only_where(forecast)?)?));
             }
         }
-        let (horizon, season) = (forecast.steps.len(), task.module.baselines().season);
-        Ok(Self { horizon, season, mase: mase(mae, task.module.series(), start)?, maes })
+        let scales = MaseScales::new(series, start, season)?;
+        let of_columns = forecast.columns(MetricName::Mae)?;
+        let columns = forecast.names.iter().zip(&of_columns).zip(scales.scaled(&of_columns));
+        let columns = columns.map(|((name, &mae), mase)| Column { name: name.clone(), mae, mase });
+        Ok(Self {
+            horizon: forecast.steps.len(),
+            season,
+            maes,
+            columns: columns.collect(),
+            scale_season: scales.season,
+            mape: forecast.metric(MetricName::Mape)?,
+            counts: forecast.counts()?,
+        })
     }
 
-    /// Returns a table with one line per model, the smallest error first.
+    /// Returns the mean absolute error of the model or baseline `name`; `None` if it is not in the comparison.
+    pub fn mae(&self, name: &str) -> Option<f64> {
+        self.maes.iter().find(|(of, _)| of == name).map(|(_, mae)| *mae)
+    }
+
+    /// Returns the name of the model and its mean absolute error.
+    pub fn model(&self) -> (&str, f64) {
+        self.maes.first().map_or(("", f64::NAN), |(name, mae)| (name, *mae))
+    }
+
+    /// Returns the mean of the scaled errors of all columns that have one; NaN if none has.
+    fn mase(&self) -> f64 {
+        let scaled = || self.columns.iter().map(|column| column.mase).filter(|mase| !mase.is_nan());
+        scaled().sum::<f64>() / scaled().count() as f64
+    }
+
+    /// Returns a table with one line per model, the smallest error first, and what the errors are over.
     pub fn table(&self) -> String {
         let mut rows: Vec<_> = self.maes.iter().collect();
         rows.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -51,20 +96,81 @@ impl Comparison {
             if self.horizon == 1 { "one step".into() } else { format!("1 to {} steps", self.horizon) };
         let season = self.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
         let mut text = format!("MAE of forecasts of the validation split, {ahead} ahead{season}\n");
+        // Writing to a string cannot fail.
         for (name, mae) in rows {
-            // Writing to a string cannot fail.
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));
         }
-        if !self.mase.is_nan() {
-            let _ = writeln!(text, "  MASE of {} {}", self.maes[0].0, number(self.mase));
+        if !self.mase().is_nan() {
+            let (model, season) = (self.model().0, self.scale_season);
+            let _ = writeln!(text, "  MASE (season {season}) of {model} {}", number(self.mase()));
+        }
+        self.write_counts(&mut text);
+        if self.columns.len() > 1 {
+            self.write_columns(&mut text);
         }
         text
+    }
+
+    /// Writes which values the errors are not over.
+    fn write_counts(&self, text: &mut String) {
+        let Counts { compared, nonzero, missing } = self.counts;
+        let scaled = self.columns.iter().filter(|column| !column.mase.is_nan()).count();
+        if scaled < self.columns.len() && self.columns.len() > 1 {
+            let _ = writeln!(
+                text,
+                "  MASE is over {scaled} of {} columns: the others do not change in the training split",
+                self.columns.len()
+            );
+        }
+        match self.mape {
+            Some(mape) if nonzero < compared => {
+                let mape = number(mape);
+                let _ = writeln!(
+                    text,
+                    "  val_mape {mape} % over the {nonzero} of {compared} values that are not 0"
+                );
+            }
+            None if compared > 0 => {
+                let _ = writeln!(text, "  val_mape is left out: all {compared} values are 0");
+            }
+            _ => {}
+        }
+        if missing > 0 {
+            let all = compared + missing;
+            let _ = writeln!(text, "  {missing} of {all} forecasts are left out: values are missing");
+        }
+    }
+
+    fn write_columns(&self, text: &mut String) {
+        let _ = writeln!(text, "Columns            {:>10}{:>12}", "MAE", "MASE");
+        for Column { name, mae, mase } in self.columns.iter().take(MOST_COLUMNS) {
+            let mase = if mase.is_nan() { String::new() } else { number(*mase) };
+            let _ = writeln!(text, "  {name:<16} {:>10}{mase:>12}", number(*mae));
+        }
+        if let Some(more) = self.columns.len().checked_sub(MOST_COLUMNS).filter(|more| *more > 0) {
+            let _ = writeln!(text, "  and {} (results.json has all)", count(more as u64, "more column"));
+        }
     }
 
     /// Returns the errors as a JSON object.
     pub fn json(&self) -> Value {
         let maes: Map<String, Value> =
             self.maes.iter().map(|(name, mae)| (name.clone(), (*mae).into())).collect();
-        json!({"mase": self.mase, "season": self.season, "mae": maes})
+        let columns: Vec<Value> = self
+            .columns
+            .iter()
+            .map(|Column { name, mae, mase }| json!({"name": name, "mae": mae, "mase": mase}))
+            .collect();
+        let Counts { compared, nonzero, missing } = self.counts;
+        json!({
+            "mase": self.mase(),
+            "mase_season": self.scale_season,
+            "season": self.season,
+            "mae": maes,
+            "columns": columns,
+            "values": compared,
+            "values_not_0": nonzero,
+            "missing": missing,
+        })
     }
 }

@@ -97,7 +97,8 @@ impl Model for ConvLstm {
         self.window.check("conv_lstm", x)?;
         let x = self.conv.forward(x, context)?;
         let x = context.layer("conv", x); // [batch, window_size, filters]
-        let x = context.dropout(x.f_relu()?, self.dropout)?;
+        let x = context.layer("conv.relu", x.f_relu()?);
+        let x = context.dropout(x, self.dropout)?;
         self.stack.forward(x, context)
     }
 }

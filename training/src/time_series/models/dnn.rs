@@ -41,8 +41,8 @@ pub struct Dnn {
     parameters: Parameters,
     window: Window,
     dropout: f64,
-    /// The name and the weights of each hidden layer.
-    hidden: Vec<(String, Linear)>,
+    /// The names of each hidden layer and of its activation, and its weights.
+    hidden: Vec<(String, String, Linear)>,
     dense: Linear,
 }
 
@@ -63,7 +63,8 @@ impl Dnn {
         for at in 0..config.layers {
             let name = format!("hidden.{at}");
             let layer = Linear::glorot(&mut parameters, &name, inputs, config.units)?;
-            hidden.push((name, layer));
+            let relu = format!("{name}.relu");
+            hidden.push((name, relu, layer));
             inputs = config.units;
         }
         let dense = Linear::glorot(&mut parameters, "dense", inputs, window.horizon * window.targets)?;
@@ -79,10 +80,11 @@ impl Model for Dnn {
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
         self.window.check("dnn", x)?;
         let mut x = x.f_flatten(1, -1)?; // [batch, window_size * features]
-        for (name, layer) in &self.hidden {
+        for (name, relu, layer) in &self.hidden {
             let y = layer.forward(&x, context)?;
             let y = context.layer(name, y); // [batch, units]
-            x = context.dropout(y.f_relu()?, self.dropout)?;
+            let y = context.layer(relu, y.f_relu()?);
+            x = context.dropout(y, self.dropout)?;
         }
         let y = self.dense.forward(&x, context)?; // [batch, horizon * targets]
         let y = y.f_view([-1, self.window.horizon, self.window.targets])?;

@@ -69,6 +69,7 @@ impl<'a> Fit<'a> {
             saved_at: (0, Instant::now()),
             train_time: Duration::ZERO,
             train_batches: 0,
+            losses: None,
         };
         fit.watch()?;
         Ok(fit)

@@ -35,6 +35,10 @@ impl Fit<'_> {
         self.profiler.lap(Phase::Validation);
         let record = Record { epoch: self.state.epoch, step: self.state.step, values };
         self.log(&record)?;
+        if let Some(loss) = record.get("train_loss").filter(|_| epoch_ends) {
+            let [least, greatest] = self.losses.unwrap_or([loss; 2]);
+            self.losses = Some([least.min(loss), greatest.max(loss)]);
+        }
         let mut flow = ControlFlow::Continue(());
         if validates || self.loaders.val.is_none() {
             if let Some(loss) = record.get("val_loss").or(record.get("train_loss")) {
