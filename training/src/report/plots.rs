@@ -7,6 +7,7 @@
 mod axis;
 mod chart;
 mod metrics;
+mod paths;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use kuva::render::render::Scene;
 use axis::{Axis, extent, plottable};
 use chart::{COLORS, Chart, Curve};
 pub use metrics::{Measured, metrics};
+pub use paths::{PathsColumn, paths};
 use text_recognizer::util::files::write_atomic;
 
 /// The width of a plot of one panel, in pixels of the SVG. The PNG has twice as many pixels, for sharp text.

@@ -48,6 +48,8 @@ impl ModelSummary {
             let count = parameters.iter().filter(|(name, _)| own(name)).map(|(_, p)| p.numel()).sum();
             Layer { name, output, parameters: count }
         });
+        // Activations have outputs too, but no parameters.
+        let layers = layers.filter(|layer| layer.parameters > 0);
         let device = match (device, tch::get_num_threads()) {
             (Device::Cpu, 1) => "cpu, 1 thread".to_owned(),
             (Device::Cpu, threads) => format!("cpu, {threads} threads"),

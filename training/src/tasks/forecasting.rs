@@ -2,16 +2,14 @@
 
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tch::Tensor;
 use text_recognizer::data::{DataModule, DataSpec};
 use text_recognizer::lit_models::{LitConfig, LitModel, Metric, MetricName};
 use text_recognizer::models::Model;
 
 use super::{Report, Task, Trained};
-use crate::report::plots::{self, ForecastColumn, PlotLabels};
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, NetworkForecaster, Scaler,
     SeriesDataModule,
@@ -21,6 +19,7 @@ use crate::trainer::{Loaders, Record, RunFolder};
 mod comparison;
 mod diagnosis;
 mod lit;
+mod plots;
 
 use comparison::Comparison;
 use diagnosis::Diagnosis;
@@ -176,44 +175,8 @@ fn metrics(forecast: &Forecast) -> Result<Record> {
 fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Vec<anyhow::Error> {
     let written = [
         forecast.write_csv(&folder.artifact("forecast.csv")),
-        plot_series(folder, module),
-        plot_forecast(folder, forecast, module),
+        plots::series(folder, module),
+        plots::forecast(folder, forecast, module),
     ];
     written.into_iter().filter_map(Result::err).collect()
-}
-
-fn labels<'a>(title: &'a str, module: &SeriesDataModule) -> PlotLabels<'a> {
-    let x_is_date = module.series().timestamps.is_date();
-    PlotLabels { title, x: "time", x_is_date, y: "value" }
-}
-
-fn plot_series(folder: &RunFolder, module: &SeriesDataModule) -> Result<()> {
-    let series = module.series();
-    let columns =
-        series.names.iter().zip(0..).map(|(name, column)| Ok((name.clone(), series.column(column)?)));
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    plots::series(
-        &folder.artifact("series"),
-        &labels("series", module),
-        &series.timestamps.numbers(),
-        &columns,
-    )
-}
-
-/// Plots only the first step ahead.
-fn plot_forecast(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
-    let column = |tensor: &Tensor, at: usize| {
-        Ok::<_, anyhow::Error>(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
-    };
-    let first =
-        forecast.steps.first().context("cannot plot the forecast: it has no steps, expected at least one")?;
-    let series = module.series();
-    let columns = series.names.iter().cloned().zip(0..).map(|(name, at)| {
-        Ok(ForecastColumn { name, actual: column(&forecast.actual, at)?, forecast: column(first, at)? })
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let from = module.validation().start;
-    let labels = labels("one-step forecast of the validation split", module);
-    let x = &series.timestamps.numbers()[from..from + forecast.time.len()];
-    plots::forecast(&folder.artifact("forecast"), &labels, x, &columns)
 }
