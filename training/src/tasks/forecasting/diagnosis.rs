@@ -74,8 +74,8 @@ impl Diagnosis {
 /// Returns the baselines without parameters that the model is worse than.
 fn worse(comparison: &Comparison, module: &SeriesDataModule) -> Vec<Finding> {
     let (_, mae) = comparison.model();
-    let (window, season) = (module.windows().window_size, module.baselines().season);
-    let longer = season.filter(|&season| window < season);
+    let season = module.baselines().season;
+    let longer = season.filter(|&season| module.window_size() < season);
     let advice = |baseline| match longer {
         Some(season) if baseline == Baseline::SeasonalNaive => {
             format!("--window_size {season}, the rows of a season")
@@ -106,8 +106,7 @@ fn is_constant(forecast: &Forecast) -> Result<bool> {
         Ok(Vec::try_from(variance.f_sqrt()?)?)
     };
     let actual = std(&forecast.actual)?;
-    let Some(first) = forecast.steps.first() else { return Ok(false) };
-    let moves = std(first)?.into_iter().zip(actual);
+    let moves = std(&Tensor::f_cat(&forecast.steps, 0)?)?.into_iter().zip(actual);
     let enough = forecast.metric(MetricName::Mae)?.is_some() && forecast.time.len() > 1;
     Ok(enough && moves.into_iter().all(|(made, actual)| made < CONSTANT * actual))
 }

@@ -100,6 +100,17 @@ impl LitForecaster {
         let kind = if y.device() == Device::Mps { Kind::Float } else { Kind::Double };
         self.scaler.inverse(&self.last(y)?.f_to_kind(kind)?)
     }
+
+    /// Returns the last `horizon` steps of the targets in the units of the series. A target of 0 stays exactly 0, so that relative
+    /// errors leave it out: the rounding of its scaled value would make it a tiny number.
+    fn actual(&self, y: &Tensor) -> Result<Tensor> {
+        let zeros = Tensor::f_zeros([self.scaler.columns() as i64], (Kind::Double, Device::Cpu))?;
+        // The steps of the data module: scaled in double precision, rounded, and moved to the dtype of the network.
+        let scaled = self.scaler.transform(&zeros)?.f_to_kind(Kind::Float)?;
+        let scaled = scaled.f_to_device(y.device())?.f_to_kind(y.kind())?;
+        let nonzero = self.last(y)?.f_ne_tensor(&scaled)?;
+        Ok(self.unscaled(y)?.f_where_scalarother(&nonzero, 0.0)?)
+    }
 }
 
 impl LitModel for LitForecaster {
@@ -122,8 +133,7 @@ impl LitModel for LitForecaster {
         if context.is_training() {
             return Ok(StepOutput { loss, rows, metrics: Vec::new() });
         }
-        let unscaled = |y: &Tensor| self.unscaled(&y.detach());
-        let (prediction, target) = (unscaled(&prediction)?, unscaled(&batch.y)?);
+        let (prediction, target) = (self.unscaled(&prediction.detach())?, self.actual(&batch.y)?);
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
         Ok(StepOutput { loss, rows, metrics })

@@ -134,3 +134,19 @@ fn advice_is_to_scale_large_values_that_are_not_scaled() {
     assert_eq!(of(Scaling::None, 1.0), None);
     assert_eq!(of(Scaling::Standard, 1e4), None);
 }
+
+/// The mean 3.1 and the std of these values have no exact scaled value of 0 in single precision.
+#[test]
+fn metrics_of_targets_of_zero_leave_them_out_of_relative_errors() {
+    let values = Tensor::from_slice(&[0.1f64, 1e5, 3.3, 70.0, 0.0, 0.7, 2.9, 13.0]).view([4, 2]);
+    let scaler = Scaler::fit(Scaling::Standard, &values).unwrap();
+    let lit = LitForecaster { scaler, ..lit(LossName::Mse, Scaling::Standard) };
+    let target = Tensor::from_slice(&[0.0f64, 5.0, 2.0, 0.0, 0.0, 0.0]).view([1, 3, 2]);
+    let rounded =
+        |values: &Tensor| lit.scaler.transform(values).unwrap().to_kind(Kind::Float).to_kind(Kind::Double);
+    let batch = Batch { x: batch(1).x, y: rounded(&target), rows: vec![0] };
+    let output = tch::no_grad(|| lit.step(&batch, &mut ForwardContext::eval())).unwrap();
+    let at = lit.metrics.iter().position(|metric| metric.name() == "mape").unwrap();
+    let Count::Weights(weights) = &output.metrics[at].count else { panic!("{output:?}") };
+    assert_eq!(Vec::<f64>::try_from(weights).unwrap(), [1.0, 1.0]);
+}
