@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn flags_in_kebab_case_equal_those_in_snake_case() {
         let config = parsed(&["--max-epochs=3", "--batch-size", "7", "--lr", "1e-4"]).unwrap();
-        assert_eq!((config.trainer.budget.max_epochs, config.trainer.loaders.batch_size), (3, 7));
+        assert_eq!(config.trainer.budget.max_epochs, 3.into());
+        assert_eq!(config.trainer.loaders.batch_size, 7.into());
         assert_eq!(config.lit.optimizer.lr, 1e-4);
     }
 
@@ -219,7 +220,10 @@ mod tests {
         assert!(of_file.contains("cannot use the configuration"), "{of_file}");
         let typed = parsed(&["--config", path, "--batch-size", "many"]).unwrap_err();
         assert!(!typed.contains("configuration") && typed.contains("--batch_size"), "{typed}");
-        assert_eq!(parsed(&["--config", path, "--batch_size", "7"]).unwrap().trainer.loaders.batch_size, 7);
+        assert_eq!(
+            parsed(&["--config", path, "--batch_size", "7"]).unwrap().trainer.loaders.batch_size,
+            7.into()
+        );
     }
 
     #[test]
@@ -280,6 +284,6 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format1");
         let path = folder.join("mlp-mnist/config.json");
         let config = parsed(&["--config", path.to_str().unwrap()]).unwrap();
-        assert_eq!((&config.model_config["fc1"], config.trainer.budget.max_epochs), (&4.into(), 1));
+        assert_eq!((&config.model_config["fc1"], config.trainer.budget.max_epochs), (&4.into(), 1.into()));
     }
 }

@@ -117,14 +117,14 @@ pub fn loaders_of(inputs: &[f64], batch_size: usize, shuffle: Shuffle, strategy:
         val: Box::new(dataset(&INPUTS)),
         test: Some(Box::new(dataset(&INPUTS))),
     };
-    let config = LoaderConfig { batch_size, ..LoaderConfig::default() };
+    let config = LoaderConfig { batch_size: batch_size.into(), ..LoaderConfig::default() };
     Loaders::new(splits, &config, shuffle, (Device::Cpu, KIND), strategy).unwrap()
 }
 
 /// Returns the configuration of a run of some epochs.
 pub fn config(max_epochs: u64) -> TrainerConfig {
     let mut config = TrainerConfig::default();
-    config.budget.max_epochs = max_epochs;
+    config.budget.max_epochs = max_epochs.into();
     config.logging.log_every_n_steps = 1;
     config
 }

@@ -72,8 +72,11 @@ pub fn with_flags(command: Command, model: &ModelEntry, data: &DataEntry) -> Com
     let command = TrainerConfig::augment_args(command.next_help_heading("Trainer"));
     // Each flattened struct overwrites the description.
     let command = command.about(ABOUT).long_about(ABOUT);
-    let defaults = model.defaults.iter().chain(data.defaults);
-    defaults.fold(command, |command, (flag, value)| command.mut_arg(flag, |arg| arg.default_value(*value)))
+    registry::defaults(model, data).fold(command, |command, (flag, value)| {
+        // Data has defaults for flags that only some models have.
+        let known = command.get_arguments().any(|arg| arg.get_id() == flag);
+        if known { command.mut_arg(flag, |arg| arg.default_value(*value)) } else { command }
+    })
 }
 
 /// Adds the possible values of `--model` and `--data`.

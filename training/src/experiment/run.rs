@@ -30,7 +30,7 @@ use crate::trainer::{
 };
 
 /// A run to start or to resume.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Experiment<'a> {
     /// The run's configuration.
     pub config: RunConfig,
@@ -79,15 +79,25 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     }
     let from = experiment.resume.as_ref().map(Resume::read).transpose()?.flatten();
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
+    // With numbers in place of `auto`, a run and its configuration do not depend on the rule that found them.
+    let config = RunConfig { data_config: data.config.clone(), ..config.clone() };
+    let experiment = &Experiment { config, ..experiment.clone() };
+    let config = &experiment.config;
     let identity = data.module.identity()?;
     if let (Some(resume), Some(from)) = (&experiment.resume, &from) {
         resume.check_config(from, config)?;
         resume.check_data(from, identity.as_ref())?;
     }
-    let (data, identity, trainer) = (&data, identity.as_ref(), config.trainer.effective());
+    let (data, identity) = (&data, identity.as_ref());
     match &model.kind {
         ModelKind::Network(network) => {
-            Run { experiment, reporter, trainer, network, data, identity, device, from }.run()
+            data.module.prepare_data()?;
+            let splits = data.module.setup()?;
+            let trainer = config.trainer.resolved(splits.train.len());
+            let experiment =
+                &Experiment { config: RunConfig { trainer, ..config.clone() }, ..experiment.clone() };
+            let trainer = experiment.config.trainer.effective();
+            Run { experiment, reporter, trainer, network, data, identity, device, from }.run(splits)
         }
         ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, data, identity),
     }
@@ -138,10 +148,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn run(&self) -> Result<Outcome> {
+    fn run(&self, splits: DataSplits) -> Result<Outcome> {
         let mut config = self.experiment.config.clone();
-        self.data.module.prepare_data()?;
-        let splits = self.data.module.setup()?;
         let mut lit = self.lit(&config)?;
         let loaders = Rc::new(self.loaders(splits, &*lit)?);
         // From here on, a signal stops the learning-rate finder or the training loop after a step.
@@ -162,7 +170,8 @@ impl Run<'_> {
 
     fn loaders(&self, splits: DataSplits, lit: &dyn LitModel) -> Result<Loaders> {
         let trainer = &self.trainer;
-        trainer.device.set_threads(lit.parameters().count(), trainer.loaders.batch_size);
+        let batch_size = trainer.loaders.batch_size(splits.train.len());
+        trainer.device.set_threads(lit.parameters().count(), batch_size);
         let shuffle = self.data.module.shuffle(trainer.seed);
         let place = (self.device, trainer.device.kind());
         Loaders::new(splits, &trainer.loaders, shuffle, place, self.experiment.strategy)
@@ -241,8 +250,8 @@ impl Run<'_> {
             self.write_config(config, fit, folder)?;
         }
         // This follows the resume, which restores the best values so far.
-        let max_epochs = self.trainer.budget.max_epochs;
-        if let Some(progress) = self.reporter.progress(max_epochs, &fit.metric_names(), fit.monitors()) {
+        if let Some(progress) = self.reporter.progress(fit.max_epochs(), &fit.metric_names(), fit.monitors())
+        {
             fit.add_callback(progress);
         }
         Ok(())

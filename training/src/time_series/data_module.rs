@@ -8,7 +8,8 @@ use text_recognizer::{Error, Result};
 
 use super::window_config::{ShuffleBuffer, WindowConfig};
 use super::{BaselineConfig, Layout, Scaler, Series, Target, WindowDataset};
-use crate::format::listed;
+use crate::flags::Auto;
+use crate::format::{count, listed};
 
 /// The most forecasts of a validation split, over all rows, columns and steps ahead: 2 GiB of values.
 const MAX_FORECASTS: usize = 1 << 28;
@@ -18,6 +19,9 @@ const MAX_FORECASTS: usize = 1 << 28;
 pub struct SeriesDataModule {
     series: Series,
     config: WindowConfig,
+    window_size: usize,
+    /// Whether the series decided the size of the windows.
+    chosen: bool,
     baselines: BaselineConfig,
     scaler: Scaler,
     /// The rows of the validation split.
@@ -58,6 +62,10 @@ impl SeriesDataModule {
             ));
         }
         check_horizon(&config, end - split, series.names.len())?;
+        let baselines = baselines.of(&series);
+        let window_size = config.window_size(split, baselines.season);
+        let chosen = config.window_size == Auto::AUTO;
+        let config = WindowConfig { window_size: window_size.into(), ..config };
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
         if scaler.is_per_window() && target == Target::EachStep {
@@ -65,10 +73,9 @@ impl SeriesDataModule {
             let expected = "none, standard or minmax, because a time step must not depend on later ones";
             return Err(Error::invalid("scaling", found, expected));
         }
-        let baselines = baselines.of(&series);
         series.fill(config.fill, baselines.season, &[split, end])?;
         check_precision(&mut series, &scaler)?;
-        Ok(Self { series, config, baselines, scaler, validation: split..end, target })
+        Ok(Self { series, config, window_size, chosen, baselines, scaler, validation: split..end, target })
     }
 
     /// Returns the series in its own units, without scaling.
@@ -86,9 +93,14 @@ impl SeriesDataModule {
         self.validation.clone()
     }
 
-    /// Returns the configuration of splits and windows.
+    /// Returns the configuration of splits and windows, whose window size is a number.
     pub fn windows(&self) -> &WindowConfig {
         &self.config
+    }
+
+    /// Returns the time steps of a window.
+    pub fn window_size(&self) -> usize {
+        self.window_size
     }
 
     /// Returns the lengths that baselines look back, with the season of the series.
@@ -97,8 +109,14 @@ impl SeriesDataModule {
     }
 
     fn layout(&self, shift: usize) -> Layout {
-        let WindowConfig { window_size, horizon, stride, .. } = self.config;
-        Layout { window_size, horizon, shift, stride, sequence: self.target == Target::EachStep }
+        let WindowConfig { horizon, stride, .. } = self.config;
+        Layout {
+            window_size: self.window_size,
+            horizon,
+            shift,
+            stride,
+            sequence: self.target == Target::EachStep,
+        }
     }
 
     /// Returns whether the series has a missing value.
@@ -138,7 +156,7 @@ impl SeriesDataModule {
     /// Returns windows whose targets are the rows `from..to`. Their inputs may be rows before `from`, so that each row has a
     /// forecast.
     fn forecasts(&self, scaled: &Scaled, from: usize, to: usize) -> Result<WindowDataset> {
-        let reach = self.config.window_size.saturating_mul(self.config.stride);
+        let reach = self.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
             let expected = format!("at most {from}, the number of rows before the split");
             Error::invalid("window_size", format!("{reach} rows long"), expected)
@@ -229,7 +247,7 @@ impl DataModule for SeriesDataModule {
     fn spec(&self) -> DataSpec {
         let columns = self.series.names.len() as i64;
         DataSpec {
-            input_dims: vec![self.config.window_size as i64, columns],
+            input_dims: vec![self.window_size as i64, columns],
             output_dims: vec![self.config.horizon as i64, columns],
             mapping: self.series.names.clone(),
             image: None,
@@ -241,6 +259,14 @@ impl DataModule for SeriesDataModule {
     }
 
     fn setup(&self) -> Result<DataSplits> {
+        if self.chosen {
+            let season =
+                self.baselines.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
+            log::info!(
+                "windows of {}{season}; --window_size changes it",
+                count(self.window_size as u64, "time step")
+            );
+        }
         let scaled = self.scaled()?;
         let Range { start: split, end } = self.validation;
         let rows = self.series.len();
@@ -294,7 +320,7 @@ mod tests {
         WindowConfig {
             split_time: SplitPoint::Row(1000),
             test_time: None,
-            window_size: 20,
+            window_size: 20.into(),
             horizon: 1,
             shift: 1,
             stride: 1,
@@ -353,7 +379,8 @@ mod tests {
             (0..40).map(|t| if gaps.contains(&t) { f64::NAN } else { f64::from(t) }).collect();
         let values = Tensor::from_slice(&values).view([-1, 1]);
         let series = Series::new(Timestamps::counted(40), vec!["v".into()], true, values).unwrap();
-        let config = WindowConfig { split_time: SplitPoint::Row(30), window_size: 5, fill, ..config() };
+        let config =
+            WindowConfig { split_time: SplitPoint::Row(30), window_size: 5.into(), fill, ..config() };
         SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow).unwrap()
     }
 
@@ -382,7 +409,7 @@ mod tests {
             let values = Tensor::from_slice(values).view([-1, 1]);
             let series = Series::new(Timestamps::counted(40), vec!["id".into()], true, values).unwrap();
             let config =
-                WindowConfig { split_time: SplitPoint::Row(30), window_size: 5, scaling, ..config() };
+                WindowConfig { split_time: SplitPoint::Row(30), window_size: 5.into(), scaling, ..config() };
             SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow)
         };
         let counter: Vec<f64> = (0..40).map(|t| 1e8 + f64::from(t)).collect();
@@ -427,8 +454,8 @@ mod tests {
             (WindowConfig { split_time: SplitPoint::Row(1461), ..config() }, "1461"),
             (WindowConfig { split_time: SplitPoint::Row(0), ..config() }, "split_time"),
             (WindowConfig { test_time: Some(SplitPoint::Row(900)), ..config() }, "test_time"),
-            (WindowConfig { window_size: 1000, ..config() }, "series is 1000:"),
-            (WindowConfig { window_size: 0, ..config() }, "window_size"),
+            (WindowConfig { window_size: 1000.into(), ..config() }, "series is 1000:"),
+            (WindowConfig { window_size: 0.into(), ..config() }, "window_size"),
             (WindowConfig { horizon: 0, ..config() }, "horizon"),
             (WindowConfig { shift: 0, ..config() }, "shift"),
             (WindowConfig { stride: 0, ..config() }, "stride"),

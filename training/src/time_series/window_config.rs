@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use text_recognizer::{Error, Result};
 
 use super::{Fill, Scaling};
+use crate::flags::Auto;
 
 /// A boundary between two splits of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -82,9 +83,10 @@ pub struct WindowConfig {
     /// End the validation split and start the test split here [default: no test split].
     #[arg(long = "test_time")]
     pub test_time: Option<SplitPoint>,
-    /// Forecast from a window of this many time steps.
-    #[arg(long = "window_size", default_value_t = 20)]
-    pub window_size: usize,
+    /// Forecast from a window of this many time steps; auto: two seasons, or 20 without a season, at most half of the training
+    /// split and 256.
+    #[arg(long = "window_size", default_value_t = Auto::Number(20))]
+    pub window_size: Auto<usize>,
     /// Forecast this many time steps from one window.
     #[arg(long = "horizon", default_value_t = 1)]
     pub horizon: usize,
@@ -116,8 +118,12 @@ impl WindowConfig {
     /// Fails if a size is 0 or too large for an i64.
     pub fn validate(&self) -> Result<()> {
         let Self { window_size, horizon, shift, stride, .. } = *self;
-        let sizes =
-            [("window_size", window_size), ("horizon", horizon), ("shift", shift), ("stride", stride)];
+        let sizes = [
+            ("window_size", window_size.number().unwrap_or(1)),
+            ("horizon", horizon),
+            ("shift", shift),
+            ("stride", stride),
+        ];
         for (name, size) in sizes {
             if size == 0 {
                 return Err(Error::invalid(name, size, "at least 1"));
@@ -127,5 +133,70 @@ impl WindowConfig {
             }
         }
         Ok(())
+    }
+
+    /// Returns the time steps of a window, for a training split of `split` rows and a season of `season` rows.
+    pub fn window_size(&self, split: usize, season: Option<usize>) -> usize {
+        /// The time steps without a season, as in the TensorFlow time-series course.
+        const DEFAULT: usize = 20;
+        /// The most time steps, which bounds the time of a recurrent model.
+        const MOST: usize = 256;
+        let auto = || {
+            // Two seasons show the change from one to the next. The other half of the rows is for the windows to start at.
+            let wanted = season.map_or(DEFAULT, |rows| rows.saturating_mul(2).div_ceil(self.stride.max(1)));
+            let rows = split.saturating_sub(self.horizon.saturating_mul(self.stride));
+            let room = rows / 2 / self.stride.max(1);
+            // A whole season, if two do not fit.
+            let one = wanted.div_ceil(2);
+            let most = room.min(MOST);
+            let size = if wanted <= most || one > most { wanted.min(most) } else { one };
+            size.max(1)
+        };
+        self.window_size.number().unwrap_or_else(auto)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> WindowConfig {
+        WindowConfig {
+            split_time: SplitPoint::Share(0.8),
+            test_time: None,
+            window_size: Auto::AUTO,
+            horizon: 1,
+            shift: 1,
+            stride: 1,
+            shuffle_buffer: ShuffleBuffer::Full(Full::Full),
+            reshuffle_each_iteration: true,
+            scaling: Scaling::Standard,
+            fill: Fill::None,
+        }
+    }
+
+    #[test]
+    fn window_size_auto_is_two_seasons_within_half_of_the_training_split() {
+        for (split, season, expected) in [
+            (115, Some(12), 24),
+            (1000, Some(7), 14),
+            (40, Some(12), 12),
+            (20, Some(12), 9),
+            (2, Some(12), 1),
+            (0, None, 1),
+            (1000, None, 20),
+            (30, None, 10),
+            (1_000_000, Some(1440), 256),
+            (1_000_000, Some(200), 200),
+            (1000, Some(usize::MAX), 256),
+        ] {
+            assert_eq!(config().window_size(split, season), expected, "{split} rows, season {season:?}");
+        }
+        let strided = WindowConfig { stride: 4, ..config() };
+        assert_eq!(strided.window_size(1000, Some(48)), 24);
+        let long = WindowConfig { horizon: 60, ..config() };
+        assert_eq!(long.window_size(100, Some(12)), 12);
+        let given = WindowConfig { window_size: 5.into(), ..config() };
+        assert_eq!(given.window_size(2, Some(12)), 5);
     }
 }

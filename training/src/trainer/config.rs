@@ -106,11 +106,20 @@ impl TrainerConfig {
         self.device.validate()
     }
 
+    /// Returns the configuration with numbers in place of `auto`, for a training split of `rows` rows.
+    pub fn resolved(&self, rows: usize) -> Self {
+        let mut config = self.clone();
+        config.loaders.batch_size = self.loaders.batch_size(rows).into();
+        let steps = self.gradients.steps(self.loaders.train_batches(rows));
+        config.budget.max_epochs = self.budget.max_epochs(steps).into();
+        config
+    }
+
     /// Returns the configuration with the changes of `--fast_dev_run`: one epoch of one batch of each split.
     pub fn effective(&self) -> Self {
         let mut config = self.clone();
         if self.fast_dev_run {
-            config.budget.max_epochs = 1;
+            config.budget.max_epochs = 1.into();
             config.budget.min_epochs = 0;
             config.validation.num_sanity_val_steps = 0;
             config.loaders.smoke_test();

@@ -67,6 +67,8 @@ pub struct Best {
 /// A run of the training loop.
 pub struct Fit<'a> {
     config: &'a TrainerConfig,
+    /// The epochs after which the run stops.
+    max_epochs: u64,
     lit: &'a dyn LitModel,
     loaders: &'a Loaders,
     strategy: &'a dyn Strategy,
@@ -308,7 +310,7 @@ impl<'a> Fit<'a> {
         let budget = &self.config.budget;
         let out_of_time = budget.max_time().is_some_and(|max| self.elapsed() >= max);
         let out_of_time = self.strategy.agree(Flags { out_of_time, ..Flags::default() })?.out_of_time;
-        Ok(if self.state.epoch >= budget.max_epochs {
+        Ok(if self.state.epoch >= self.max_epochs {
             Some(StopReason::MaxEpochs)
         } else if budget.max_steps.is_some_and(|max| self.state.step >= max) {
             Some(StopReason::MaxSteps)

@@ -61,6 +61,11 @@ impl GradientConfig {
         Ok(())
     }
 
+    /// Returns the number of optimizer steps of an epoch of `batches` batches.
+    pub fn steps(&self, batches: usize) -> u64 {
+        (batches as u64).div_ceil(self.accumulate_grad_batches.max(1))
+    }
+
     /// Clips `grads` in place, as the flags select.
     ///
     /// # Errors

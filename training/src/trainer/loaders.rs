@@ -8,7 +8,7 @@ use text_recognizer::Error;
 use text_recognizer::data::{DataLoader, DataSplits, Dataset, Shuffle};
 
 use super::strategy::Strategy;
-use crate::flags::default_flags;
+use crate::flags::{Auto, default_flags};
 
 /// A limit of batches, as a number or as a share of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -60,9 +60,9 @@ impl std::fmt::Display for BatchLimit {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoaderConfig {
-    /// Train on batches of this many rows.
-    #[arg(long = "batch_size", default_value_t = 128)]
-    pub batch_size: usize,
+    /// Train on batches of this many rows; auto: a thousandth of the training rows, 32 to 1,024.
+    #[arg(long = "batch_size", default_value_t = Auto::Number(128))]
+    pub batch_size: Auto<usize>,
     /// Train and validate on the same batches (number or share), unshuffled, to check that the model can overfit; 0: off.
     #[arg(long = "overfit_batches", default_value = "0")]
     pub overfit_batches: BatchLimit,
@@ -92,7 +92,7 @@ impl LoaderConfig {
     /// # Errors
     /// Fails if a value is impossible; the error names the first one.
     pub fn validate(&self) -> text_recognizer::Result<()> {
-        if self.batch_size == 0 {
+        if self.batch_size == Auto::Number(0) {
             return Err(Error::invalid("batch_size", 0, "at least 1"));
         }
         Ok(())
@@ -104,10 +104,18 @@ impl LoaderConfig {
         (self.limit_train_batches, self.limit_val_batches, self.limit_test_batches) = (one, one, one);
     }
 
-    /// Returns the rows per evaluation batch, at least 1,024: metrics do not depend on it, and large batches are
-    /// faster.
-    pub fn eval_batch_size(&self) -> usize {
-        self.batch_size.max(1024)
+    /// Returns the rows per batch of a training split of `rows` rows.
+    pub fn batch_size(&self, rows: usize) -> usize {
+        self.batch_size.number().unwrap_or_else(|| (rows / 1000).clamp(32, 1024))
+    }
+
+    /// Returns the number of batches in an epoch of a training split of `rows` rows.
+    pub fn train_batches(&self, rows: usize) -> usize {
+        let batches = rows.div_ceil(self.batch_size(rows).max(1));
+        match self.overfit_batches.of(batches) {
+            0 => self.limit_train_batches.of(batches),
+            overfit => overfit,
+        }
     }
 }
 
@@ -148,18 +156,20 @@ impl Loaders {
             let loader = loader.and_then(|loader| loader.shard(strategy.rank(), strategy.world_size()));
             loader.with_context(|| format!("cannot load the {split} split"))
         };
-        let evaluated = |split, dataset| serve(split, dataset, config.eval_batch_size(), Shuffle::No);
+        let batch_size = config.batch_size(splits.train.len());
+        // Metrics do not depend on the size of a batch, and large batches are faster.
+        let evaluated = |split, dataset| serve(split, dataset, batch_size.max(1024), Shuffle::No);
         let present = |loader: DataLoader| (!loader.is_empty()).then_some(loader);
 
         let test = splits.test.map(|test| evaluated("test", test)).transpose()?;
         let test = test.map(|test| limited(test, config.limit_test_batches)).and_then(present);
-        let overfit = config.overfit_batches.of(splits.train.len().div_ceil(config.batch_size));
+        let overfit = config.overfit_batches.of(splits.train.len().div_ceil(batch_size));
         if overfit > 0 {
-            let train = serve("training", splits.train, config.batch_size, Shuffle::No)?.limit(overfit);
+            let train = serve("training", splits.train, batch_size, Shuffle::No)?.limit(overfit);
             let val = train.share().limit(overfit);
             return Ok(Self { train, val: Some(val), overfits: true, test });
         }
-        let train = serve("training", splits.train, config.batch_size, shuffle)?;
+        let train = serve("training", splits.train, batch_size, shuffle)?;
         let train = limited(train, config.limit_train_batches);
         if train.is_empty() {
             let limit = config.limit_train_batches;
@@ -173,6 +183,18 @@ impl Loaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batch_size_auto_grows_with_the_split_within_bounds() {
+        let auto = LoaderConfig { batch_size: Auto::AUTO, ..LoaderConfig::default() };
+        for (rows, size, batches) in [(1, 32, 1), (91, 32, 3), (50_000, 50, 1000), (10_000_000, 1024, 9766)] {
+            assert_eq!((auto.batch_size(rows), auto.train_batches(rows)), (size, batches), "{rows}");
+        }
+        let limited = LoaderConfig { limit_train_batches: BatchLimit::Count(2), ..auto.clone() };
+        let overfit = LoaderConfig { overfit_batches: BatchLimit::Count(1), ..limited.clone() };
+        assert_eq!((limited.train_batches(91), overfit.train_batches(91)), (2, 1));
+        assert_eq!(LoaderConfig::default().batch_size(91), 128);
+    }
 
     #[test]
     fn batch_limit_of_integer_is_a_count_and_of_decimal_a_share() {

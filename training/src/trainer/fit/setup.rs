@@ -33,15 +33,14 @@ impl<'a> Fit<'a> {
         metadata: Value,
     ) -> Result<Self> {
         config.validate()?;
-        let steps_per_epoch = (loaders.train.len() as u64).div_ceil(config.gradients.accumulate_grad_batches);
-        let budget = config
-            .budget
-            .max_epochs
-            .saturating_mul(steps_per_epoch)
-            .min(config.budget.max_steps.unwrap_or(u64::MAX));
+        let steps_per_epoch = config.gradients.steps(loaders.train.len());
+        let max_epochs = config.budget.max_epochs(steps_per_epoch);
+        let budget =
+            max_epochs.saturating_mul(steps_per_epoch).min(config.budget.max_steps.unwrap_or(u64::MAX));
         let (parameters, lit_config) = (lit.parameters(), lit.config());
         let mut fit = Self {
             config,
+            max_epochs,
             lit,
             loaders,
             strategy,
@@ -127,6 +126,11 @@ impl<'a> Fit<'a> {
         let checkpoint = self.model_checkpoint.as_ref().map(ModelCheckpoint::monitor);
         let early_stopping = self.early_stopping.as_ref().map(|stopping| stopping.monitor().clone());
         checkpoint.into_iter().chain(early_stopping).collect()
+    }
+
+    /// Returns the number of epochs after which the run stops.
+    pub fn max_epochs(&self) -> u64 {
+        self.max_epochs
     }
 
     /// Adds a callback.

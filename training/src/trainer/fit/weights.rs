@@ -35,7 +35,7 @@ impl RestorePoint {
 impl Fit<'_> {
     /// Adds the weights to their mean at the end of an epoch in the last 20 % of `max_epochs`.
     pub(super) fn average_epoch(&mut self) -> Result<()> {
-        let late = self.state.epoch as f64 > 0.8 * self.config.budget.max_epochs as f64;
+        let late = self.state.epoch as f64 > 0.8 * self.max_epochs as f64;
         if let Some(averaging) = self.averaging.as_mut().filter(|_| late) {
             averaging.after_epoch(self.lit.parameters())?;
         }
@@ -44,7 +44,7 @@ impl Fit<'_> {
 
     /// Returns the number of epochs of the run if the average of the weights depends on it.
     pub(super) fn planned_epochs(&self) -> Option<u64> {
-        self.config.averaging.stochastic_weight_avg.then_some(self.config.budget.max_epochs)
+        self.config.averaging.stochastic_weight_avg.then_some(self.max_epochs)
     }
 
     /// Exchanges the weights and their average, if there is one.
