@@ -25,7 +25,9 @@ pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};
 pub use models::Target;
 pub use scaler::{Scaler, Scaling, WindowScaler};
 pub use series::{Series, SyntheticConfig, synthetic};
-pub use timestamps::Timestamps;
+pub use timestamps::{
+    Arranged, Duplicates, Frequency, RawTimes, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange,
+};
 pub use window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
 pub use window_dataset::{Layout, WindowDataset};
 pub use windows::{windowed_dataset, windows};

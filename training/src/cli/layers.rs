@@ -29,6 +29,7 @@ const SECTIONS: &[&str] = &[
     "optimizer",
     "schedule",
     "source",
+    "time",
     "trainer",
     "validation",
     "windows",

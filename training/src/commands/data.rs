@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::format::{self, count, number};
 use crate::report::plots::{self, PlotLabels};
 use crate::terminal;
-use crate::time_series::{CsvConfig, Series, read_csv};
+use crate::time_series::{CsvConfig, Frequency, Series, read_csv};
 
 /// The line of the command in `--help`.
 const ABOUT: &str = "Show what is understood of a file: times, frequency, gaps, columns, a plot";
@@ -70,6 +70,9 @@ struct Preview {
     /// The first and the last timestamp.
     first: String,
     last: String,
+    /// The form of the timestamps, as in `--time_format`.
+    time_format: String,
+    frequency: Option<Frequency>,
     /// Rows per season.
     season: Option<usize>,
     columns: Vec<ColumnPreview>,
@@ -99,6 +102,8 @@ impl Preview {
             rows,
             first: label(0),
             last: label(rows - 1),
+            time_format: series.timestamps.form(),
+            frequency: series.timestamps.frequency(),
             season: series.season,
             columns: columns.collect::<Result<_>>()?,
             notes: series.notes.clone(),
@@ -112,6 +117,8 @@ impl Preview {
         let season = self
             .season
             .map_or_else(|| "unknown (--season ROWS)".into(), |season| count(season as u64, "row"));
+        let frequency = self.frequency.map_or_else(|| "irregular".into(), |frequency| frequency.to_string());
+        let _ = writeln!(text, "times    {frequency}, of the form {}", self.time_format);
         let _ = writeln!(text, "season   {season}");
         for note in &self.notes {
             let _ = writeln!(text, "note     {note}");

@@ -1,15 +1,16 @@
 //! `run_experiment forecast`: forecasts the time steps after the last row of a series.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::{TrainedForecaster, load_forecaster};
 use crate::terminal;
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Fill, Forecaster, Series, read_csv_for,
+    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Fill, Forecaster, Frequency, Series,
+    read_csv_for,
 };
 
 /// The line of the command in `--help`.
@@ -64,7 +65,7 @@ impl ForecastArgs {
     pub fn run(&self) -> Result<()> {
         self.baselines.validate()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
-        let mut series = read_csv_for(&self.series, trained.as_ref().map(|trained| &trained.columns))?;
+        let mut series = self.read(trained.as_ref())?;
         let forecaster = match trained {
             Some(TrainedForecaster { forecaster, fill, season, .. }) => {
                 series.fill(self.fill.unwrap_or(fill), season.or(series.season), &[])?;
@@ -88,6 +89,37 @@ impl ForecastArgs {
             Some(path) => Ok(write_atomic(path, &table)?),
             None => terminal::write(&table),
         }
+    }
+
+    /// Reads the file, with the columns and the frequency of the model.
+    ///
+    /// # Errors
+    /// Fails if the file has another frequency than the series that the model was trained on.
+    fn read(&self, trained: Option<&TrainedForecaster>) -> Result<Series> {
+        let read = |config: &CsvConfig| read_csv_for(config, trained.map(|trained| &trained.columns));
+        let series = read(&self.series)?;
+        let (Some(expected), Some(found)) =
+            (trained.and_then(|trained| trained.frequency), series.timestamps.frequency())
+        else {
+            return Ok(series);
+        };
+        let is_number = |frequency| matches!(frequency, Frequency::Number(_));
+        if expected == found || is_number(expected) || is_number(found) {
+            return Ok(series);
+        }
+        // A few rows may have several frequencies: Monday to Thursday are days and business days.
+        let mut config = self.series.clone();
+        if config.time.frequency.replace(expected).is_none()
+            && config.csv.as_deref() != Some(Path::new("-"))
+            && let Ok(same) = read(&config)
+            && same.len() == series.len()
+        {
+            return Ok(same);
+        }
+        bail!(
+            "cannot forecast: the frequency of the series is {found}, expected {expected} as in training; try a file of that \
+             frequency"
+        )
     }
 
     fn baseline(&self, series: &Series) -> Result<Box<dyn Forecaster>> {

@@ -14,7 +14,7 @@ use text_recognizer::nn::Placement;
 use super::registry::{self, ModelKind};
 use crate::format::listed;
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
-use crate::time_series::{BaselineForecaster, Columns, Fill, Forecaster, NetworkForecaster};
+use crate::time_series::{BaselineForecaster, Columns, Fill, Forecaster, Frequency, NetworkForecaster};
 
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
@@ -31,6 +31,8 @@ pub struct TrainedForecaster {
     pub fill: Fill,
     /// The rows per season of the series that it was trained on; `None` if unknown.
     pub season: Option<usize>,
+    /// The frequency of the series that it was trained on; `None` if it has none or is not in the checkpoint.
+    pub frequency: Option<Frequency>,
 }
 
 /// Loads the forecasting model of the checkpoint `path`, on the CPU.
@@ -56,7 +58,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
         ForecastingExtras::deserialize(extras).context("its description of the series is not valid")?;
     let horizon = check(&data, &extras)?;
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
-    let (fill, season) = (extras.fill, extras.baselines.season);
+    let (fill, season, frequency) = (extras.fill, extras.baselines.season, extras.frequency);
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
             baseline: *baseline,
@@ -73,7 +75,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
             Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
         }
     };
-    Ok(TrainedForecaster { forecaster, columns, fill, season })
+    Ok(TrainedForecaster { forecaster, columns, fill, season, frequency })
 }
 
 /// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.

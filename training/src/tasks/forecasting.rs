@@ -11,8 +11,8 @@ use text_recognizer::models::Model;
 
 use super::{Report, Task, Trained};
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, NetworkForecaster, Scaler,
-    SeriesDataModule,
+    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, Frequency, NetworkForecaster,
+    Scaler, SeriesDataModule,
 };
 use crate::trainer::{Loaders, Record, RunFolder};
 
@@ -56,6 +56,9 @@ pub struct ForecastingExtras {
     /// The values that a network gets for missing ones.
     #[serde(default)]
     pub fill: Fill,
+    /// The frequency of the series; `None` for a series without one, and in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<Frequency>,
 }
 
 impl Forecasting {
@@ -124,6 +127,7 @@ impl Task for Forecasting {
             baselines: self.module.baselines().clone(),
             named: Some(self.module.series().named),
             fill: self.module.windows().fill,
+            frequency: self.module.series().timestamps.frequency(),
         })
     }
 

@@ -12,7 +12,8 @@ use text_recognizer::data::Dataset;
 
 use crate::format;
 use crate::time_series::{
-    CsvConfig, Layout, ShuffleBuffer, SplitPoint, Timestamps, WindowDataset, parse_csv, windows,
+    CsvConfig, Layout, ShuffleBuffer, SplitPoint, TimeConfig, TimeReader, Timestamps, WindowDataset, arrange,
+    parse_csv, windows,
 };
 use crate::trainer::{BatchLimit, BudgetConfig};
 
@@ -105,9 +106,11 @@ mod time {
     use super::*;
 
     fn read(labels: &[String]) -> Result<Timestamps, String> {
-        let mut timestamps = Timestamps::like(&labels[0]).ok_or("no timestamp")?;
-        labels.iter().try_for_each(|label| timestamps.push(label))?;
-        Ok(timestamps)
+        let mut reader = TimeReader::new(&TimeConfig::default()).map_err(|error| error.to_string())?;
+        labels.iter().try_for_each(|label| reader.push(label))?;
+        let raw = reader.finish().map_err(|problem| problem.message)?;
+        let arranged = arrange(raw, Vec::new(), 0, &TimeConfig::default());
+        Ok(arranged.map_err(|problem| problem.message)?.timestamps)
     }
 
     /// Regular dates as they are written: by a length of time, or by months that keep their day as far as they have it, or
@@ -147,9 +150,9 @@ mod time {
         )
     }
 
-    /// Regular numbers with three decimals.
+    /// Regular numbers with three decimals. They are negative, because some positive numbers may be dates too.
     fn numbers() -> impl Strategy<Value = Vec<String>> {
-        (-1_000_000_000..1_000_000_000i64, 1..100_000i64, 2..20i64).prop_map(|(start, step, count)| {
+        (-1_000_000_000..-2_000_000i64, 1..100_000i64, 2..20i64).prop_map(|(start, step, count)| {
             (0..count).map(|row| ((start + row * step) as f64 / 1e3).to_string()).collect()
         })
     }
@@ -176,10 +179,7 @@ mod time {
         #[test]
         fn timestamps_of_any_text_never_panic(first in ".{0,12}", second in "[-0-9T:/. Z]{0,20}") {
             for (first, second) in [(&first, &second), (&second, &first)] {
-                if let Some(mut timestamps) = Timestamps::like(first)
-                    && timestamps.push(first).is_ok()
-                    && timestamps.push(second).is_ok()
-                {
+                if let Ok(timestamps) = read(&[first.clone(), second.clone()]) {
                     prop_assert!(timestamps.numbers()[0] < timestamps.numbers()[1]);
                     let _ = (timestamps.season(), timestamps.after(3, 1));
                 }
@@ -244,7 +244,7 @@ mod tables {
             let series = parse_csv(&file[..], &CsvConfig::default(), Path::new("x.csv"));
             let series = series.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
             prop_assert_eq!(&series.names, &names);
-            let got = Vec::<f32>::try_from(series.values.flatten(0, -1)).unwrap();
+            let got = Vec::<f32>::try_from(series.values.flatten(0, -1).to_kind(tch::Kind::Float)).unwrap();
             prop_assert_eq!(got, rows.concat());
             prop_assert_eq!(series.values.size(), [rows.len() as i64, names.len() as i64]);
         }
@@ -258,11 +258,11 @@ mod tables {
             header in any::<Option<bool>>(),
             time in proptest::option::of("[0-2]"),
         ) {
-            let config = CsvConfig { header, time_column: time, ..CsvConfig::default() };
+            let config = CsvConfig { header, time_column: time.into_iter().collect(), ..CsvConfig::default() };
             if let Ok(series) = parse_csv(&bytes[..], &config, Path::new("x.csv")) {
                 prop_assert!(!series.is_empty());
                 prop_assert_eq!(series.values.size(), [series.len() as i64, series.names.len() as i64]);
-                prop_assert!(bool::try_from(series.values.isfinite().all()).unwrap());
+                prop_assert!(!bool::try_from(series.values.isinf().any()).unwrap());
             }
         }
     }

@@ -1,51 +1,101 @@
 //! Reads series from CSV files.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Args};
+use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
-use super::{Columns, Series, Timestamps};
+use super::{Columns, Series, TimeConfig};
+use crate::flags::default_flags;
 use crate::format::count;
 
 mod choose;
+mod flags;
+mod number;
 mod rows;
+mod sniff;
+mod source;
+mod table;
 
-use choose::choose;
-use rows::{Row, Rows};
+use choose::{Header, choose};
+use rows::Rows;
+use sniff::{Dialect, separators};
+use source::Source;
+use table::Table;
 
-/// The CSV file of a series, and the columns to read.
-#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The CSV file of a series, its form, and the columns to read.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CsvConfig {
-    /// Read this CSV file.
-    #[arg(long = "csv", value_name = "FILE")]
+    /// Read this CSV file, also compressed with gzip or zstd; - for standard input.
+    #[arg(long = "csv", value_name = "FILE", allow_hyphen_values = true)]
     pub csv: Option<PathBuf>,
-    /// Read the timestamps from this column: a name, or a number from 0 [default: row numbers are the timestamps].
-    #[arg(long = "time_column")]
-    pub time_column: Option<String>,
+    /// Read the timestamps from these columns: names, or numbers from 0. Several, such as date,time or year,quarter, are joined
+    /// [default: the only column of dates, else row numbers].
+    #[arg(long = "time_column", value_delimiter = ',')]
+    #[serde(deserialize_with = "flags::one_or_many")]
+    pub time_column: Vec<String>,
     /// Read the values from these columns: names, or numbers from 0 [default: all except --time_column].
     #[arg(long = "value_columns", value_delimiter = ',')]
     pub value_columns: Vec<String>,
     /// Read the column names from the first row [default: true, unless it has a number or a date].
     #[arg(long = "header", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub header: Option<bool>,
+    /// Split rows into cells at this character; tab and space are names [default: the one of , ; tab | space that fits].
+    #[arg(long = "delimiter", value_parser = flags::delimiter)]
+    pub delimiter: Option<u8>,
+    /// Set the decimal separator, a point or a comma [default: the one that fits, else a point].
+    #[arg(long = "decimal", value_parser = flags::decimal)]
+    pub decimal: Option<char>,
+    /// Set the separator between groups of three digits [default: the one that fits].
+    #[arg(long = "thousands", value_parser = flags::thousands)]
+    pub thousands: Option<char>,
+    /// Skip this many lines before the table.
+    #[arg(long = "skip_rows", default_value_t = 0)]
+    pub skip_rows: usize,
+    /// Skip this many rows at the end, such as a total.
+    #[arg(long = "skip_footer", default_value_t = 0)]
+    pub skip_footer: usize,
+    /// Skip the row of units below the column names.
+    #[arg(long = "units_row", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub units_row: bool,
+    /// Skip lines that start with this character [default: #, if the first line starts with it].
+    #[arg(long = "comment", value_parser = flags::comment)]
+    pub comment: Option<char>,
+    /// Read these texts as missing values too; empty cells, NA, NaN, null and - are always missing.
+    #[arg(long = "na", value_name = "TEXT", value_delimiter = ',', allow_hyphen_values = true)]
+    pub na: Vec<String>,
+    /// Set the encoding, such as latin1, cp1252 or utf-16le [default: by its byte order mark, else UTF-8].
+    #[arg(long = "encoding", value_parser = flags::encoding)]
+    pub encoding: Option<String>,
+    /// The form and the order of the timestamps.
+    #[command(flatten)]
+    pub time: TimeConfig,
+}
+
+impl Default for CsvConfig {
+    fn default() -> Self {
+        default_flags()
+    }
 }
 
 impl CsvConfig {
     /// The flags that a resumed run may change: the same content may be at another path.
     pub const FREE: &[&str] = &["csv"];
+    /// The most rows of `--skip_footer`, which are kept in memory.
+    const MAX_FOOTER: usize = 10_000;
 }
 
-/// Reads the columns of `config` from its file as a series, `[rows, columns]`.
+/// Reads the columns of `config` from its file as a series, `[rows, columns]`, in the order of time and on the grid of its frequency.
 ///
 /// # Errors
 /// Fails if the file cannot be opened, or if a column of `config` is not in it. Also fails with the row and the column if a cell
-/// is empty or not a finite number, if a timestamp is neither a number nor a date or is not later than the one above it, or if a
-/// row has another number of cells than the first. Rows are counted from 1, like the lines in an editor.
+/// is neither a finite number nor a missing value, if a timestamp cannot be read, or if a row has another number of cells than the
+/// first. Rows are counted from 1, like the lines in an editor.
 pub fn read(config: &CsvConfig) -> Result<Series> {
     read_for(config, None)
 }
@@ -56,9 +106,8 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
 /// Fails like [`read`], and if the file lacks a column of the model.
 pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
     let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
-    ensure!(!path.is_dir(), "cannot read {}: it is a folder, expected a CSV file", path.display());
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    parse_for(file, config, path, model).with_context(|| format!("cannot read {}", path.display()))
+    let read = || parse_source(Source::open(path, encoding(config)?)?, config, path, model);
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads a series like [`read`], from any reader. `path` gives a single column its name if the file has no header.
@@ -66,97 +115,147 @@ pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
 /// # Errors
 /// Fails like [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
-    parse_for(input, config, path, None)
+    parse_source(Source::new(input, encoding(config)?)?, config, path, None)
 }
 
-fn parse_for(input: impl Read, config: &CsvConfig, path: &Path, model: Option<&Columns>) -> Result<Series> {
-    let mut rows = Rows::new(input);
-    let first = rows.next()?.context("the file is empty, expected rows of numbers")?;
-    let header = config.header.unwrap_or_else(|| names_columns(&first.cells));
-    let names: Vec<String> = first
-        .cells
-        .iter()
-        .enumerate()
-        .map(|(column, cell)| match cell {
-            name if header && !name.is_empty() => name.to_owned(),
-            _ if !header && first.cells.len() == 1 => {
-                path.file_stem().map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())
-            }
-            _ => column.to_string(),
+fn encoding(config: &CsvConfig) -> Result<Option<&'static Encoding>> {
+    let find = |label: &String| {
+        let find = || Encoding::for_label(flags::label(label).as_bytes());
+        find().with_context(|| {
+            format!("cannot decode --encoding {label}: expected a known encoding, such as cp1252")
         })
-        .collect();
-    let (time_column, mut columns) = choose(config, &names)?;
-    if let Some(model) = model {
-        let found: Vec<&str> = columns.iter().map(|&column| names[column].as_str()).collect();
-        columns = model.find(&found, header)?.into_iter().map(|found| columns[found]).collect();
-    }
-
-    let (mut rows_read, mut values) = (0, Vec::new());
-    let mut time: Option<Timestamps> = None;
-    let mut next = if header { rows.next()? } else { Some(first) };
-    while let Some(Row { line, cells }) = next {
-        ensure!(
-            cells.len() == names.len(),
-            "row {line}: found {}, expected {} as in the first row",
-            count(cells.len() as u64, "cell"),
-            names.len()
-        );
-        for &column in &columns {
-            values.push(number(&cells[column], line, &names[column])?);
-        }
-        if let Some(column) = time_column {
-            push(&mut time, &cells[column]).map_err(|problem| {
-                anyhow!("row {line}, column {}: {:?} {problem}", names[column], &cells[column])
-            })?;
-        }
-        rows_read += 1;
-        next = rows.next()?;
-    }
-    ensure!(rows_read > 0, "found no row of values, expected at least one");
-    let names = columns.iter().map(|&column| names[column].clone()).collect();
-    let values = Tensor::from_slice(&values).view([-1, columns.len() as i64]);
-    let timestamps = time.unwrap_or_else(|| Timestamps::counted(rows_read));
-    Ok(Series::new(timestamps, names, header, values)?)
+    };
+    config.encoding.as_ref().map(find).transpose()
 }
 
-/// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
-fn names_columns(cells: &csv::StringRecord) -> bool {
-    let is_value = |cell: &str| cell.parse::<f64>().is_ok() || Timestamps::like(cell).is_some();
-    cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
-}
-
-/// Reads the value of a cell.
-fn number(cell: &str, line: u64, column: &str) -> Result<f64> {
+fn parse_source(
+    source: Source<'_>,
+    config: &CsvConfig,
+    path: &Path,
+    model: Option<&Columns>,
+) -> Result<Series> {
     ensure!(
-        !cell.is_empty(),
-        "row {line}, column {column}: the cell is empty, expected a number; fill it or remove the row"
+        config.skip_footer <= CsvConfig::MAX_FOOTER,
+        "--skip_footer is {}: expected at most {}",
+        config.skip_footer,
+        CsvConfig::MAX_FOOTER
     );
-    match cell.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => {
-            let hint = match (line, Timestamps::like(cell)) {
-                (_, Some(Timestamps::Dates { .. })) => {
-                    format!("; if it is a timestamp, try --time_column {column}")
-                }
-                (1, _) => "; if the first row has the column names, try --header true".to_owned(),
-                _ => String::new(),
-            };
-            bail!("row {line}, column {column}: found {cell:?}, expected a finite number{hint}")
-        }
+    let mut notes = source.notes.clone();
+    let (dialect, sniffed) = Dialect::sniff(&source.start, source.whole, config)?;
+    notes.extend(sniffed);
+    let start = source::nth_line(&source.start, dialect.skip).map_or(&[][..], |at| &source.start[at..]);
+    let mut sample = dialect.rows(start, source.whole);
+    let mut rows = Rows::new(source.skip(dialect.skip)?, &dialect);
+
+    let mut cells = csv::ByteRecord::new();
+    let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
+    let first = texts(&cells, &mut notes);
+    let named = config.header.unwrap_or_else(|| table::names_columns(&first));
+    let mut names = names(&first, named, path);
+    if named && !sample.is_empty() {
+        sample.remove(0);
     }
+    if config.units_row && !sample.is_empty() {
+        sample.remove(0);
+    }
+    check_width(&names, &sample, dialect.skip)?;
+    // R writes the names of the rows below no name.
+    if named && !sample.is_empty() && sample.iter().all(|row| row.len() == names.len() + 1) {
+        names.insert(0, String::new());
+    }
+    let mut chosen = choose(config, &Header { names: &names, named, sample: &sample }, &mut notes)?;
+    // A name that is empty would be no column name of a forecast.
+    names
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, name)| name.is_empty())
+        .for_each(|(at, name)| *name = at.to_string());
+    if let Some(model) = model {
+        let found: Vec<&str> = chosen.values.iter().map(|&column| names[column].as_str()).collect();
+        let places = model.find(&found, named)?;
+        chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
+    }
+    let separators = separators(&sample, &chosen.values, config, &mut notes)?;
+
+    let table = Table::new(config, names, chosen, separators)?;
+    let first = if named { rows.next(&mut cells)? } else { Some(line) };
+    read_rows(table, rows, (first, cells), named)?.finish(named, notes)
 }
 
-/// Appends the timestamp `cell`. The intervals may differ, because windows count rows.
-fn push(time: &mut Option<Timestamps>, cell: &str) -> Result<(), String> {
-    match time {
-        Some(time) => time.push(cell),
-        None => {
-            let first = Timestamps::like(cell).ok_or(
-                "is neither a number nor a date, expected for example 2024-12-31, 2024-12-31 23:59:00 or 2024-12; try one of \
-                 these forms, or only --value_columns without --time_column, so that row numbers are the timestamps",
-            )?;
-            time.insert(first).push(cell)
+/// Reads all rows from `first`, a line and its cells, into `table`, except those of `--units_row` and `--skip_footer`.
+fn read_rows<'a, R: Read>(
+    mut table: Table<'a>,
+    mut rows: rows::LimitedRows<R>,
+    first: (Option<u64>, csv::ByteRecord),
+    named: bool,
+) -> Result<Table<'a>> {
+    let config = table.config();
+    let (mut next, mut cells) = first;
+    if config.units_row && next.is_some() {
+        next = rows.next(&mut cells)?;
+    }
+    let mut pending = VecDeque::new();
+    while let Some(line) = next {
+        if config.skip_footer == 0 {
+            let wider = cells.len() > table.width();
+            let pushed = table.push(line, &cells);
+            pushed.map_err(|error| table::with_hint(&error, line, (named, wider), &mut rows))?;
+        } else {
+            pending.push_back((line, cells.clone()));
+            if pending.len() > config.skip_footer {
+                let (line, cells) = pending.pop_front().unwrap_or_default();
+                table.push(line, &cells)?;
+            }
         }
+        next = rows.next(&mut cells)?;
+    }
+    Ok(table)
+}
+
+/// Fails if most of the first rows have more cells than the row of the names: it is a line before the table.
+fn check_width(names: &[String], sample: &[csv::ByteRecord], skipped: usize) -> Result<()> {
+    let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
+    let Some(first) = wide.first().filter(|row| {
+        2 * wide.len() > sample.len() && (wide.len() < sample.len() || row.len() > names.len() + 1)
+    }) else {
+        return Ok(());
+    };
+    let line = skipped as u64 + first.position().map_or(1, csv::Position::line);
+    bail!(
+        "row {}: found {}, expected {} as in row {line}; if the table begins there, try --skip_rows {}",
+        skipped + 1,
+        count(names.len() as u64, "cell"),
+        first.len(),
+        line - 1
+    )
+}
+
+/// Returns the cells of the first row as text. Those that are not UTF-8 are read as CP1252, because they are only names.
+fn texts(cells: &csv::ByteRecord, notes: &mut Vec<String>) -> Vec<String> {
+    let mut is_utf8 = true;
+    let text = |cell: &[u8]| match std::str::from_utf8(cell) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => {
+            is_utf8 = false;
+            encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0.trim().to_owned()
+        }
+    };
+    let texts = cells.iter().map(text).collect();
+    if !is_utf8 {
+        notes.push("the column names are not UTF-8 and were read as cp1252 (--encoding)".into());
+    }
+    texts
+}
+
+/// Returns the names of the columns. Those without a name in a file without a header are numbers.
+fn names(first: &[String], named: bool, path: &Path) -> Vec<String> {
+    match first {
+        _ if named => first.to_vec(),
+        [_] => {
+            let stem = path.file_stem().filter(|stem| *stem != "-");
+            vec![stem.map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())]
+        }
+        _ => (0..first.len()).map(|column| column.to_string()).collect(),
     }
 }
 

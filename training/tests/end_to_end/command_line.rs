@@ -76,7 +76,7 @@ fn completions_of_each_shell_have_the_flags_of_every_model_and_data() {
     let reply = "source \"$0\"; COMP_WORDS=(run_experiment --uni); COMP_CWORD=1; \
                  _run_experiment run_experiment --uni run_experiment; echo \"${COMPREPLY[@]}\"";
     let output = std::process::Command::new("bash").args(["-c", reply]).arg(&file).output().unwrap();
-    assert_eq!(text(&output.stdout).trim(), "--units", "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), "--units --units_row", "{}", text(&output.stderr));
 }
 
 #[test]

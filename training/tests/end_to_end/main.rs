@@ -8,6 +8,7 @@ mod damaged_state;
 mod disk_errors;
 mod errors;
 mod examples;
+mod first_contact;
 mod forecasting;
 mod format1;
 mod fuzz;

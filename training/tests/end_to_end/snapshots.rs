@@ -219,11 +219,11 @@ const COMMAND_ERRORS: &[&[&str]] = &[
     &["--model", "seasonal_naive", "--season", "2000"],
     &["--model", "dnn", "--data", "csv"],
     &["--model", "dnn", "--data", "csv", "--csv", "nowhere.csv"],
-    &["--model", "dnn", "--data", "csv", "--csv", "[SALES]"],
+    &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--value_columns", "day"],
     &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--time_column", "date"],
     &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--time_column", "day", "--window_size", "199"],
     &["forecast", "--model", "naive"],
-    &["forecast", "--model", "naive", "--csv", "[SALES]"],
+    &["forecast", "--model", "naive", "--csv", "[SALES]", "--value_columns", "day"],
     &["forecast", "--model", "naive", "--csv", "[SALES]", "--time_column", "day", "--steps", "0"],
     &["forecast", "--model", "seasonal_naive", "--csv", "[SALES]", "--value_columns", "1"],
     &[

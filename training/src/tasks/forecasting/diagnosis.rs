@@ -80,6 +80,7 @@ fn worse(comparison: &Comparison, module: &SeriesDataModule) -> Vec<Finding> {
         Some(season) if baseline == Baseline::SeasonalNaive => {
             format!("--window_size {season}, the rows of a season")
         }
+        _ if module.scaler().is_identity() => "--scaling standard or --scaling last".to_owned(),
         _ if !module.scaler().is_per_window() => "--scaling last or --lr_find".to_owned(),
         _ => "--lr_find, more --max_epochs or another --window_size".to_owned(),
     };
@@ -87,7 +88,8 @@ fn worse(comparison: &Comparison, module: &SeriesDataModule) -> Vec<Finding> {
         [(Baseline::Naive, "worse_than_naive"), (Baseline::SeasonalNaive, "worse_than_seasonal_naive")];
     let found = each.into_iter().filter_map(|(baseline, kind)| {
         let name = baseline.name();
-        let other = comparison.mae(name).filter(|other| mae > *other)?;
+        // A forecast that is not finite is worse too.
+        let other = comparison.mae(name).filter(|other| mae.is_nan() || mae > *other)?;
         let (mae, other) = (number(mae), number(other));
         let text = format!("worse than {name}: MAE {mae}, {name} {other}; try {}", advice(baseline));
         Some(Finding { kind, text })

@@ -6,16 +6,72 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::CsvConfig;
 use crate::format::listed;
+use crate::time_series::TimeReader;
 
-/// Returns the index of the time column and the indices of the value columns.
-pub(super) fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usize>, Vec<usize>)> {
+/// The columns of a file by their use.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// The columns of which timestamps are joined.
+    pub time: Vec<usize>,
+    pub values: Vec<usize>,
+    /// A nameless running number, which is left out.
+    pub index: Option<usize>,
+    /// Nameless columns without cells, which are left out.
+    pub empty: Vec<usize>,
+}
+
+/// The columns of a file: their names, and the first rows below them.
+pub(super) struct Header<'a> {
+    pub names: &'a [String],
+    /// Whether the names come from the file.
+    pub named: bool,
+    pub sample: &'a [csv::ByteRecord],
+}
+
+impl Header<'_> {
+    fn is_nameless(&self, column: usize) -> bool {
+        self.named && (self.names[column].is_empty() || self.names[column] == "Unnamed: 0")
+    }
+
+    fn cells(&self, column: usize) -> impl Iterator<Item = &[u8]> {
+        self.sample.iter().filter_map(move |row| row.get(column)).map(<[u8]>::trim_ascii)
+    }
+
+    /// Returns whether the first column is a nameless running number, as pandas and R write it.
+    fn has_index(&self) -> bool {
+        let mut cells = self.cells(0).map(integer);
+        let Some(Some(first)) = cells.next() else { return false };
+        self.names.len() > 1
+            && self.is_nameless(0)
+            && cells.zip(first + 1..).all(|(cell, next)| cell == Some(next))
+    }
+
+    fn is_empty(&self, column: usize) -> bool {
+        self.is_nameless(column) && !self.sample.is_empty() && self.cells(column).all(<[u8]>::is_empty)
+    }
+
+    /// Returns whether all cells of the sample are dates.
+    fn is_date(&self, column: usize) -> bool {
+        let is_date = |cell: &[u8]| std::str::from_utf8(cell).is_ok_and(TimeReader::is_date);
+        self.cells(column).next().is_some() && self.cells(column).all(is_date)
+    }
+}
+
+/// Reads a whole number, also in quotes that a program left.
+pub(super) fn integer(cell: &[u8]) -> Option<i64> {
+    std::str::from_utf8(cell.trim_ascii()).ok()?.parse().ok()
+}
+
+/// Chooses the columns of `config`, or all that may be values. Returns what was left out, one sentence each, too.
+pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String>) -> Result<Chosen> {
+    let names = header.names;
     // The first two columns of each name.
     let mut places: HashMap<&str, (usize, Option<usize>)> = HashMap::with_capacity(names.len());
     for (column, name) in names.iter().enumerate() {
         places.entry(name).and_modify(|(_, other)| *other = other.or(Some(column))).or_insert((column, None));
     }
-    let find = |flag: &str, wanted: &str| -> Result<usize> {
-        match places.get(wanted) {
+    let find = |flag: &str, wanted: &String| -> Result<usize> {
+        match places.get(wanted.as_str()) {
             Some((column, None)) => Ok(*column),
             Some((one, Some(other))) => {
                 bail!(
@@ -27,17 +83,40 @@ pub(super) fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usi
             }),
         }
     };
-    let time = config.time_column.as_deref().map(|name| find("time_column", name)).transpose()?;
-    let columns: Vec<usize> = if config.value_columns.is_empty() {
-        (0..names.len()).filter(|&column| Some(column) != time).collect()
+    let time = config.time_column.iter().map(|name| find("time_column", name)).collect::<Result<_>>()?;
+    let mut chosen = Chosen { time, ..Chosen::default() };
+    if config.value_columns.is_empty() {
+        if chosen.time.is_empty()
+            && let Some(time) = only_date(header)
+        {
+            notes.push(format!("column {} has dates: they are the timestamps (--time_column)", names[time]));
+            chosen.time.push(time);
+        }
+        let is_time = |column: &usize| chosen.time.contains(column);
+        chosen.index = (header.has_index() && !is_time(&0)).then_some(0);
+        chosen.empty =
+            (0..names.len()).filter(|column| !is_time(column) && header.is_empty(*column)).collect();
+        let left_out: HashSet<usize> =
+            chosen.time.iter().chain(&chosen.index).chain(&chosen.empty).copied().collect();
+        chosen.values = (0..names.len()).filter(|column| !left_out.contains(column)).collect();
+        if chosen.index.is_some() {
+            notes.push("left out the first column, a running number without a name (--value_columns)".into());
+        }
+        if !chosen.empty.is_empty() {
+            notes.push("left out columns without a name and without cells".into());
+        }
     } else {
-        config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?
-    };
-    ensure!(!columns.is_empty(), "found no column of values, expected at least one besides the time column");
-    let mut seen = HashSet::with_capacity(columns.len());
-    for column in &columns {
+        chosen.values =
+            config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?;
+    }
+    ensure!(
+        !chosen.values.is_empty(),
+        "found no column of values, expected at least one besides the time column"
+    );
+    let mut seen = HashSet::with_capacity(chosen.values.len());
+    for column in &chosen.values {
         ensure!(
-            Some(*column) != time,
+            !chosen.time.contains(column),
             "--value_columns: column {} is the --time_column, expected another",
             names[*column]
         );
@@ -47,5 +126,11 @@ pub(super) fn choose(config: &CsvConfig, names: &[String]) -> Result<(Option<usi
             names[*column]
         );
     }
-    Ok((time, columns))
+    Ok(chosen)
+}
+
+/// Returns the column of dates, if there is one besides other columns.
+fn only_date(header: &Header) -> Option<usize> {
+    let mut dates = (0..header.names.len()).filter(|&column| header.is_date(column));
+    dates.next().filter(|_| dates.next().is_none() && header.names.len() > 1)
 }

@@ -4,7 +4,11 @@ use super::*;
 
 fn config(time: Option<&str>, values: &[&str]) -> CsvConfig {
     let value_columns = values.iter().map(ToString::to_string).collect();
-    CsvConfig { time_column: time.map(str::to_owned), value_columns, ..CsvConfig::default() }
+    CsvConfig {
+        time_column: time.into_iter().map(str::to_owned).collect(),
+        value_columns,
+        ..CsvConfig::default()
+    }
 }
 
 fn parsed(text: &str, config: &CsvConfig) -> Result<Series> {
@@ -59,26 +63,21 @@ fn parse_of_unusable_file_is_an_error_with_row_and_column() {
     let cases: &[(&str, &CsvConfig, &[&str])] = &[
         ("", &plain, &["empty"]),
         ("v\n", &plain, &["no row"]),
-        ("t,v\n1,2\n2,\n", &timed, &["row 3", "column v", "empty"]),
-        ("t,v\n1,2\n2,x\n", &timed, &["row 3", "column v", "\"x\""]),
-        ("v\n1\nNaN\n", &plain, &["row 3", "NaN"]),
+        ("t,v\n1,2\n2,x\n", &timed, &["row 3", "column v", "\"x\"", "--na"]),
         ("v\n1\ninf\n", &plain, &["row 3", "inf"]),
         ("v\n1e999\n", &plain, &["row 2", "1e999"]),
-        ("t,v\n1,2\n1,3\n", &timed, &["row 3", "column t", "same timestamp"]),
-        ("t,v\n10,2\n9,3\n", &timed, &["row 3", "column t", "\"9\" is earlier", "sort"]),
-        ("t,v\n,2\n", &timed, &["row 2", "column t", "\"\" is neither"]),
+        ("v\nNaN\nNaN\n", &plain, &["column v: found no number"]),
+        ("t,v\n1,2\n1,3\n", &timed, &["row 3", "same timestamp", "--duplicates"]),
+        ("t,v\n9,2\n11,3\n10,3\n", &timed, &["row 4", "10 is earlier than 11", "--sort"]),
+        ("t,v\n,2\n", &timed, &["row 2", "column t", "is empty"]),
         ("t,v\ninf,2\n", &timed, &["row 2", "column t", "\"inf\" is neither"]),
-        ("t,v\n1,2\n,3\n", &timed, &["row 3", "column t", "not a number"]),
-        ("t,v\n12/31/2019,2\n01/01/2020,3\n", &timed, &["row 2", "12/31/2019", "2024-12-31"]),
-        ("t,v\n2020-01-31,2\n2020-02-30,3\n", &timed, &["row 3", "2020-02-30", "not a date"]),
-        ("t,v\n2020-01-31,2\n", &plain, &["row 2", "column t", "--time_column t"]),
+        ("t,v\n1,2\nx,3\n", &timed, &["row 3", "column t", "not a number"]),
+        ("t,v\n2020-01-31,2\n2020-02-30,3\n", &timed, &["row 3", "2020-02-30", "no date of the calendar"]),
         ("id,2020\n1,2\n", &plain, &["row 1", "\"id\"", "--header true"]),
         ("t,v\n1,2\n2,3,4\n", &timed, &["row 3: found 3 cells, expected 2"]),
         ("t,v\r\n1,2\r\n2\r\n", &timed, &["row 3: found 1 cell, expected 2"]),
         ("v\n1\n\n3\n", &plain, &["row 3 is blank"]),
         ("v\r\n1\r\n\r\n3", &plain, &["row 3 is blank"]),
-        ("v\n1\n\"\"\n", &plain, &["row 3", "empty"]),
-        ("v\r\n1\r\nx\r\n", &plain, &["row 3", "\"x\""]),
         ("t,\"a\nb\"\n\n1,2\n2,x\n", &plain, &["row 5", "\"x\""]),
         ("t,v\n1,2\n", &config(Some("t"), &["t"]), &["column t is the --time_column"]),
         ("t,v\n1,2\n", &config(None, &["v", "1"]), &["column v is listed twice"]),
@@ -110,7 +109,7 @@ fn parse_of_damaged_file_returns_finite_values_or_an_error() {
             }
         }
         if let Ok(series) = parse(&bytes[..], &config(Some("0"), &[]), Path::new("x.csv")) {
-            assert!(bool::try_from(series.values.isfinite().all()).unwrap());
+            assert!(!bool::try_from(series.values.isinf().any()).unwrap());
         }
     }
 }
@@ -120,12 +119,12 @@ fn parse_of_other_bytes_or_a_folder_is_an_error() {
     let error = parse(&b"v\n1\n\xff\n"[..], &config(None, &[]), Path::new("x.csv")).unwrap_err();
     assert_eq!(
         format!("{error:#}"),
-        "row 3: cannot split it into cells: found bytes that are not UTF-8, expected text"
+        "row 3, column v: found bytes that are not UTF-8, expected a number; try --encoding cp1252"
     );
     let folder = tempfile::tempdir().unwrap();
     let folder = CsvConfig { csv: Some(folder.path().to_owned()), ..CsvConfig::default() };
-    let error = read(&folder).unwrap_err().to_string();
-    assert!(error.contains("it is a folder, expected a CSV file"), "{error}");
+    let error = format!("{:#}", read(&folder).unwrap_err());
+    assert!(error.contains("it is a folder, expected a file"), "{error}");
 }
 
 #[test]

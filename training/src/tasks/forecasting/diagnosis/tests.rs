@@ -97,7 +97,7 @@ fn diagnosis_of_dead_units_counts_them_and_names_the_flags() {
     let texts: String = Diagnosis(found).table();
     for part in [
         "worse than naive: MAE ",
-        "try --scaling last or --lr_find",
+        "try --scaling standard or --scaling last",
         "all 10 units of the layer hidden.1 are 0 for 50 windows of the validation split (dead ReLUs); try a smaller --lr",
         "the forecasts are constant",
     ] {

@@ -1,0 +1,298 @@
+//! Collects the rows of a file, and makes a series of them.
+
+use std::io::Read;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use tch::Tensor;
+
+use super::CsvConfig;
+use super::choose::{Chosen, integer};
+use super::number::{Separators, Value, value};
+use super::rows::LimitedRows;
+use crate::format::{count, listed};
+use crate::time_series::{Arranged, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange};
+
+/// The most rows after an error in which a footer is looked for.
+const FOOTER: usize = 5;
+
+/// The rows of a file so far.
+pub(super) struct Table<'a> {
+    config: &'a CsvConfig,
+    names: Vec<String>,
+    chosen: Chosen,
+    separators: Separators,
+    time: Option<TimeReader>,
+    /// The cells of several time columns, joined.
+    joined: String,
+    /// The values, `[rows, columns]`.
+    values: Vec<f64>,
+    rows: usize,
+    /// The rows, from 0, whose line is not one after that of the row before, with their lines.
+    lines: Vec<(usize, u64)>,
+    columns: Vec<Column>,
+    /// The next number of the index column.
+    index: Option<i64>,
+}
+
+/// The kinds of cells in a value column.
+#[derive(Debug, Clone, Copy, Default)]
+struct Column {
+    missing: usize,
+    /// The first line with a percent sign, and the first one without.
+    percent: Option<u64>,
+    plain: Option<u64>,
+}
+
+impl<'a> Table<'a> {
+    pub fn new(
+        config: &'a CsvConfig,
+        names: Vec<String>,
+        chosen: Chosen,
+        separators: Separators,
+    ) -> Result<Self> {
+        let of_time: Vec<&str> = chosen.time.iter().map(|&column| names[column].as_str()).collect();
+        let time = match &of_time[..] {
+            [] => {
+                let TimeConfig { time_format, time_zone, sort, frequency, .. } = &config.time;
+                let given = [
+                    ("time_format", time_format.is_some()),
+                    ("time_zone", time_zone.is_some()),
+                    ("sort", *sort),
+                    ("frequency", frequency.is_some()),
+                ];
+                if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+                    bail!("--{flag} has no effect without timestamps; try --time_column with it");
+                }
+                None
+            }
+            _ => Some(TimeReader::new(&config.time)?.named(&of_time)),
+        };
+        let columns = vec![Column::default(); chosen.values.len()];
+        Ok(Self {
+            config,
+            names,
+            chosen,
+            separators,
+            time,
+            joined: String::new(),
+            values: Vec::new(),
+            rows: 0,
+            lines: Vec::new(),
+            columns,
+            index: None,
+        })
+    }
+
+    pub fn config(&self) -> &'a CsvConfig {
+        self.config
+    }
+
+    /// Returns the number of cells of a row.
+    pub fn width(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Adds the row on line `line`.
+    pub fn push(&mut self, line: u64, cells: &csv::ByteRecord) -> Result<()> {
+        ensure!(
+            cells.len() == self.names.len(),
+            "row {line}: found {}, expected {} as in the first row",
+            count(cells.len() as u64, "cell"),
+            self.names.len()
+        );
+        self.push_time(line, cells)?;
+        for (&column, kinds) in self.chosen.values.iter().zip(&mut self.columns) {
+            match value(&cells[column], &self.separators, &self.config.na) {
+                Some(Value::Number(number)) => {
+                    self.values.push(number);
+                    kinds.plain.get_or_insert(line);
+                }
+                Some(Value::Percent(number)) => {
+                    self.values.push(number);
+                    kinds.percent.get_or_insert(line);
+                }
+                Some(Value::Missing) => {
+                    self.values.push(f64::NAN);
+                    kinds.missing += 1;
+                }
+                None => return Err(self.no_number(line, column, &cells[column])),
+            }
+        }
+        if let Some(&column) =
+            self.chosen.empty.iter().find(|&&column| !cells[column].trim_ascii().is_empty())
+        {
+            bail!(
+                "row {line}: column {column} has no name and no cells above, and here {:?}; try --value_columns",
+                String::from_utf8_lossy(&cells[column])
+            );
+        }
+        if let Some(column) = self.chosen.index {
+            let found = integer(&cells[column]);
+            ensure!(
+                found.is_some() && (self.rows == 0 || found == self.index),
+                "row {line}: the first column has no name and is a running number above, and here {:?}; try --value_columns",
+                String::from_utf8_lossy(&cells[column])
+            );
+            self.index = found.and_then(|found| found.checked_add(1));
+        }
+        if self.lines.last().is_none_or(|(row, first)| first + (self.rows - row) as u64 != line) {
+            self.lines.push((self.rows, line));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn push_time(&mut self, line: u64, cells: &csv::ByteRecord) -> Result<()> {
+        let Some(time) = &mut self.time else { return Ok(()) };
+        let not_utf8 =
+            || anyhow!("row {line}: found bytes that are not UTF-8, expected text; try --encoding cp1252");
+        let text = |column: usize| std::str::from_utf8(&cells[column]).map(str::trim).map_err(|_| not_utf8());
+        let cell = match self.chosen.time[..] {
+            [column] => text(column)?,
+            _ => {
+                self.joined.clear();
+                for &column in &self.chosen.time {
+                    if !self.joined.is_empty() {
+                        self.joined.push(' ');
+                    }
+                    self.joined.push_str(text(column)?);
+                }
+                self.joined.as_str()
+            }
+        };
+        let names = || {
+            self.chosen.time.iter().map(|&column| self.names[column].as_str()).collect::<Vec<_>>().join(", ")
+        };
+        time.push(cell).map_err(|problem| anyhow!("row {line}, column {}: {cell:?} {problem}", names()))
+    }
+
+    /// Returns the error of a cell that is no number.
+    fn no_number(&self, line: u64, column: usize, cell: &[u8]) -> anyhow::Error {
+        let name = &self.names[column];
+        let Ok(text) = std::str::from_utf8(cell) else {
+            return anyhow!(
+                "row {line}, column {name}: found bytes that are not UTF-8, expected a number; try --encoding cp1252"
+            );
+        };
+        let text = text.trim();
+        let others: Vec<&str> = self
+            .chosen
+            .values
+            .iter()
+            .filter(|&&other| other != column)
+            .map(|&other| self.names[other].as_str())
+            .collect();
+        let comma = Separators { decimal: b',', certain: true, thousands: None };
+        let hint = if TimeReader::is_date(text) {
+            format!("; if it is a timestamp, try --time_column {name}")
+        } else if line == 1 {
+            "; if the first row has the column names, try --header true".to_owned()
+        } else if value(cell, &comma, &[]).is_some() || text.contains(',') {
+            "; try --decimal , or --thousands ,".to_owned()
+        } else if self.rows == 0 && !others.is_empty() {
+            format!("; if the column has text, try --value_columns {}", listed(&others).replace(", ", ","))
+        } else {
+            format!("; if it is a missing value, try --na {text:?}")
+        };
+        anyhow!("row {line}, column {name}: found {text:?}, expected a finite number{hint}")
+    }
+
+    /// Returns the line of a row, from 0.
+    fn line(&self, row: usize) -> u64 {
+        let at = self.lines.partition_point(|(first, _)| *first <= row);
+        self.lines.get(at.saturating_sub(1)).map_or(0, |(first, line)| line + (row - first) as u64)
+    }
+
+    /// Makes the series. `notes` are those of its file.
+    pub fn finish(mut self, named: bool, mut notes: Vec<String>) -> Result<Series> {
+        ensure!(self.rows > 0, "found no row of values, expected at least one");
+        self.check_columns(&mut notes)?;
+        let names: Vec<String> =
+            self.chosen.values.iter().map(|&column| self.names[column].clone()).collect();
+        let (timestamps, values) = match self.time.take() {
+            None => (Timestamps::counted(self.rows), self.values),
+            Some(time) => {
+                let values = std::mem::take(&mut self.values);
+                let raw = time.finish();
+                let arranged = raw.and_then(|raw| arrange(raw, values, names.len(), &self.config.time));
+                let Arranged { timestamps, values, notes: arranged } =
+                    arranged.map_err(|problem| self.place(problem))?;
+                notes.extend(arranged);
+                (timestamps, values)
+            }
+        };
+        let values = Tensor::f_from_slice(&values)?.f_view([-1, names.len() as i64])?;
+        let mut series = Series::new(timestamps, names, named, values)?;
+        series.notes = notes;
+        Ok(series)
+    }
+
+    fn place(&self, TimeProblem { row, message }: TimeProblem) -> anyhow::Error {
+        match row {
+            Some(row) => anyhow!("row {}: {message}", self.line(row)),
+            None => anyhow!("{message}"),
+        }
+    }
+
+    fn check_columns(&self, notes: &mut Vec<String>) -> Result<()> {
+        let (mut missing, mut percent) = (Vec::new(), Vec::new());
+        for (kinds, &column) in self.columns.iter().zip(&self.chosen.values) {
+            let name = &self.names[column];
+            ensure!(
+                kinds.missing < self.rows,
+                "column {name}: found no number, expected at least one; try --value_columns with the other columns"
+            );
+            if kinds.missing > 0 {
+                missing.push(format!("{name} {}", kinds.missing));
+            }
+            match (kinds.percent, kinds.plain) {
+                (Some(with), Some(without)) => bail!(
+                    "column {name}: row {with} has a percent sign and row {without} has none, expected the same unit in all rows"
+                ),
+                (Some(_), None) => percent.push(name.clone()),
+                _ => {}
+            }
+        }
+        if !missing.is_empty() {
+            notes.push(format!("missing cells of {}: {}", count(self.rows as u64, "row"), listed(&missing)));
+        }
+        if !percent.is_empty() {
+            notes.push(format!("values of {} are in percent", listed(&percent)));
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
+pub(super) fn names_columns(cells: &[String]) -> bool {
+    let separators = Separators { certain: true, ..Separators::default() };
+    let is_value = |cell: &String| {
+        matches!(value(cell.as_bytes(), &separators, &[]), Some(Value::Number(_) | Value::Percent(_)))
+            || TimeReader::is_date(cell)
+    };
+    cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
+}
+
+/// Adds to an error of a row what helps if the row is no data. `named` is whether the row before the first one has names, and `wider`
+/// whether the row has more cells than the first one.
+pub(super) fn with_hint<R: Read>(
+    error: &anyhow::Error,
+    line: u64,
+    (named, wider): (bool, bool),
+    rows: &mut LimitedRows<R>,
+) -> anyhow::Error {
+    let mut cells = csv::ByteRecord::new();
+    let after = (0..FOOTER).take_while(|_| rows.next(&mut cells).is_ok_and(|row| row.is_some())).count();
+    if line > 3 && after < FOOTER {
+        let footer = after + 1;
+        return anyhow!(
+            "{error:#}; if the last {} no data, try --skip_footer {footer}",
+            if footer == 1 { "row is".into() } else { format!("{footer} rows are") }
+        );
+    }
+    match (wider, named && line == 2) {
+        (true, _) => anyhow!("{error:#}; if the table begins there, try --skip_rows {}", line - 1),
+        (_, true) => anyhow!("{error:#}; if the row has units, try --units_row"),
+        _ => anyhow!("{error:#}"),
+    }
+}

@@ -1,0 +1,416 @@
+//! Reads the cells of a time column.
+//!
+//! Every form that the first cell may have is tried on all rows. A form that a row contradicts is dropped. Several forms that are
+//! left are an error: nothing guesses the order of day and month.
+
+use chrono_tz::Tz;
+use text_recognizer::{Error, Result};
+
+use super::Times;
+use super::candidates::{candidates, is_date, names_date};
+use super::clock::{Clock, Instants};
+use super::columns::joined;
+use super::config::TimeConfig;
+use super::form::{Digits, Epoch, Form, Value};
+use super::pattern::{Item, Misfit, Pattern, Unit};
+use super::wall::Wall;
+use crate::format::listed;
+
+/// Reads a time column, a cell at a time in the order of the file.
+#[derive(Debug)]
+pub struct TimeReader {
+    format: Option<String>,
+    zone: Option<Tz>,
+    sort: bool,
+    /// The names of the columns of which a cell is joined.
+    names: Vec<String>,
+    rows: usize,
+    /// The forms that fit all rows so far.
+    candidates: Vec<Candidate>,
+    /// Whether cells are instants of a typed source.
+    typed: bool,
+}
+
+/// A form with the timestamps that it read.
+#[derive(Debug)]
+struct Candidate {
+    form: Form,
+    times: Times,
+    /// The rows from which an offset from UTC applies, with its seconds.
+    offsets: Vec<(usize, i32)>,
+}
+
+/// The timestamps of a file, in its order.
+#[derive(Debug)]
+pub struct RawTimes {
+    pub(super) times: Times,
+    pub(super) form: Form,
+    pub(super) clock: Clock,
+    pub(super) notes: Vec<String>,
+}
+
+/// An error in a time column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeProblem {
+    /// The row, from 0, without the header.
+    pub row: Option<usize>,
+    /// The problem, as a clause with a subject.
+    pub message: String,
+}
+
+impl TimeProblem {
+    pub(super) fn at(row: usize, message: impl Into<String>) -> Self {
+        Self { row: Some(row), message: message.into() }
+    }
+}
+
+impl TimeReader {
+    /// Returns a reader of the form in `config`, or of any form.
+    ///
+    /// # Errors
+    /// Fails if the format or the time zone of `config` is unknown.
+    pub fn new(config: &TimeConfig) -> Result<Self> {
+        let zone = config.time_zone.as_deref().map(|name| {
+            let expected = "the name of a time zone, such as Europe/Berlin, America/New_York or UTC";
+            name.parse::<Tz>().map_err(|_| Error::invalid("time_zone", name, expected))
+        });
+        let mut reader = Self {
+            format: config.time_format.clone(),
+            zone: zone.transpose()?,
+            sort: config.sort,
+            names: Vec::new(),
+            rows: 0,
+            candidates: Vec::new(),
+            typed: false,
+        };
+        if let Some(format) = config.time_format.as_deref().filter(|format| *format != "iso") {
+            let form = given(format).map_err(|problem| {
+                Error::invalid("time_format", format, format!("a format of dates; it {problem}"))
+            })?;
+            reader.candidates = vec![Candidate::new(form)];
+        }
+        Ok(reader)
+    }
+
+    /// Sets the names of the columns of which each cell is joined, such as year and quarter.
+    #[must_use]
+    pub fn named(mut self, names: &[&str]) -> Self {
+        self.names = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Returns whether `cell` is a date of a known form. A number is none, because it may be a value too.
+    pub fn is_date(cell: &str) -> bool {
+        is_date(cell.trim())
+    }
+
+    /// Reads the next cell. Several columns of dates and times are joined by one space.
+    ///
+    /// # Errors
+    /// Fails if no form reads all cells so far. The error is a predicate without a subject: the caller puts the place and the cell
+    /// in front of it.
+    pub fn push(&mut self, cell: &str) -> Result<(), String> {
+        let cell = cell.trim();
+        if cell.is_empty() {
+            return Err("is empty, expected a timestamp; remove the row or write its time".into());
+        }
+        if self.typed {
+            return Err("is text, expected a date as in the rows above".into());
+        }
+        if self.rows == 0 && self.candidates.is_empty() {
+            let forms = self.forms(cell)?;
+            self.candidates = forms.into_iter().map(Candidate::new).collect();
+        }
+        let row = self.rows;
+        let mut misfits = Vec::new();
+        let mut index = 0;
+        while let Some(candidate) = self.candidates.get_mut(index) {
+            match candidate.push(cell, row) {
+                Ok(()) => index += 1,
+                Err(misfit) => misfits.push((self.candidates.remove(index).form, misfit)),
+            }
+        }
+        if self.candidates.is_empty() {
+            return Err(self.misfit(&misfits));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Reads the next timestamp of a typed source: microseconds since 1970-01-01 on the clock of the source.
+    ///
+    /// # Errors
+    /// Fails if a cell before it was text, or if the timestamp is outside of the calendar.
+    pub fn push_instant(&mut self, microseconds: i64) -> Result<(), String> {
+        if self.rows == 0 {
+            let pattern = Pattern::parse("%Y-%m-%d %H:%M:%S%.3f")?;
+            self.candidates = vec![Candidate::new(Form::Pattern(pattern))];
+            self.typed = true;
+        }
+        let [Candidate { times: Times::Dates(dates), .. }] = &mut self.candidates[..] else {
+            return Err("is a date, expected text as in the rows above".into());
+        };
+        if !self.typed || !Wall(microseconds).is_in_calendar() {
+            return Err(
+                "is no date of the calendar, or the rows above are text; expected dates in all rows".into()
+            );
+        }
+        dates.push(microseconds);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Returns the forms that read the first cell.
+    fn forms(&self, cell: &str) -> Result<Vec<Form>, String> {
+        let mut forms = joined(&self.names, cell);
+        if forms.is_empty() {
+            forms = candidates(cell);
+        }
+        if self.format.is_some() {
+            forms.retain(|form| matches!(form, Form::Pattern(pattern) if pattern.begins_with_year()));
+            if forms.is_empty() {
+                return Err(
+                    "does not fit --time_format iso, expected for example 2024-12-31 or 2024-12-31T23:59:00Z"
+                        .into(),
+                );
+            }
+        }
+        match forms.is_empty() {
+            false => Ok(forms),
+            true if names_date(cell) => Err("is no date of the calendar, expected one".into()),
+            true => Err("is neither a number nor a date, expected for example 2024-12-31, 2024-12-31 23:59:00 or 2024-12; try \
+                 --time_format with its form, such as %d.%m.%y, or only --value_columns without --time_column, so that row numbers \
+                 are the timestamps"
+                .into()),
+        }
+    }
+
+    /// Describes a cell that none of these forms reads.
+    fn misfit(&self, misfits: &[(Form, Misfit)]) -> String {
+        let forms: Vec<String> = misfits.iter().map(|(form, _)| form.to_string()).collect();
+        let forms = listed(&forms).replace(", ", " or ");
+        let bare = |form: &Form| matches!(form, Form::Pattern(pattern) if pattern.is_bare());
+        let hint = match (&self.format, misfits) {
+            (None, [(form, _)]) if bare(form) => "; if the column has no dates, try --time_format number",
+            (None, [(Form::Epoch(_), _)]) => "; try --time_format number",
+            (None, _) if self.rows > 0 => "; try --time_format",
+            _ => "",
+        };
+        let calendar = misfits.iter().any(|(_, misfit)| *misfit == Misfit::Calendar);
+        match (&self.format, misfits) {
+            (_, [(Form::Number, _)]) => "is not a number, expected one as in the rows above".into(),
+            (_, _) if calendar => {
+                format!("is no date of the calendar, expected one of the form {forms}{hint}")
+            }
+            (Some(format), _) => {
+                format!("does not fit --time_format {format}, expected that form in all rows")
+            }
+            _ => format!("is not a date of the form {forms}, expected that form as in the rows above{hint}"),
+        }
+    }
+
+    /// Returns the timestamps in the order of the file.
+    ///
+    /// # Errors
+    /// Fails if several forms are left that give different times, or if a local time does not exist in the time zone.
+    pub fn finish(mut self) -> Result<RawTimes, TimeProblem> {
+        if self.candidates.len() > 1
+            && !self.sort
+            && self.candidates.iter().any(|candidate| candidate.times.is_ordered())
+        {
+            self.candidates.retain(|candidate| candidate.times.is_ordered());
+        }
+        if let Some(problem) = ambiguous(&self.candidates) {
+            return Err(problem);
+        }
+        let mut left = self.candidates.into_iter();
+        let none = || TimeProblem {
+            row: None,
+            message: "the time column is empty, expected at least one row".into(),
+        };
+        let Candidate { mut form, mut times, offsets } =
+            left.next().filter(|_| self.rows > 0).ok_or_else(none)?;
+        if let (true, Times::Dates(dates)) = (self.typed, &times)
+            && dates.iter().all(|date| Wall(*date).time() == 0)
+            && let Ok(days) = Pattern::parse("%Y-%m-%d")
+        {
+            form = Form::Pattern(days);
+        }
+        let mut notes = notes(&form, &times);
+        let clock = match (self.zone, &mut times) {
+            (None, Times::Dates(dates)) => written_clock(&form, dates, &offsets),
+            (Some(zone), Times::Dates(dates)) if form.unit() == Unit::Time => {
+                let clock = Clock::Zone(zone);
+                if form.is_local() {
+                    resolve(dates, &clock).map_err(|row| {
+                        let mut label = String::new();
+                        form.write(&mut label, dates[row], &Clock::Plain);
+                        TimeProblem::at(row, format!("{label} does not exist in {zone}, because clocks were set forward, expected a local time"))
+                    })?;
+                }
+                clock
+            }
+            (None, _) => Clock::Plain,
+            (Some(_), _) => {
+                notes.push("--time_zone has no effect on timestamps without a time of day".into());
+                Clock::Plain
+            }
+        };
+        Ok(RawTimes { times, form, clock, notes })
+    }
+}
+
+impl Candidate {
+    fn new(form: Form) -> Self {
+        let times = match form {
+            Form::Number => Times::Numbers(Vec::new()),
+            _ => Times::Dates(Vec::new()),
+        };
+        Self { form, times, offsets: Vec::new() }
+    }
+
+    fn push(&mut self, cell: &str, row: usize) -> Result<(), Misfit> {
+        match (self.form.read(cell)?, &mut self.times) {
+            (Value::Number(number), Times::Numbers(numbers)) => numbers.push(number),
+            (Value::Wall(wall), Times::Dates(dates)) => dates.push(wall.0),
+            (Value::Instant(instant, offset), Times::Dates(dates)) => {
+                dates.push(instant);
+                if let Some(offset) = offset
+                    && self.offsets.last().is_none_or(|(_, last)| *last != offset)
+                {
+                    self.offsets.push((row, offset));
+                }
+            }
+            _ => return Err(Misfit::Form),
+        }
+        Ok(())
+    }
+}
+
+/// Returns the form of a value of `--time_format`. The error is a predicate without a subject.
+fn given(format: &str) -> Result<Form, String> {
+    Ok(match format {
+        "number" => Form::Number,
+        "excel" => Form::Excel(Digits::default()),
+        "epoch_s" | "%s" => Form::Epoch(Epoch::new(1)),
+        "epoch_ms" => Form::Epoch(Epoch::new(1_000)),
+        "epoch_us" => Form::Epoch(Epoch::new(1_000_000)),
+        "epoch_ns" => Form::Epoch(Epoch::new(1_000_000_000)),
+        _ => {
+            let pattern = Pattern::parse(format)?;
+            if !pattern.has_year() {
+                return Err("has no year, expected %Y or %y".into());
+            }
+            Form::Pattern(pattern)
+        }
+    })
+}
+
+/// Returns an error if the candidates give different times.
+fn ambiguous(candidates: &[Candidate]) -> Option<TimeProblem> {
+    let [first, others @ ..] = candidates else { return None };
+    let row = others.iter().filter_map(|other| first.times.difference(&other.times)).min()?;
+    let cell = first.times.text(row, &first.form, &Clock::Plain);
+    let readings: Vec<String> = candidates
+        .iter()
+        .map(|candidate| match &candidate.times {
+            Times::Dates(dates) => format!("{} by {}", iso(dates[row]), candidate.form),
+            _ => "a number by number".to_owned(),
+        })
+        .collect();
+    let flags: Vec<String> =
+        candidates.iter().map(|candidate| format!("--time_format {}", candidate.form)).collect();
+    let message = format!(
+        "{cell} is {}, expected one reading; try {}",
+        listed(&readings).replace(", ", " and "),
+        listed(&flags).replace(", ", " or ")
+    );
+    Some(TimeProblem::at(row, message))
+}
+
+/// Returns the sentences on forms that are not dates at first sight.
+fn notes(form: &Form, times: &Times) -> Vec<String> {
+    let first = match times {
+        Times::Dates(dates) => dates.first().copied().unwrap_or_default(),
+        _ => return Vec::new(),
+    };
+    let cell = times.text(0, form, &Clock::Plain);
+    let mut notes = Vec::new();
+    match form {
+        Form::Pattern(pattern) if pattern.has(&Item::ShortYear) => {
+            notes.push(format!("years of two digits are 1969 to 2068: {cell} is {}", iso(first)));
+        }
+        Form::Pattern(pattern) if pattern.is_bare() => {
+            notes.push(format!("the time column has dates of the form {form}: {cell} is {}", iso(first)));
+        }
+        Form::Epoch(_) | Form::Excel(_) => {
+            notes.push(format!("the time column is a count of time, {form}: {cell} is {}", iso(first)));
+        }
+        _ => {}
+    }
+    let cut = match form {
+        Form::Pattern(pattern) => pattern.is_cut(),
+        Form::Epoch(epoch) => epoch.cut,
+        _ => false,
+    };
+    if cut {
+        notes.push("timestamps were cut to microseconds".into());
+    }
+    notes
+}
+
+/// Formats a date, with the time of day unless it is midnight.
+fn iso(date: i64) -> String {
+    let wall = Wall(date);
+    let format = if wall.time() == 0 { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M:%S%.f" };
+    wall.date_time().map(|time| time.format(format).to_string()).unwrap_or_default()
+}
+
+/// Returns the clock of the offsets that are written in the cells.
+fn written_clock(form: &Form, dates: &[i64], offsets: &[(usize, i32)]) -> Clock {
+    match (form, offsets) {
+        (_, []) => return Clock::Plain,
+        (Form::Pattern(pattern), _) if pattern.is_utc() => return Clock::Plain,
+        (_, [(_, offset)]) => return Clock::Offsets(vec![(i64::MIN, *offset)]),
+        _ => {}
+    }
+    let ends = offsets.iter().skip(1).map(|(row, _)| *row).chain([dates.len()]);
+    let runs = offsets.iter().zip(ends);
+    let mut changes: Vec<(i64, i32)> =
+        runs.flat_map(|((row, offset), end)| dates[*row..end].iter().map(|date| (*date, *offset))).collect();
+    changes.sort_unstable();
+    changes.dedup_by_key(|(_, offset)| *offset);
+    Clock::Offsets(changes)
+}
+
+/// Converts local times to instants, in place. Of two instants with the same local time, the first one in the file is the earlier.
+///
+/// # Errors
+/// Fails with the row of a time that does not exist.
+fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
+    let ascends = dates.first() <= dates.last();
+    let mut last = if ascends { i64::MIN } else { i64::MAX };
+    for (row, date) in dates.iter_mut().enumerate() {
+        let instant = match clock.instants(Wall(*date)) {
+            Instants::None(_) => return Err(row),
+            Instants::One(instant) => instant,
+            Instants::Two(first, second) if ascends => {
+                if first > last || second <= last {
+                    first
+                } else {
+                    second
+                }
+            }
+            Instants::Two(first, second) => {
+                if second < last {
+                    second
+                } else {
+                    first
+                }
+            }
+        };
+        *date = instant;
+        last = instant;
+    }
+    Ok(())
+}
