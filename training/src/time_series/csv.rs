@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Args};
-use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 
 use super::{Columns, Series, TimeConfig};
@@ -20,18 +19,21 @@ mod rows;
 mod sniff;
 mod source;
 mod table;
+mod typed;
 
 use choose::{Header, choose};
+use number::Separators;
 use rows::Rows;
 use sniff::{Dialect, separators};
 use source::Source;
 use table::Table;
+use typed::Typed;
 
 /// The CSV file of a series, its form, and the columns to read.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsvConfig {
-    /// Read this CSV file, also compressed with gzip or zstd; - for standard input.
+    /// Read this file: CSV, also compressed with gzip or zstd, Parquet, or an .xlsx workbook; - for standard input.
     #[arg(long = "csv", value_name = "FILE", allow_hyphen_values = true)]
     pub csv: Option<PathBuf>,
     /// Read the timestamps from these columns: names, or numbers from 0. Several, such as date,time or year,quarter, are joined
@@ -72,6 +74,9 @@ pub struct CsvConfig {
     /// Set the encoding, such as latin1, cp1252 or utf-16le [default: by its byte order mark, else UTF-8].
     #[arg(long = "encoding", value_parser = flags::encoding)]
     pub encoding: Option<String>,
+    /// Read this sheet of a workbook: a name, or a number from 0 [default: the only one].
+    #[arg(long = "sheet")]
+    pub sheet: Option<String>,
     /// The form and the order of the timestamps.
     #[command(flatten)]
     pub time: TimeConfig,
@@ -106,7 +111,7 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
 /// Fails like [`read`], and if the file lacks a column of the model.
 pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
     let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
-    let read = || parse_source(Source::open(path, encoding(config)?)?, config, path, model);
+    let read = || parse_source(Source::open(path, config)?, config, path, model);
     read().with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -115,17 +120,7 @@ pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
 /// # Errors
 /// Fails like [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
-    parse_source(Source::new(input, encoding(config)?)?, config, path, None)
-}
-
-fn encoding(config: &CsvConfig) -> Result<Option<&'static Encoding>> {
-    let find = |label: &String| {
-        let find = || Encoding::for_label(flags::label(label).as_bytes());
-        find().with_context(|| {
-            format!("cannot decode --encoding {label}: expected a known encoding, such as cp1252")
-        })
-    };
-    config.encoding.as_ref().map(find).transpose()
+    parse_source(Source::new(input, config)?, config, path, None)
 }
 
 fn parse_source(
@@ -141,8 +136,15 @@ fn parse_source(
         CsvConfig::MAX_FOOTER
     );
     let mut notes = source.notes.clone();
-    let (dialect, sniffed) = Dialect::sniff(&source.start, source.whole, config)?;
-    notes.extend(sniffed);
+    let typed = source.typed;
+    let dialect = match typed {
+        Some(_) => Dialect { skip: config.skip_rows, delimiter: b',', comment: None },
+        None => {
+            let (dialect, sniffed) = Dialect::sniff(&source.start, source.whole, config)?;
+            notes.extend(sniffed);
+            dialect
+        }
+    };
     let start = source::nth_line(&source.start, dialect.skip).map_or(&[][..], |at| &source.start[at..]);
     let mut sample = dialect.rows(start, source.whole);
     let mut rows = Rows::new(source.skip(dialect.skip)?, &dialect);
@@ -150,7 +152,8 @@ fn parse_source(
     let mut cells = csv::ByteRecord::new();
     let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
     let first = texts(&cells, &mut notes);
-    let named = config.header.unwrap_or_else(|| table::names_columns(&first));
+    let named =
+        typed == Some(Typed::Parquet) || config.header.unwrap_or_else(|| table::names_columns(&first));
     let mut names = names(&first, named, path);
     if named && !sample.is_empty() {
         sample.remove(0);
@@ -175,7 +178,10 @@ fn parse_source(
         let places = model.find(&found, named)?;
         chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
     }
-    let separators = separators(&sample, &chosen.values, config, &mut notes)?;
+    let separators = match typed {
+        Some(_) if config.decimal.is_none() && config.thousands.is_none() => Separators::default(),
+        _ => separators(&sample, &chosen.values, config, &mut notes)?,
+    };
 
     let table = Table::new(config, names, chosen, separators)?;
     let first = if named { rows.next(&mut cells)? } else { Some(line) };

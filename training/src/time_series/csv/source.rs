@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
+use super::{CsvConfig, Typed, flags};
+
 /// The bytes at the start of a file by which its form is recognized.
 const START: usize = 64 << 10;
 
@@ -19,6 +21,8 @@ pub(super) struct Source<'a> {
     rest: Box<dyn Read + 'a>,
     /// What was recognized, one sentence each.
     pub notes: Vec<String>,
+    /// The kind of a file of which the text is made.
+    pub typed: Option<Typed>,
 }
 
 impl<'a> Source<'a> {
@@ -26,19 +30,19 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// Fails if the file cannot be opened or read, or if it is no text.
-    pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self> {
+    pub fn open(path: &Path, config: &CsvConfig) -> Result<Self> {
         if path == Path::new("-") {
-            return Self::new(io::stdin().lock(), encoding);
+            return Self::new(io::stdin().lock(), config);
         }
         ensure!(!path.is_dir(), "it is a folder, expected a file");
-        Self::new(std::fs::File::open(path).context("cannot open it")?, encoding)
+        Self::new(std::fs::File::open(path).context("cannot open it")?, config)
     }
 
     /// Decompresses and decodes `input`.
     ///
     /// # Errors
     /// Fails if `input` cannot be read, or if it is no text.
-    pub fn new(input: impl Read + 'a, encoding: Option<&'static Encoding>) -> Result<Self> {
+    pub fn new(input: impl Read + 'a, config: &CsvConfig) -> Result<Self> {
         let mut notes = Vec::new();
         let mut input: Box<dyn BufRead + 'a> = Box::new(BufReader::with_capacity(START, input));
         match input.fill_buf()? {
@@ -57,7 +61,15 @@ impl<'a> Source<'a> {
             _ => {}
         }
         let start = input.fill_buf().context("cannot decompress it")?;
+        if let Some(typed) = Typed::of(start) {
+            let mut input = typed.text(input, config, &mut notes)?;
+            let mut start = Vec::new();
+            input.by_ref().take(START as u64).read_to_end(&mut start)?;
+            return Ok(Self { whole: start.len() < START, start, rest: input, notes, typed: Some(typed) });
+        }
+        ensure!(config.sheet.is_none(), "--sheet has no effect on a text file; try it without this flag");
         check_is_text(start)?;
+        let encoding = encoding(config)?;
         let sniffed = encoding.is_none().then(|| utf16(start)).flatten();
         if let Some(encoding) = sniffed {
             notes.push(format!("the encoding is {} (--encoding)", encoding.name()));
@@ -76,7 +88,7 @@ impl<'a> Source<'a> {
             input = Box::new(Lines(input));
         }
         let whole = start.len() < START;
-        Ok(Self { start, whole, rest: input, notes })
+        Ok(Self { start, whole, rest: input, notes, typed: None })
     }
 
     /// Returns the text without its first `lines` lines.
@@ -104,6 +116,17 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Returns the encoding of the flag.
+fn encoding(config: &CsvConfig) -> Result<Option<&'static Encoding>> {
+    let find = |label: &String| {
+        let find = || Encoding::for_label(flags::label(label).as_bytes());
+        find().with_context(|| {
+            format!("cannot decode --encoding {label}: expected a known encoding, such as cp1252")
+        })
+    };
+    config.encoding.as_ref().map(find).transpose()
+}
+
 /// Returns the place where line `line` begins, from 0; `None` if it is not in `text`.
 pub(super) fn nth_line(text: &[u8], line: usize) -> Option<usize> {
     match line.checked_sub(1) {
@@ -128,9 +151,7 @@ impl Read for Lines<'_> {
 /// Fails with the form of a file that is known to be no text.
 fn check_is_text(start: &[u8]) -> Result<()> {
     const FORMS: &[(&[u8], &str)] = &[
-        (b"PK\x03\x04", "an .xlsx workbook or another ZIP archive"),
-        (b"PAR1", "a Parquet file"),
-        (b"\xd0\xcf\x11\xe0", "an .xls workbook"),
+        (b"\xd0\xcf\x11\xe0", "an .xls workbook, or a workbook with a password"),
         (b"%PDF", "a PDF document"),
         (b"BZh", "compressed with bzip2"),
         (b"\xfd7zXZ", "compressed with xz"),
