@@ -4,8 +4,10 @@ mod base;
 mod count;
 mod losses;
 mod metrics;
+mod running;
 
 pub use base::{BaseLitModel, LitConfig, LitModel, StepOutput};
 pub use count::{Count, IGNORED};
 pub use losses::{Loss, LossName};
-pub use metrics::{Accuracy, ByColumn, Metric, MetricName, MetricSum, Running, mean_of_groups};
+pub use metrics::{Accuracy, ByColumn, Metric, MetricName, MetricSum};
+pub use running::{Running, mean_of_groups};
