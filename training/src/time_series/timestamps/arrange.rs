@@ -123,10 +123,10 @@ impl Rows {
         if duplicates == Duplicates::Error {
             let zone = if self.may_be_local() { ", or --time_zone if clocks were set back" } else { "" };
             let message = format!(
-                "{} is the same timestamp as {} rows above, expected one row per timestamp; try --duplicates first, last or \
+                "{} is the same timestamp as {} above, expected one row per timestamp; try --duplicates first, last or \
                  mean{zone}",
                 self.text(second),
-                self.in_file(second).abs_diff(self.in_file(second - 1))
+                count(self.in_file(second).abs_diff(self.in_file(second - 1)) as u64, "row")
             );
             return Err(TimeProblem::at(self.in_file(second).max(self.in_file(second - 1)), message));
         }

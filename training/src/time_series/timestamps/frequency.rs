@@ -122,10 +122,7 @@ impl FromStr for Frequency {
         let named = |name: &str| {
             let lower = name.to_lowercase();
             let is = |other: &&str| *other == name || *other == lower && other.len() > 3;
-            NAMES
-                .iter()
-                .find(|(_, names)| names.iter().any(is))
-                .map(|(frequency, _)| *frequency)
+            NAMES.iter().find(|(_, names)| names.iter().any(is)).map(|(frequency, _)| *frequency)
         };
         if let Some(frequency) = named(trimmed) {
             return Ok(frequency);
