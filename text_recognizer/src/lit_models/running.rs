@@ -99,7 +99,7 @@ const SUM: usize = 0;
 const WEIGHT: usize = 1;
 
 /// Returns the mean of the values of all groups whose weight is not 0; `None` if there is none. `finish` returns the value of a
-/// group from its mean, as [`Metric::finish`].
+/// group from its mean, as [`Metric::finish`](super::Metric::finish).
 pub fn mean_of_groups(parts: &[[f64; 2]], finish: impl Fn(f64) -> f64) -> Option<f64> {
     let values = parts.iter().filter(|[_, weight]| *weight != 0.0).map(|[sum, weight]| finish(sum / weight));
     let (total, groups) = values.fold((0.0, 0u32), |(total, groups), value| (total + value, groups + 1));

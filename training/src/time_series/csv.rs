@@ -65,7 +65,7 @@ pub struct CsvConfig {
     /// Skip the row of units below the column names.
     #[arg(long = "units_row", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub units_row: bool,
-    /// Skip lines that start with this character [default: #, if the first line starts with it].
+    /// Skip lines that start with this character [default: a hash sign, if the first line starts with one].
     #[arg(long = "comment", value_parser = flags::comment)]
     pub comment: Option<char>,
     /// Read these texts as missing values too; empty cells, NA, NaN, null and - are always missing.

@@ -186,6 +186,35 @@ const MIXES: &[Mix] = &[
         5,
     ),
     (
+        "dnn on a file with gaps, filled, windows scaled by their values, lengths by the data",
+        &[
+            "--model=dnn",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/corpus/csv/gaps.csv"),
+            "--fill=interpolate",
+            "--scaling=window",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        4,
+    ),
+    (
+        "linear on a file with gaps and missing targets, accumulation",
+        &[
+            "--model=linear",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/corpus/csv/gaps.csv"),
+            "--scaling=last",
+            "--horizon=3",
+            "--window_size=7",
+            "--batch_size=8",
+            "--accumulate_grad_batches=2",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        4,
+    ),
+    (
         "gru, accumulation with validation within epochs, 2 threads",
         &[
             "--model=gru",
