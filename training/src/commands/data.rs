@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Command};
 use console::Term;
 use serde::Serialize;
@@ -55,6 +55,10 @@ impl DataArgs {
             Some(extension) if extension == "png" || extension == "svg" => self.output.with_extension(""),
             _ => self.output.clone(),
         };
+        if let Some(folder) = stem.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
         plot(&series, &stem)?;
         if !self.json {
             terminal::result(format_args!("{}.png", stem.display()))?;

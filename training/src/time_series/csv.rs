@@ -26,7 +26,7 @@ use number::Separators;
 use rows::Rows;
 use sniff::{Dialect, separators};
 use source::Source;
-use table::Table;
+use table::{BadRow, Table};
 use typed::Typed;
 
 /// The CSV file of a series, its form, and the columns to read.
@@ -161,7 +161,9 @@ fn parse_source(
     if config.units_row && !sample.is_empty() {
         sample.remove(0);
     }
-    check_width(&names, &sample, dialect.skip)?;
+    if typed != Some(Typed::Parquet) && config.header.is_none() {
+        check_names(&names, &sample, dialect.skip)?;
+    }
     // R writes the names of the rows below no name.
     if named && !sample.is_empty() && sample.iter().all(|row| row.len() == names.len() + 1) {
         names.insert(0, String::new());
@@ -203,9 +205,9 @@ fn read_rows<'a, R: Read>(
     let mut pending = VecDeque::new();
     while let Some(line) = next {
         if config.skip_footer == 0 {
-            let wider = cells.len() > table.width();
-            let pushed = table.push(line, &cells);
-            pushed.map_err(|error| table::with_hint(&error, line, (named, wider), &mut rows))?;
+            if let Err(error) = table.push(line, &cells) {
+                return Err(BadRow::new(&table, named, line, &cells).explain(&error, &mut rows));
+            }
         } else {
             pending.push_back((line, cells.clone()));
             if pending.len() > config.skip_footer {
@@ -218,20 +220,30 @@ fn read_rows<'a, R: Read>(
     Ok(table)
 }
 
-/// Fails if most of the first rows have more cells than the row of the names: it is a line before the table.
-fn check_width(names: &[String], sample: &[csv::ByteRecord], skipped: usize) -> Result<()> {
-    let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
-    let Some(first) = wide.first().filter(|row| {
-        2 * wide.len() > sample.len() && (wide.len() < sample.len() || row.len() > names.len() + 1)
-    }) else {
-        return Ok(());
+/// Fails if the first row is a title before the table: most rows below have more cells, or one of them has more names. `skipped` are
+/// the lines before it. A row with one cell less than all rows of data has the names of R.
+fn check_names(names: &[String], sample: &[csv::ByteRecord], skipped: usize) -> Result<()> {
+    const LINES: usize = 20;
+    let found = names.iter().filter(|name| !name.is_empty()).count();
+    let has_names = |row: &csv::ByteRecord| {
+        let cells: Vec<String> =
+            row.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+        // NA and an empty cell are no names either.
+        let is_text = |cell: &String| number::value(cell.as_bytes(), &Separators::default(), &[]).is_none();
+        found < cells.len() && cells.iter().all(is_text) && table::names_columns(&cells)
     };
-    let line = skipped as u64 + first.position().map_or(1, csv::Position::line);
+    let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
+    let first = wide.first().filter(|row| {
+        2 * wide.len() > sample.len() && (wide.len() < sample.len() || row.len() > names.len() + 1)
+    });
+    let better = sample.iter().take(LINES).find(|row| has_names(row));
+    let Some(row) = better.or(first.copied()) else { return Ok(()) };
+    let line = skipped as u64 + row.position().map_or(1, csv::Position::line);
     bail!(
         "row {}: found {}, expected {} as in row {line}; if the table begins there, try --skip_rows {}",
         skipped + 1,
-        count(names.len() as u64, "cell"),
-        first.len(),
+        count(found as u64, "cell"),
+        row.len(),
         line - 1
     )
 }

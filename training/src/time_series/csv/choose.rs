@@ -50,10 +50,44 @@ impl Header<'_> {
         self.is_nameless(column) && !self.sample.is_empty() && self.cells(column).all(<[u8]>::is_empty)
     }
 
-    /// Returns whether all cells of the sample are dates.
+    /// Returns whether the cells of the sample are dates, except for a few rows that are not data.
     fn is_date(&self, column: usize) -> bool {
-        let is_date = |cell: &[u8]| std::str::from_utf8(cell).is_ok_and(TimeReader::is_date);
-        self.cells(column).next().is_some() && self.cells(column).all(is_date)
+        self.most(column, |cell| std::str::from_utf8(cell).is_ok_and(TimeReader::is_date))
+    }
+
+    /// Returns whether the cells of the sample are times of day, such as 23:59, except for a few rows that are not data.
+    fn is_time_of_day(&self, column: usize) -> bool {
+        let is_time = |cell: &[u8]| {
+            cell.first().is_some_and(u8::is_ascii_digit)
+                && cell.contains(&b':')
+                && cell.iter().all(|byte| byte.is_ascii_digit() || b":. AaPpMm".contains(byte))
+        };
+        self.most(column, is_time)
+    }
+
+    /// Returns whether at least three quarters of the cells of the sample have a property.
+    fn most(&self, column: usize, has: impl Fn(&[u8]) -> bool) -> bool {
+        let cells = self.cells(column).count();
+        cells > 0 && 4 * self.cells(column).filter(|cell| has(cell)).count() >= 3 * cells
+    }
+
+    /// Returns the column of dates, if there is one besides other columns, and the column of times of day beside it.
+    fn only_dates(&self) -> Vec<usize> {
+        let mut dates = (0..self.names.len()).filter(|&column| self.is_date(column));
+        match (dates.next(), dates.next()) {
+            (Some(date), None) if self.names.len() > 1 => {
+                let has_time = self.cells(date).any(|cell| cell.contains(&b':'));
+                let time = (date + 1 < self.names.len() && !has_time && self.is_time_of_day(date + 1))
+                    .then_some(date + 1);
+                [date].into_iter().chain(time).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the name of a column for a message; its number if it has no name.
+    fn label(&self, column: usize) -> String {
+        if self.names[column].is_empty() { column.to_string() } else { self.names[column].clone() }
     }
 }
 
@@ -86,11 +120,23 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
     let time = config.time_column.iter().map(|name| find("time_column", name)).collect::<Result<_>>()?;
     let mut chosen = Chosen { time, ..Chosen::default() };
     if config.value_columns.is_empty() {
-        if chosen.time.is_empty()
-            && let Some(time) = only_date(header)
-        {
-            notes.push(format!("column {} has dates: they are the timestamps (--time_column)", names[time]));
-            chosen.time.push(time);
+        if chosen.time.is_empty() {
+            chosen.time = header.only_dates();
+            match chosen.time[..] {
+                [] => {}
+                [date] => notes.push(format!(
+                    "column {} has dates: they are the timestamps (--time_column)",
+                    header.label(date)
+                )),
+                _ => {
+                    let labels: Vec<String> =
+                        chosen.time.iter().map(|&column| header.label(column)).collect();
+                    notes.push(format!(
+                        "columns {} have dates and times of day: they are the timestamps (--time_column)",
+                        listed(&labels)
+                    ));
+                }
+            }
         }
         let is_time = |column: &usize| chosen.time.contains(column);
         chosen.index = (header.has_index() && !is_time(&0)).then_some(0);
@@ -127,10 +173,4 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
         );
     }
     Ok(chosen)
-}
-
-/// Returns the column of dates, if there is one besides other columns.
-fn only_date(header: &Header) -> Option<usize> {
-    let mut dates = (0..header.names.len()).filter(|&column| header.is_date(column));
-    dates.next().filter(|_| dates.next().is_none() && header.names.len() > 1)
 }

@@ -44,23 +44,21 @@ impl<'a> Source<'a> {
     /// Fails if `input` cannot be read, or if it is no text.
     pub fn new(input: impl Read + 'a, config: &CsvConfig) -> Result<Self> {
         let mut notes = Vec::new();
-        let mut input: Box<dyn BufRead + 'a> = Box::new(BufReader::with_capacity(START, input));
+        let mut input = peeked(input)?;
         match input.fill_buf()? {
             [0x1f, 0x8b, ..] => {
                 notes.push("the file is compressed with gzip".to_owned());
                 input =
-                    Box::new(BufReader::with_capacity(START, flate2::bufread::MultiGzDecoder::new(input)));
+                    peeked(flate2::bufread::MultiGzDecoder::new(input)).context("cannot decompress it")?;
             }
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
                 notes.push("the file is compressed with zstd".to_owned());
-                input = Box::new(BufReader::with_capacity(
-                    START,
-                    zstd::stream::read::Decoder::with_buffer(input)?,
-                ));
+                input = peeked(zstd::stream::read::Decoder::with_buffer(input)?)
+                    .context("cannot decompress it")?;
             }
             _ => {}
         }
-        let start = input.fill_buf().context("cannot decompress it")?;
+        let start = input.fill_buf()?;
         if let Some(typed) = Typed::of(start) {
             let mut input = typed.text(input, config, &mut notes)?;
             let mut start = Vec::new();
@@ -114,6 +112,13 @@ impl<'a> Source<'a> {
         }
         Ok(Box::new(Cursor::new(start).chain(rest)))
     }
+}
+
+/// Returns a reader whose buffer has the start of `input`. A pipe may give it in small pieces.
+fn peeked<'a>(mut input: impl Read + 'a) -> Result<Box<dyn BufRead + 'a>> {
+    let mut start = Vec::new();
+    input.by_ref().take(START as u64).read_to_end(&mut start).context("cannot read it")?;
+    Ok(Box::new(Cursor::new(start).chain(BufReader::with_capacity(START, input))))
 }
 
 /// Returns the encoding of the flag.

@@ -87,11 +87,6 @@ impl<'a> Table<'a> {
         self.config
     }
 
-    /// Returns the number of cells of a row.
-    pub fn width(&self) -> usize {
-        self.names.len()
-    }
-
     /// Adds the row on line `line`.
     pub fn push(&mut self, line: u64, cells: &csv::ByteRecord) -> Result<()> {
         ensure!(
@@ -187,7 +182,9 @@ impl<'a> Table<'a> {
             format!("; if it is a timestamp, try --time_column {name}")
         } else if line == 1 {
             "; if the first row has the column names, try --header true".to_owned()
-        } else if value(cell, &comma, &[]).is_some() || text.contains(',') {
+        } else if ["true", "false"].contains(&text.to_lowercase().as_str()) {
+            "; write 1 and 0, or leave the column out with --value_columns".to_owned()
+        } else if value(cell, &comma, &[]).is_some() || text.contains(',') && is_digits(text) {
             "; try --decimal , or --thousands ,".to_owned()
         } else if self.rows == 0 && !others.is_empty() {
             format!("; if the column has text, try --value_columns {}", listed(&others).replace(", ", ","))
@@ -273,26 +270,51 @@ pub(super) fn names_columns(cells: &[String]) -> bool {
     cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }
 
-/// Adds to an error of a row what helps if the row is no data. `named` is whether the row before the first one has names, and `wider`
-/// whether the row has more cells than the first one.
-pub(super) fn with_hint<R: Read>(
-    error: &anyhow::Error,
-    line: u64,
-    (named, wider): (bool, bool),
-    rows: &mut LimitedRows<R>,
-) -> anyhow::Error {
-    let mut cells = csv::ByteRecord::new();
-    let after = (0..FOOTER).take_while(|_| rows.next(&mut cells).is_ok_and(|row| row.is_some())).count();
-    if line > 3 && after < FOOTER {
-        let footer = after + 1;
-        return anyhow!(
-            "{error:#}; if the last {} no data, try --skip_footer {footer}",
-            if footer == 1 { "row is".into() } else { format!("{footer} rows are") }
-        );
+/// Returns whether a text has only digits and the characters between them.
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b".,' +-".contains(&byte))
+}
+
+/// A row that cannot be read.
+pub(super) struct BadRow {
+    pub line: u64,
+    /// Whether it is the first one below the names.
+    pub is_first: bool,
+    /// Whether it has more cells than the first one.
+    pub is_wider: bool,
+    /// Whether it has a number.
+    pub has_number: bool,
+}
+
+impl BadRow {
+    pub fn new(table: &Table, named: bool, line: u64, cells: &csv::ByteRecord) -> Self {
+        let is_number =
+            |cell: &[u8]| !matches!(value(cell, &table.separators, &[]), None | Some(Value::Missing));
+        Self {
+            line,
+            is_first: named && table.rows == 0,
+            is_wider: cells.len() > table.names.len(),
+            has_number: cells.iter().any(is_number),
+        }
     }
-    match (wider, named && line == 2) {
-        (true, _) => anyhow!("{error:#}; if the table begins there, try --skip_rows {}", line - 1),
-        (_, true) => anyhow!("{error:#}; if the row has units, try --units_row"),
-        _ => anyhow!("{error:#}"),
+
+    /// Adds to an error of the row what helps if it is no data. `rows` are those after it.
+    pub fn explain<R: Read>(&self, error: &anyhow::Error, rows: &mut LimitedRows<R>) -> anyhow::Error {
+        let mut cells = csv::ByteRecord::new();
+        let after = (0..FOOTER).take_while(|_| rows.next(&mut cells).is_ok_and(|row| row.is_some())).count();
+        if self.line > 3 && after < FOOTER {
+            let footer = after + 1;
+            return anyhow!(
+                "{error:#}; if the last {} no data, try --skip_footer {footer}",
+                if footer == 1 { "row is".into() } else { format!("{footer} rows are") }
+            );
+        }
+        if self.is_wider {
+            anyhow!("{error:#}; if the table begins there, try --skip_rows {}", self.line - 1)
+        } else if self.is_first && !self.has_number {
+            anyhow!("{error:#}; if the row has units, try --units_row")
+        } else {
+            anyhow!("{error:#}")
+        }
     }
 }

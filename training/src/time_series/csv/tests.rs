@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod forms;
+
 fn config(time: Option<&str>, values: &[&str]) -> CsvConfig {
     let value_columns = values.iter().map(ToString::to_string).collect();
     CsvConfig {
