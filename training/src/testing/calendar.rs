@@ -33,10 +33,8 @@ fn labels(first: NaiveDateTime, form: usize, step: u32, rows: u32) -> Vec<String
 
 /// Reads the rows that are later than those before them. Returns the series and the labels of these rows.
 fn read(labels: &[String]) -> Option<(Series, Vec<String>)> {
-    // Dates beyond the year 9999 have a sign, and are not in the form of those before them.
-    let same: Vec<String> = labels.iter().filter(|label| label.len() == labels[0].len()).cloned().collect();
-    let (mut ascending, mut seen) = (Vec::new(), std::collections::HashSet::new());
-    ascending.extend(same.into_iter().filter(|label| seen.insert(label.clone())));
+    let mut ascending = labels.to_vec();
+    ascending.dedup();
     let text: String = ascending.iter().enumerate().map(|(row, label)| format!("{label},{row}\n")).collect();
     let config = CsvConfig { time_column: vec!["0".into()], header: Some(false), ..CsvConfig::default() };
     Some((parse_csv(text.as_bytes(), &config, Path::new("dates.csv")).unwrap(), ascending))

@@ -12,8 +12,8 @@ use text_recognizer::data::Dataset;
 
 use crate::format;
 use crate::time_series::{
-    CsvConfig, Layout, ShuffleBuffer, SplitPoint, TimeConfig, TimeReader, Timestamps, WindowDataset, arrange,
-    parse_csv, windows,
+    CsvConfig, Duplicates, Layout, ShuffleBuffer, SplitPoint, TimeConfig, TimeReader, Timestamps,
+    WindowDataset, arrange, parse_csv, windows,
 };
 use crate::trainer::{BatchLimit, BudgetConfig};
 
@@ -150,6 +150,38 @@ mod time {
         )
     }
 
+    /// Formats of days.
+    const FORMS: &[&str] = &[
+        "%Y-%m-%d",
+        "%Y/%m/%d",
+        "%Y.%m.%d",
+        "%d.%m.%Y",
+        "%-d.%-m.%Y",
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%-m/%-d/%Y",
+        "%-m/%-d/%y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%b %d, %Y",
+        "%b %e, %Y",
+        "%B %-d, %Y",
+        "%a, %d %b %Y",
+        "%A, %B %d, %Y",
+        "%d%b%Y",
+        "%Y-%j",
+        "%G-W%V-%u",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%Y-%m-%dT%H:%M:%S+00:00",
+        "%Y-%m-%d %I:%M:%S %p",
+        "%-m/%-d/%Y %-I:%M %p",
+        "%m/%d/%Y %-H:%M",
+        "%d/%b/%Y:%H:%M:%S +0000",
+        "%a %b %e %H:%M:%S %Y",
+    ];
+
     /// Regular numbers with three decimals. They are negative, because some positive numbers may be dates too.
     fn numbers() -> impl Strategy<Value = Vec<String>> {
         (-1_000_000_000..-2_000_000i64, 1..100_000i64, 2..20i64).prop_map(|(start, step, count)| {
@@ -174,6 +206,50 @@ mod time {
             prop_assert_eq!(all.season(), before.season(), "{:?}", after);
             prop_assert!(all.after(1, 1).is_some(), "{:?} and {:?} are irregular together", labels, after);
             prop_assert!(all.numbers().windows(2).all(|pair| pair[0] < pair[1]));
+        }
+
+        #[test]
+        fn labels_of_any_form_are_the_cells(
+            format in proptest::sample::select(FORMS), start in 0..2_900_000_000i64, step in 1..40i64, rows in 1..40i64,
+        ) {
+            let start = DateTime::from_timestamp(start, 0).unwrap().naive_utc();
+            let dates = (0..rows).map(|row| start + TimeDelta::days(row * step));
+            let labels: Vec<String> = dates.clone().map(|date| date.format(format).to_string()).collect();
+            match read(&labels) {
+                Ok(times) => {
+                    prop_assert_eq!(times.labels(), &labels[..]);
+                    let expected = dates.map(|date| date.and_utc().timestamp().div_euclid(86_400));
+                    let days = times.numbers().into_iter().map(|number| number.div_euclid(86_400.0) as i64);
+                    prop_assert!(expected.eq(days), "{:?}", labels);
+                }
+                // The order of day and month is not certain in a few rows.
+                Err(error) => prop_assert!(error.contains("expected one reading"), "{:?}: {}", labels, error),
+            }
+        }
+
+        #[test]
+        fn cells_of_any_text_never_panic(
+            first in "[0-9]{1,4}[-/. QWMT:]{0,2}[0-9]{0,4}[-/. T]?[0-9]{0,6}(Jan|May|Mon|AM|Z|[+]02)?",
+            rest in proptest::collection::vec("[0-9]{1,4}[-/. QWMT:]{0,2}[0-9]{0,4}.{0,6}", 0..6),
+            repeat in 1..6usize, time_format in proptest::option::of("(%[a-zA-Z.%]|[-/ :T.]){0,8}"), sort: bool,
+            time_zone in proptest::option::of(Just("Europe/Berlin".to_owned())),
+            frequency in proptest::option::of("[1-9]?[0-9]{0,18}(D|B|W|MS|h|min|us)"),
+        ) {
+            let frequency = frequency.and_then(|frequency| frequency.parse().ok());
+            let duplicates = if sort { Duplicates::Mean } else { Duplicates::Error };
+            let config = TimeConfig { time_format, time_zone, frequency, sort, duplicates };
+            let Ok(mut reader) = TimeReader::new(&config) else { return Ok(()) };
+            let cells = std::iter::repeat_n(&first, repeat).chain(&rest);
+            let rows = cells.take_while(|cell| reader.push(cell).is_ok()).count();
+            if let Ok(raw) = reader.finish()
+                && let Ok(arranged) = arrange(raw, vec![1.0; rows], 1, &config)
+            {
+                let times = arranged.timestamps;
+                prop_assert_eq!(times.len(), arranged.values.len());
+                prop_assert_eq!(times.labels().len(), times.len());
+                prop_assert!(times.numbers().windows(2).all(|pair| pair[0] <= pair[1]));
+                let _ = (times.season(), times.after(3, 1), times.after(2, usize::MAX));
+            }
         }
 
         #[test]

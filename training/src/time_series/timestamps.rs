@@ -153,7 +153,7 @@ impl Timestamps {
         self.frequency()?.season()
     }
 
-    /// Returns the timestamps as numbers; dates as seconds since 1970-01-01 on the clock of the timestamps.
+    /// Returns the timestamps as numbers; dates as seconds since 1970-01-01 on the clock of the first timestamp, which is never set.
     pub fn numbers(&self) -> Vec<f64> {
         self.numbers_of(0..self.len())
     }
@@ -164,7 +164,8 @@ impl Timestamps {
             Times::Rows(_) => rows.map(|row| row as f64).collect(),
             Times::Numbers(numbers) => numbers[rows].to_vec(),
             Times::Dates(dates) => {
-                dates[rows].iter().map(|date| self.clock.wall(*date).0 as f64 / SECOND as f64).collect()
+                let offset = dates.first().map_or(0, |first| self.clock.offset(*first));
+                dates[rows].iter().map(|date| *date as f64 / SECOND as f64 + f64::from(offset)).collect()
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use chrono::{Datelike, Weekday};
+
 use super::clock::Clock;
 use super::config::{Duplicates, TimeConfig};
 use super::frequency::Frequency;
@@ -9,6 +11,7 @@ use super::grid::{Grid, Step};
 use super::infer::{date_step, given_step, irregular_dates, irregular_numbers, number_step};
 use super::pattern::Unit;
 use super::reader::{RawTimes, TimeProblem};
+use super::wall::{HOUR, Wall};
 use super::{Times, Timestamps, number_index};
 use crate::format::count;
 
@@ -44,6 +47,7 @@ pub fn arrange(
     rows.notes.append(&mut rows.raw.notes);
     rows.sort(config.sort)?;
     rows.merge(config.duplicates)?;
+    rows.ascend();
     rows.on_grid(config.frequency)
 }
 
@@ -83,19 +87,15 @@ impl Rows {
 
     fn sort(&mut self, sort: bool) -> Result<(), TimeProblem> {
         let Some(earlier) = self.first(Ordering::Less) else { return Ok(()) };
-        let rows = 0..self.len();
         if sort {
-            let mut order: Vec<usize> = rows.collect();
+            let mut order: Vec<usize> = (0..self.len()).collect();
             order.sort_by(|&a, &b| self.raw.times.order(a, b));
             self.notes.push("the rows were not in the order of time: sorted (--sort)".into());
             self.select(order);
             return Ok(());
         }
-        let Some(later) = self.first(Ordering::Greater) else {
-            self.notes.push("the rows descend in time: reversed".into());
-            self.select(rows.rev().collect());
-            return Ok(());
-        };
+        // Descending rows are reversed after duplicates are merged, which are in the order of the file.
+        let Some(later) = self.first(Ordering::Greater) else { return Ok(()) };
         let descends = self.raw.times.order(0, self.len() - 1) == Ordering::Greater;
         let (row, word) = if descends { (later, "later") } else { (earlier, "earlier") };
         let zone = if self.may_be_local() { ", or --time_zone if clocks were set" } else { "" };
@@ -105,6 +105,14 @@ impl Rows {
             self.text(row - 1)
         );
         Err(TimeProblem::at(row, message))
+    }
+
+    /// Reverses rows that descend.
+    fn ascend(&mut self) {
+        if self.first(Ordering::Less).is_some() {
+            self.notes.push("the rows descend in time: reversed".into());
+            self.select((0..self.len()).rev().collect());
+        }
     }
 
     /// Keeps these rows, in this order.
@@ -126,9 +134,9 @@ impl Rows {
                 "{} is the same timestamp as {} above, expected one row per timestamp; try --duplicates first, last or \
                  mean{zone}",
                 self.text(second),
-                count(self.in_file(second).abs_diff(self.in_file(second - 1)) as u64, "row")
+                count((self.in_file(second) - self.in_file(second - 1)) as u64, "row")
             );
-            return Err(TimeProblem::at(self.in_file(second).max(self.in_file(second - 1)), message));
+            return Err(TimeProblem::at(self.in_file(second), message));
         }
         // The first row of each timestamp, and the end.
         let mut starts: Vec<usize> = (0..self.len())
@@ -195,6 +203,9 @@ impl Rows {
             self.notes.extend(irregular);
             return Ok(self.arranged(None));
         };
+        if self.is_complete(step) {
+            return Ok(self.arranged(Some(step)));
+        }
         let places = self.places(step)?;
         let last = places.last().copied().unwrap_or(0);
         if last + 1 > self.len() {
@@ -214,22 +225,33 @@ impl Rows {
         Ok(self.arranged(Some(step)))
     }
 
-    /// Returns the index of each row on the grid of `step`.
-    fn places(&self, step: Step) -> Result<Vec<usize>, TimeProblem> {
-        let index: Box<dyn Fn(usize) -> Option<i64> + '_> = match (&self.raw.times, step) {
+    /// Returns a function of the place of a row on the grid of `step`.
+    fn place(&self, step: Step) -> Box<dyn Fn(usize) -> Option<usize> + '_> {
+        let place = |index: Option<i64>| usize::try_from(index?).ok();
+        match (&self.raw.times, step) {
             (Times::Numbers(numbers), Step::Number(step)) => {
-                Box::new(move |row| number_index(numbers[0], step, numbers[row]))
+                Box::new(move |row| place(number_index(numbers[0], step, numbers[row])))
             }
             (Times::Dates(dates), step) => {
                 let grid = Grid::new(dates[0], step, &self.raw.clock);
-                Box::new(move |row| grid.index(dates[row]))
+                Box::new(move |row| place(grid.index(dates[row])))
             }
-            (times, _) => Box::new(|row| i64::try_from(row).ok().filter(|_| row < times.len())),
-        };
+            _ => Box::new(Some),
+        }
+    }
+
+    /// Returns whether no row is missing on the grid of `step`.
+    fn is_complete(&self, step: Step) -> bool {
+        let place = self.place(step);
+        (0..self.len()).all(|row| place(row) == Some(row))
+    }
+
+    /// Returns the place of each row on the grid of `step`.
+    fn places(&self, step: Step) -> Result<Vec<usize>, TimeProblem> {
+        let place = self.place(step);
         let mut places = Vec::with_capacity(self.len());
         for row in 0..self.len() {
-            let place = index(row).and_then(|place| usize::try_from(place).ok());
-            match (place, places.last()) {
+            match (place(row), places.last()) {
                 (Some(place), None) => places.push(place),
                 (Some(place), Some(last)) if place > *last => places.push(place),
                 _ => {
@@ -266,7 +288,25 @@ impl Rows {
             listed.push(format!("and {}{longest}", count((gaps.len() - MOST_GAPS) as u64, "more gap")));
         }
         let verb = if missing == 1 { "is" } else { "are" };
-        format!("{}, {missing} of {all} rows {verb} missing, after {}", step.frequency(), listed.join(", "))
+        let zone =
+            if self.lacks_hours(step, &gaps) { "; if clocks were set then, try --time_zone" } else { "" };
+        format!(
+            "{}, {missing} of {all} rows {verb} missing, after {}{zone}",
+            step.frequency(),
+            listed.join(", ")
+        )
+    }
+
+    /// Returns whether a gap is the hour of a night from Saturday to Sunday that is lost where clocks are set forward.
+    fn lacks_hours(&self, step: Step, gaps: &[(usize, usize)]) -> bool {
+        let (Times::Dates(dates), Step::Elapsed(step)) = (&self.raw.times, step) else { return false };
+        let is_lost = |(row, length): &(usize, usize)| {
+            let next = Wall(dates[row + 1]);
+            i64::try_from(*length).is_ok_and(|length| length * step == HOUR)
+                && next.date().weekday() == Weekday::Sun
+                && next.time() <= 4 * HOUR
+        };
+        self.may_be_local() && gaps.iter().any(is_lost)
     }
 
     /// Inserts the rows that are missing.

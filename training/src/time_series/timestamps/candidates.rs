@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::form::{Digits, Epoch, Form, Value, number};
-use super::pattern::{Misfit, Pattern, Unit};
+use super::pattern::{Item, Misfit, Pattern, Unit, is_word_of_date};
 
 /// The years in which a number of eight digits is a date. A number of six digits is a month in a shorter range.
 const YEARS: std::ops::RangeInclusive<u32> = 1600..=2299;
@@ -88,12 +88,10 @@ fn dates() -> Vec<String> {
 
 /// Returns the forms that read a first cell, or nothing if it is neither a number nor a date.
 pub(super) fn candidates(cell: &str) -> Vec<Form> {
-    if cell.bytes().all(|byte| !byte.is_ascii_digit()) {
-        return Vec::new();
-    }
     match number(cell) {
         Some(number) => of_number(cell, number),
-        None => patterns(cell).into_iter().map(Form::Pattern).collect(),
+        None if may_be_date(cell.as_bytes()) => patterns(cell).into_iter().map(Form::Pattern).collect(),
+        None => Vec::new(),
     }
 }
 
@@ -104,8 +102,14 @@ pub(super) fn is_date(cell: &str) -> bool {
 
 /// Returns whether a cell has the form of a date and is no date of the calendar, such as 2024-02-30.
 pub(super) fn names_date(cell: &str) -> bool {
-    let is_wrong = |pattern: &Pattern| pattern.clone().read(cell.as_bytes()) == Err(Misfit::Calendar);
-    PARTS.dates.iter().any(is_wrong)
+    let is_wrong = |mut pattern: Pattern| pattern.read(cell.as_bytes()) == Err(Misfit::Calendar);
+    PARTS.weekdays.iter().any(|weekday| PARTS.dates.iter().any(|date| is_wrong(weekday.then(date))))
+}
+
+/// Returns whether a cell has a digit and no word that dates do not have. This is quick, and enough for most names of columns.
+fn may_be_date(cell: &[u8]) -> bool {
+    let mut words = cell.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    cell.is_ascii() && cell.iter().any(u8::is_ascii_digit) && words.all(is_word_of_date)
 }
 
 /// Returns the forms of a cell that is a number.
@@ -174,7 +178,7 @@ fn patterns(cell: &str) -> Vec<Pattern> {
             let rest = &bytes[start + read..];
             let whole = match (rest, date.unit()) {
                 ([], _) => Some(pattern),
-                (_, Unit::Day) => with_time(&pattern, rest, &fits),
+                (_, Unit::Day) => with_time(&pattern, rest),
                 _ => None,
             };
             found.extend(whole.filter(|pattern| fits(pattern) && !found.contains(pattern)));
@@ -183,8 +187,15 @@ fn patterns(cell: &str) -> Vec<Pattern> {
     found
 }
 
+/// Returns a pattern of dates with the time of day that `cell` has, if the cells before it may be at midnight.
+pub(super) fn with_time_of(pattern: &Pattern, cell: &str) -> Option<Pattern> {
+    let bytes = cell.as_bytes();
+    let rest = &bytes[pattern.fits_start(bytes).filter(|_| pattern.unit() == Unit::Day)?..];
+    with_time(pattern, rest).filter(|pattern| !pattern.has(&Item::Offset)).map(Pattern::with_midnight_short)
+}
+
 /// Returns a date followed by the time of day in `rest`.
-fn with_time(date: &Pattern, rest: &[u8], fits: &impl Fn(&Pattern) -> bool) -> Option<Pattern> {
+fn with_time(date: &Pattern, rest: &[u8]) -> Option<Pattern> {
     for separator in &PARTS.separators {
         let Some(at) = separator.fits_start(rest) else { continue };
         for time in &PARTS.times {
@@ -194,10 +205,8 @@ fn with_time(date: &Pattern, rest: &[u8], fits: &impl Fn(&Pattern) -> bool) -> O
                 .iter()
                 .find(|offset| offset.fits_start(&rest[at + read..]) == Some(rest.len() - at - read));
             let Some(offset) = offset else { continue };
-            let pattern = date.then(separator).then(time).then(offset);
-            if fits(&pattern) {
-                return Some(pattern);
-            }
+            let pattern = date.then_time(&separator.then(time).then(offset));
+            return Some(pattern);
         }
     }
     None

@@ -7,10 +7,10 @@ use super::pattern::Pattern;
 const PARTS: &[(&[&str], &[&str])] = &[
     (&["year", "yr", "y", "yyyy"], &["%Y"]),
     (&["quarter", "qtr", "q", "qu"], &["%q", "Q%q", "q%q"]),
-    (&["month", "mon", "mth", "mo", "m", "mm"], &["%m", "%b"]),
-    (&["week", "wk", "w", "isoweek", "kw"], &["%V", "W%V", "w%V"]),
-    (&["day", "d", "dd", "dom", "mday"], &["%d"]),
-    (&["hour", "hr", "h", "hh"], &["%H"]),
+    (&["month", "mon", "mth", "mo", "m", "mm"], &["%-m", "%b"]),
+    (&["week", "wk", "w", "isoweek", "kw"], &["%-V", "W%V", "w%V"]),
+    (&["day", "d", "dd", "dom", "mday"], &["%-d"]),
+    (&["hour", "hr", "h", "hh"], &["%-H"]),
     (&["minute", "min"], &["%M"]),
 ];
 
@@ -32,7 +32,7 @@ pub(super) fn joined(names: &[String], cell: &str) -> Vec<Form> {
             |format: &String| parts.iter().map(move |part| format!("{format} {part}")).collect::<Vec<_>>();
         formats = formats.iter().flat_map(add).collect();
     }
-    let weeks = formats.iter().any(|format| format.contains("%V"));
+    let weeks = formats.iter().any(|format| format.contains('V'));
     let pattern = |format: &String| {
         let format = if weeks { format.replace("%Y", "%G") } else { format.clone() };
         let mut pattern = Pattern::parse(format.trim_start()).ok().filter(Pattern::has_year)?;

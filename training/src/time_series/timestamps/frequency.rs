@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::wall::{DAY, HOUR, MINUTE, SECOND};
+use crate::format::count;
 
 /// The interval between consecutive rows of a regular series.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,16 @@ impl Frequency {
                 usize::try_from(DAY / micros).ok()
             }
             _ => None,
+        }
+    }
+
+    /// Returns the interval as a length, such as `1 day` and `30 minutes`.
+    pub(super) fn length(self) -> String {
+        let counted = |(unit, names): &(Self, &[&'static str])| Some((self.in_units(*unit)?, names[0]));
+        match (self, NAMES.iter().find_map(counted)) {
+            (_, Some((many, units))) => count(many.unsigned_abs(), units.trim_end_matches('s')),
+            (Self::Number(step), None) => step.to_string(),
+            (_, None) => self.to_string(),
         }
     }
 

@@ -6,14 +6,14 @@ use super::clock::Clock;
 use super::frequency::Frequency;
 use super::grid::{Grid, MonthDay, Step, business_index};
 use super::pattern::Unit;
-use super::wall::{DAY, Wall};
+use super::wall::Wall;
 use crate::format::count;
 
 /// The most different intervals that are counted, which bounds memory. Regular series have few.
 const MOST_INTERVALS: usize = 4096;
 
 /// The fewest days of a month.
-const MONTH_DAYS: i64 = 28;
+pub(super) const MONTH_DAYS: i64 = 28;
 
 /// Returns the step of ascending dates, or `None` if they are irregular. All dates are on the grid of the step, and at most half
 /// of the grid is missing.
@@ -86,16 +86,27 @@ fn day_step(walls: impl Iterator<Item = Wall> + Clone) -> Option<Step> {
 /// Returns the step of ascending numbers, or `None` if they are irregular.
 pub(super) fn number_step(numbers: &[f64]) -> Option<f64> {
     let [first, .., last] = *numbers else { return None };
-    let intervals = numbers.windows(2).map(|pair| decimal(pair[1] - pair[0], 9).to_bits() as i64);
+    let fits = |step: &f64| {
+        let rows = number_index(first, *step, last).is_some_and(|index| index < 2 * numbers.len() as i64);
+        let on_grid = |number: &f64| number_index(first, *step, *number).is_some();
+        *step > 0.0 && rows && numbers.iter().all(on_grid)
+    };
     let complete = (last - first) / (numbers.len() - 1) as f64;
-    let common = f64::from_bits(most_common(intervals)? as u64);
     // Rounded numbers have slightly different intervals. Over all rows, their mean is more exact.
     let mean = |step: f64| (last - first) / ((last - first) / step).round();
-    [complete, mean(common)].into_iter().find(|step| {
-        let fits = |number: &f64| number_index(first, *step, *number).is_some();
-        let rows = number_index(first, *step, last).is_some_and(|index| index < 2 * numbers.len() as i64);
-        *step > 0.0 && rows && numbers.iter().all(fits)
-    })
+    Some(complete).filter(fits).or_else(|| common_interval(numbers).map(mean).filter(fits))
+}
+
+/// Returns the most common interval of numbers, to about nine significant digits.
+fn common_interval(numbers: &[f64]) -> Option<f64> {
+    let intervals = numbers.windows(2).map(|pair| rounded(pair[1] - pair[0]));
+    most_common(intervals).map(|bits| decimal(f64::from_bits(bits as u64), 9))
+}
+
+/// Rounds a number to about nine significant digits, so that equal intervals have equal bits.
+fn rounded(number: f64) -> i64 {
+    const CUT: u32 = 22;
+    ((number.to_bits().saturating_add(1 << (CUT - 1))) >> CUT << CUT) as i64
 }
 
 /// Returns the number of steps from `first` to `number`, or `None` if it is not a whole number of steps. Rounding errors are allowed.
@@ -142,19 +153,15 @@ fn most_common(intervals: impl Iterator<Item = i64>) -> Option<i64> {
 pub(super) fn irregular_dates(dates: &[i64]) -> Option<String> {
     let intervals = || dates.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
     let common = most_common(intervals())?;
-    let text = if common % DAY == 0 {
-        count((common / DAY) as u64, "day")
-    } else {
-        Frequency::of_time(common).to_string().trim_start_matches("every ").replace("hourly", "hour")
-    };
+    let text = Frequency::of_time(common).length();
     Some(irregular(intervals().filter(|interval| *interval != common).count(), dates.len() - 1, &text))
 }
 
 /// Describes irregular numbers by the interval that is most common.
 pub(super) fn irregular_numbers(numbers: &[f64]) -> Option<String> {
-    let intervals = || numbers.windows(2).map(|pair| decimal(pair[1] - pair[0], 9));
-    let common = f64::from_bits(most_common(intervals().map(|interval| interval.to_bits() as i64))? as u64);
-    let others = intervals().filter(|interval| *interval != common).count();
+    let common = common_interval(numbers)?;
+    let differs = |pair: &&[f64]| rounded(pair[1] - pair[0]) != rounded(common);
+    let others = numbers.windows(2).filter(differs).count();
     Some(irregular(others, numbers.len() - 1, &common.to_string()))
 }
 

@@ -6,10 +6,13 @@
 use super::wall::Wall;
 
 mod format;
+mod iso;
 mod names;
 mod read;
 mod write;
 
+use iso::Iso;
+pub(super) use names::is_word_of_date;
 use read::read_start;
 
 /// A part of a date or a time of day, or a text between two parts.
@@ -106,6 +109,12 @@ pub(super) struct Pattern {
     items: Vec<Item>,
     /// The ways in which each item was written in the cells so far. The bits are those of the item.
     seen: Vec<u16>,
+    /// The number of items that a cell at midnight may consist of, which are the date; `None` if cells always have all items.
+    midnight: Option<usize>,
+    /// Whether a cell so far was such a date alone.
+    is_midnight_short: bool,
+    /// The short way of reading, if there is one; `None` before the first cell.
+    iso: Option<Option<Iso>>,
 }
 
 /// A timestamp as it is in a cell.
@@ -132,7 +141,24 @@ impl Pattern {
         let mut joined = self.clone();
         joined.items.extend_from_slice(&other.items);
         joined.seen.extend_from_slice(&other.seen);
+        joined.iso = None;
         joined
+    }
+
+    /// Returns this date followed by a time of day, which cells at midnight may lack: some tools write them so.
+    pub fn then_time(&self, time: &Self) -> Self {
+        let midnight = (!time.has(&Item::Offset)).then_some(self.items.len());
+        Self { midnight, ..self.then(time) }
+    }
+
+    /// Returns this pattern for a column in which cells at midnight lack the time of day.
+    pub fn with_midnight_short(self) -> Self {
+        Self { is_midnight_short: true, ..self }
+    }
+
+    /// Returns whether cells of dates alone were among the cells of dates and times so far.
+    pub fn is_midnight_short(&self) -> bool {
+        self.is_midnight_short
     }
 
     /// Returns the finest unit of the pattern.
@@ -187,17 +213,25 @@ impl Pattern {
     /// # Errors
     /// Fails if the cell has another form, or is no date of the calendar.
     pub fn read(&mut self, cell: &[u8]) -> Result<Moment, Misfit> {
-        match read_start(&self.items, &mut self.seen, cell)? {
-            (fields, read) if read == cell.len() => fields.moment().ok_or(Misfit::Calendar),
-            _ => Err(Misfit::Form),
+        let iso = *self.iso.get_or_insert_with(|| Iso::of(&self.items));
+        if let Some(moment) = iso.and_then(|iso| iso.read(&mut self.seen, cell)) {
+            return Ok(moment);
         }
+        let (fields, read) = read_start(&self.items, &mut self.seen, cell).or_else(|misfit| {
+            let date = self.midnight.map(|date| read_start(&self.items[..date], &mut self.seen, cell));
+            let date = date.and_then(Result::ok).filter(|(_, read)| *read == cell.len()).ok_or(misfit)?;
+            self.is_midnight_short = true;
+            Ok(date)
+        })?;
+        if read == cell.len() { fields.moment().ok_or(Misfit::Calendar) } else { Err(Misfit::Form) }
     }
 
     /// Returns the number of bytes at the start of `cell` that the pattern reads, or `None` if it does not fit.
     pub fn fits_start(&self, cell: &[u8]) -> Option<usize> {
         let mut seen = [0; 16];
         let seen = seen.get_mut(..self.items.len())?;
-        read_start(&self.items, seen, cell).ok().map(|(_, read)| read)
+        let (fields, read) = read_start(&self.items, seen, cell).ok()?;
+        fields.is_in_range().then_some(read)
     }
 }
 

@@ -3,17 +3,20 @@
 //! Every form that the first cell may have is tried on all rows. A form that a row contradicts is dropped. Several forms that are
 //! left are an error: nothing guesses the order of day and month.
 
+use std::collections::HashSet;
+
 use chrono_tz::Tz;
 use text_recognizer::{Error, Result};
 
 use super::Times;
-use super::candidates::{candidates, is_date, names_date};
+use super::candidates::{candidates, is_date, names_date, with_time_of};
 use super::clock::{Clock, Instants};
 use super::columns::joined;
 use super::config::TimeConfig;
 use super::form::{Digits, Epoch, Form, Value};
+use super::infer::MONTH_DAYS;
 use super::pattern::{Item, Misfit, Pattern, Unit};
-use super::wall::Wall;
+use super::wall::{DAY, Wall};
 use crate::format::listed;
 
 /// Reads a time column, a cell at a time in the order of the file.
@@ -27,8 +30,6 @@ pub struct TimeReader {
     rows: usize,
     /// The forms that fit all rows so far.
     candidates: Vec<Candidate>,
-    /// Whether cells are instants of a typed source.
-    typed: bool,
 }
 
 /// A form with the timestamps that it read.
@@ -81,7 +82,6 @@ impl TimeReader {
             names: Vec::new(),
             rows: 0,
             candidates: Vec::new(),
-            typed: false,
         };
         if let Some(format) = config.time_format.as_deref().filter(|format| *format != "iso") {
             let form = given(format).map_err(|problem| {
@@ -114,9 +114,6 @@ impl TimeReader {
         if cell.is_empty() {
             return Err("is empty, expected a timestamp; remove the row or write its time".into());
         }
-        if self.typed {
-            return Err("is text, expected a date as in the rows above".into());
-        }
         if self.rows == 0 && self.candidates.is_empty() {
             let forms = self.forms(cell)?;
             self.candidates = forms.into_iter().map(Candidate::new).collect();
@@ -125,7 +122,14 @@ impl TimeReader {
         let mut misfits = Vec::new();
         let mut index = 0;
         while let Some(candidate) = self.candidates.get_mut(index) {
-            match candidate.push(cell, row) {
+            let pushed = candidate.push(cell, row).or_else(|misfit| match &candidate.form {
+                Form::Pattern(pattern) if self.format.is_none() => {
+                    candidate.form = with_time_of(pattern, cell).map(Form::Pattern).ok_or(misfit)?;
+                    candidate.push(cell, row)
+                }
+                _ => Err(misfit),
+            });
+            match pushed {
                 Ok(()) => index += 1,
                 Err(misfit) => misfits.push((self.candidates.remove(index).form, misfit)),
             }
@@ -133,29 +137,6 @@ impl TimeReader {
         if self.candidates.is_empty() {
             return Err(self.misfit(&misfits));
         }
-        self.rows += 1;
-        Ok(())
-    }
-
-    /// Reads the next timestamp of a typed source: microseconds since 1970-01-01 on the clock of the source.
-    ///
-    /// # Errors
-    /// Fails if a cell before it was text, or if the timestamp is outside of the calendar.
-    pub fn push_instant(&mut self, microseconds: i64) -> Result<(), String> {
-        if self.rows == 0 {
-            let pattern = Pattern::parse("%Y-%m-%d %H:%M:%S%.3f")?;
-            self.candidates = vec![Candidate::new(Form::Pattern(pattern))];
-            self.typed = true;
-        }
-        let [Candidate { times: Times::Dates(dates), .. }] = &mut self.candidates[..] else {
-            return Err("is a date, expected text as in the rows above".into());
-        };
-        if !self.typed || !Wall(microseconds).is_in_calendar() {
-            return Err(
-                "is no date of the calendar, or the rows above are text; expected dates in all rows".into()
-            );
-        }
-        dates.push(microseconds);
         self.rows += 1;
         Ok(())
     }
@@ -228,14 +209,8 @@ impl TimeReader {
             row: None,
             message: "the time column is empty, expected at least one row".into(),
         };
-        let Candidate { mut form, mut times, offsets } =
+        let Candidate { form, mut times, offsets } =
             left.next().filter(|_| self.rows > 0).ok_or_else(none)?;
-        if let (true, Times::Dates(dates)) = (self.typed, &times)
-            && dates.iter().all(|date| Wall(*date).time() == 0)
-            && let Ok(days) = Pattern::parse("%Y-%m-%d")
-        {
-            form = Form::Pattern(days);
-        }
         let mut notes = notes(&form, &times);
         let clock = match (self.zone, &mut times) {
             (None, Times::Dates(dates)) => written_clock(&form, dates, &offsets),
@@ -306,26 +281,38 @@ fn given(format: &str) -> Result<Form, String> {
     })
 }
 
-/// Returns an error if the candidates give different times.
+/// Returns an error if the candidates give different times, or would give different times to the rows that follow.
 fn ambiguous(candidates: &[Candidate]) -> Option<TimeProblem> {
     let [first, others @ ..] = candidates else { return None };
-    let row = others.iter().filter_map(|other| first.times.difference(&other.times)).min()?;
+    let differing = others.iter().filter_map(|other| first.times.difference(&other.times)).min();
+    // 01/01/2024 is one date in either order. Years of such dates go on so, but hours of such a day do not.
+    let continues = || match &first.times {
+        Times::Dates(dates) => {
+            dates.get(1).is_some_and(|next| next.abs_diff(dates[0]) < (MONTH_DAYS * DAY) as u64)
+        }
+        _ => false,
+    };
+    let row = differing.or_else(|| (!others.is_empty() && continues()).then_some(0))?;
     let cell = first.times.text(row, &first.form, &Clock::Plain);
-    let readings: Vec<String> = candidates
-        .iter()
-        .map(|candidate| match &candidate.times {
-            Times::Dates(dates) => format!("{} by {}", iso(dates[row]), candidate.form),
-            _ => "a number by number".to_owned(),
-        })
-        .collect();
+    let reading = |candidate: &Candidate| match &candidate.times {
+        Times::Dates(dates) => format!("{} by {}", iso(dates[row]), candidate.form),
+        _ => "a number by number".to_owned(),
+    };
+    let readings: Vec<String> = candidates.iter().map(reading).collect();
     let flags: Vec<String> =
-        candidates.iter().map(|candidate| format!("--time_format {}", candidate.form)).collect();
+        candidates.iter().map(|candidate| format!("--time_format {}", quoted(&candidate.form))).collect();
     let message = format!(
         "{cell} is {}, expected one reading; try {}",
         listed(&readings).replace(", ", " and "),
         listed(&flags).replace(", ", " or ")
     );
     Some(TimeProblem::at(row, message))
+}
+
+/// Returns a form as a shell reads it.
+fn quoted(form: &Form) -> String {
+    let text = form.to_string();
+    if text.contains(' ') { format!("\"{text}\"") } else { text }
 }
 
 /// Returns the sentences on forms that are not dates at first sight.
@@ -347,6 +334,11 @@ fn notes(form: &Form, times: &Times) -> Vec<String> {
             notes.push(format!("the time column is a count of time, {form}: {cell} is {}", iso(first)));
         }
         _ => {}
+    }
+    if let Form::Pattern(pattern) = form
+        && pattern.is_midnight_short()
+    {
+        notes.push("timestamps without a time of day are midnight".into());
     }
     let cut = match form {
         Form::Pattern(pattern) => pattern.is_cut(),
@@ -383,19 +375,23 @@ fn written_clock(form: &Form, dates: &[i64], offsets: &[(usize, i32)]) -> Clock 
     Clock::Offsets(changes)
 }
 
-/// Converts local times to instants, in place. Of two instants with the same local time, the first one in the file is the earlier.
+/// Converts local times to instants, in place. Of two instants with the same local time, the order of the rows decides; if the rows
+/// have no order, the first one in the file is the earlier.
 ///
 /// # Errors
 /// Fails with the row of a time that does not exist.
 fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
+    let instants = |date: &i64| clock.instants(Wall(*date));
+    if let Some(row) = dates.iter().position(|date| matches!(instants(date), Instants::None(_))) {
+        return Err(row);
+    }
     let ascends = dates.first() <= dates.last();
     let mut last = if ascends { i64::MIN } else { i64::MAX };
-    for (row, date) in dates.iter_mut().enumerate() {
-        let instant = match clock.instants(Wall(*date)) {
-            Instants::None(_) => return Err(row),
-            Instants::One(instant) => instant,
+    let in_order = |date: &i64| {
+        last = match instants(date) {
+            Instants::None(instant) | Instants::One(instant) => instant,
             Instants::Two(first, second) if ascends => {
-                if first > last || second <= last {
+                if first > last {
                     first
                 } else {
                     second
@@ -409,8 +405,25 @@ fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
                 }
             }
         };
-        *date = instant;
-        last = instant;
+        last
+    };
+    let ordered: Vec<i64> = dates.iter().map(in_order).collect();
+    if ordered.is_sorted() || ordered.is_sorted_by(|a, b| a >= b) {
+        dates.copy_from_slice(&ordered);
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    for date in dates {
+        *date = match instants(date) {
+            Instants::None(instant) | Instants::One(instant) => instant,
+            Instants::Two(first, second) => {
+                if seen.insert(*date) {
+                    first
+                } else {
+                    second
+                }
+            }
+        };
     }
     Ok(())
 }

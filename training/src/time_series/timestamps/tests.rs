@@ -1,5 +1,7 @@
 use super::*;
 
+mod files;
+
 /// Reads the cells of a column, with the values 0, 1, 2, ....
 fn arranged(cells: &[&str], config: &TimeConfig) -> Result<Arranged, String> {
     let mut reader = TimeReader::new(config).map_err(|error| error.to_string())?;
@@ -94,7 +96,7 @@ fn timestamps_that_cannot_be_read_are_errors_with_the_flag_that_helps() {
         (&["1", "3", "2"], &["Some(2)", "2 is earlier than 3", "--sort"]),
         (&["1", "x"], &["is not a number"]),
         (&["2024-01-02", "2024-02-30"], &["no date of the calendar"]),
-        (&["2024-01-02", "2024-01-03 10:00"], &["is not a date of the form %Y-%m-%d"]),
+        (&["2024-01-02", "2024/01/03"], &["is not a date of the form %Y-%m-%d"]),
         (&["2024-10-27 02:00", "2024-10-27 02:00"], &["--time_zone if clocks were set back"]),
         (
             &["01/02/2024", "01/03/2024"],

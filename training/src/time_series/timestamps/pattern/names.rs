@@ -32,6 +32,15 @@ pub(super) mod style {
     pub const DOTTED: u16 = 32;
 }
 
+/// Returns whether a date may have this word, in any case.
+pub(in super::super) fn is_word_of_date(word: &[u8]) -> bool {
+    let is_short = |other: &&str| word.eq_ignore_ascii_case(other.as_bytes());
+    let is_name = |names: &Names| names.read(&mut &*word, &mut 0).is_some();
+    ["T", "Z", "UTC", "GMT", "AM", "PM", "A", "P", "M", "Q", "W"].iter().any(is_short)
+        || is_name(&MONTHS)
+        || is_name(&WEEKDAYS)
+}
+
 impl Names {
     /// Reads a short or a long name in any case, and returns its number.
     pub fn read(&self, rest: &mut &[u8], seen: &mut u16) -> Option<u32> {

@@ -21,6 +21,8 @@ pub(super) struct Fields {
     second: u32,
     micros: u32,
     offset: Option<i32>,
+    /// Whether every number is in its range.
+    in_range: bool,
 }
 
 /// Reads the items at the start of `cell`. Returns the numbers in it, and the number of bytes that were read.
@@ -56,6 +58,7 @@ impl Default for Fields {
             second: 0,
             micros: 0,
             offset: None,
+            in_range: true,
         }
     }
 }
@@ -81,9 +84,7 @@ impl Fields {
             _ => {
                 let (most, range) = item.digits();
                 let value = number(rest, most, exact, seen).ok_or(Misfit::Form)?;
-                if !range.contains(&value) {
-                    return Err(Misfit::Calendar);
-                }
+                self.in_range &= range.contains(&value);
                 self.set(item, value, seen);
                 Some(())
             }
@@ -97,7 +98,7 @@ impl Fields {
             Item::Month => self.month = value,
             Item::Day => self.day = value,
             Item::DayOfYear => self.day_of_year = Some(value),
-            Item::Quarter => self.month = 3 * value - 2,
+            Item::Quarter => self.month = (3 * value).saturating_sub(2),
             Item::Week => self.week = Some(value),
             Item::WeekdayNumber => self.weekday = value,
             Item::Hour => {
@@ -110,8 +111,16 @@ impl Fields {
         }
     }
 
+    /// Returns whether every number is in its range; the date may still not exist.
+    pub fn is_in_range(&self) -> bool {
+        self.in_range
+    }
+
     /// Returns the timestamp, or `None` if there is no such date.
     pub fn moment(&self) -> Option<Moment> {
+        if !self.in_range {
+            return None;
+        }
         let date = match (self.week, self.day_of_year) {
             (Some(week), _) => {
                 let weekday = Weekday::try_from(self.weekday as u8 - 1).ok()?;

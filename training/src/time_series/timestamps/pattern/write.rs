@@ -8,6 +8,8 @@ use super::names::{MONTHS, WEEKDAYS, style};
 use super::{Item, Pattern, digits, offset, pad};
 use crate::time_series::timestamps::wall::{HOUR, MINUTE, SECOND, Wall};
 
+const PADS: u16 = pad::NONE | pad::ZERO | pad::SPACE;
+
 /// A date and a time of day in their parts.
 struct Parts {
     date: NaiveDate,
@@ -37,11 +39,31 @@ impl Pattern {
         {
             (parts.date, parts.hour) = (date, 24);
         }
-        self.items().for_each(|(item, seen)| parts.write(out, item, seen));
+        let date = self.midnight.filter(|_| time == 0 && self.is_midnight_short);
+        let items = self.items().take(date.unwrap_or(self.items.len()));
+        let usual = self.padding();
+        items.for_each(|(item, seen)| {
+            let unseen = item.has_padding() && seen & PADS == 0;
+            parts.write(out, item, if unseen { seen | usual } else { seen });
+        });
+    }
+
+    /// Returns the padding of all numbers so far. It is that of a number that was never below 10.
+    fn padding(&self) -> u16 {
+        let numbers = self.items().filter(|(item, _)| item.has_padding());
+        numbers.fold(0, |all, (_, seen)| all | seen & PADS)
     }
 
     pub(super) fn items(&self) -> impl Iterator<Item = (&Item, u16)> {
         self.items.iter().zip(self.seen.iter().copied())
+    }
+}
+
+impl Item {
+    /// Returns whether numbers below 10 may have one digit.
+    fn has_padding(&self) -> bool {
+        use Item::{Day, HalfDayHour, Hour, Month, Week};
+        matches!(self, Month | Day | Week | Hour | HalfDayHour)
     }
 }
 
@@ -86,7 +108,7 @@ fn year(out: &mut String, year: i32) {
 }
 
 fn padded(out: &mut String, number: i64, seen: u16) {
-    match (number, seen & (pad::NONE | pad::ZERO | pad::SPACE)) {
+    match (number, seen & PADS) {
         (0..10, pad::NONE) => append(out, format_args!("{number}")),
         (0..10, pads) if pads & pad::SPACE != 0 => append(out, format_args!(" {number}")),
         _ => append(out, format_args!("{number:02}")),
