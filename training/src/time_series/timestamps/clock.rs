@@ -1,5 +1,7 @@
 //! Clocks: the relation between instants and the times that clocks of a place show.
 
+use std::collections::HashSet;
+
 use chrono::{MappedLocalTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
@@ -85,4 +87,57 @@ impl Clock {
             Instants::None(instant) | Instants::One(instant) | Instants::Two(instant, _) => instant,
         }
     }
+}
+
+/// Converts local times to instants, in place. Of two instants with the same local time, the order of the rows decides; if the rows
+/// have no order, the first one in the file is the earlier.
+///
+/// # Errors
+/// Fails with the row of a time that does not exist.
+pub(super) fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
+    let instants = |date: &i64| clock.instants(Wall(*date));
+    if let Some(row) = dates.iter().position(|date| matches!(instants(date), Instants::None(_))) {
+        return Err(row);
+    }
+    let ascends = dates.first() <= dates.last();
+    let mut last = if ascends { i64::MIN } else { i64::MAX };
+    let in_order = |date: &i64| {
+        last = match instants(date) {
+            Instants::None(instant) | Instants::One(instant) => instant,
+            Instants::Two(first, second) if ascends => {
+                if first > last {
+                    first
+                } else {
+                    second
+                }
+            }
+            Instants::Two(first, second) => {
+                if second < last {
+                    second
+                } else {
+                    first
+                }
+            }
+        };
+        last
+    };
+    let ordered: Vec<i64> = dates.iter().map(in_order).collect();
+    if ordered.is_sorted() || ordered.is_sorted_by(|a, b| a >= b) {
+        dates.copy_from_slice(&ordered);
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    for date in dates {
+        *date = match instants(date) {
+            Instants::None(instant) | Instants::One(instant) => instant,
+            Instants::Two(first, second) => {
+                if seen.insert(*date) {
+                    first
+                } else {
+                    second
+                }
+            }
+        };
+    }
+    Ok(())
 }

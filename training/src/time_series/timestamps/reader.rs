@@ -3,14 +3,12 @@
 //! Every form that the first cell may have is tried on all rows. A form that a row contradicts is dropped. Several forms that are
 //! left are an error: nothing guesses the order of day and month.
 
-use std::collections::HashSet;
-
 use chrono_tz::Tz;
 use text_recognizer::{Error, Result};
 
 use super::Times;
 use super::candidates::{candidates, is_date, names_date, with_time_of};
-use super::clock::{Clock, Instants};
+use super::clock::{Clock, resolve};
 use super::columns::joined;
 use super::config::TimeConfig;
 use super::form::{Digits, Epoch, Form, Value};
@@ -373,57 +371,4 @@ fn written_clock(form: &Form, dates: &[i64], offsets: &[(usize, i32)]) -> Clock 
     changes.sort_unstable();
     changes.dedup_by_key(|(_, offset)| *offset);
     Clock::Offsets(changes)
-}
-
-/// Converts local times to instants, in place. Of two instants with the same local time, the order of the rows decides; if the rows
-/// have no order, the first one in the file is the earlier.
-///
-/// # Errors
-/// Fails with the row of a time that does not exist.
-fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
-    let instants = |date: &i64| clock.instants(Wall(*date));
-    if let Some(row) = dates.iter().position(|date| matches!(instants(date), Instants::None(_))) {
-        return Err(row);
-    }
-    let ascends = dates.first() <= dates.last();
-    let mut last = if ascends { i64::MIN } else { i64::MAX };
-    let in_order = |date: &i64| {
-        last = match instants(date) {
-            Instants::None(instant) | Instants::One(instant) => instant,
-            Instants::Two(first, second) if ascends => {
-                if first > last {
-                    first
-                } else {
-                    second
-                }
-            }
-            Instants::Two(first, second) => {
-                if second < last {
-                    second
-                } else {
-                    first
-                }
-            }
-        };
-        last
-    };
-    let ordered: Vec<i64> = dates.iter().map(in_order).collect();
-    if ordered.is_sorted() || ordered.is_sorted_by(|a, b| a >= b) {
-        dates.copy_from_slice(&ordered);
-        return Ok(());
-    }
-    let mut seen = HashSet::new();
-    for date in dates {
-        *date = match instants(date) {
-            Instants::None(instant) | Instants::One(instant) => instant,
-            Instants::Two(first, second) => {
-                if seen.insert(*date) {
-                    first
-                } else {
-                    second
-                }
-            }
-        };
-    }
-    Ok(())
 }
