@@ -162,14 +162,7 @@ mod tests {
             assert!(loss.compute(&p, &y).unwrap().double_value(&[]).is_nan(), "{loss:?}");
             assert_eq!(loss.rows(&p, &y).unwrap().get().unwrap(), 2);
         }
-        for metric in [
-            MetricName::Mae,
-            MetricName::Mse,
-            MetricName::Rmse,
-            MetricName::Mape,
-            MetricName::Smape,
-            MetricName::Wape,
-        ] {
+        for metric in MetricName::OF_NUMBERS {
             assert!(metric.sum(&p, &y).unwrap().sum.double_value(&[]).is_nan(), "{metric:?}");
         }
     }

@@ -100,6 +100,9 @@ pub enum MetricName {
 }
 
 impl MetricName {
+    /// The metrics of numbers: all except accuracy.
+    pub const OF_NUMBERS: [Self; 6] = [Self::Mae, Self::Mse, Self::Rmse, Self::Mape, Self::Smape, Self::Wape];
+
     /// Returns the term of each element and its weight; `None` for weights of 1.
     fn terms(self, prediction: &Tensor, target: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
         check_same(prediction, target)?;

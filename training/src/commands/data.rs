@@ -70,7 +70,7 @@ impl DataArgs {
     }
 }
 
-/// What is understood of a series.
+/// A description of a series as it was read.
 #[derive(Debug, Serialize)]
 struct Preview {
     rows: usize,

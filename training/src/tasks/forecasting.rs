@@ -25,16 +25,6 @@ use comparison::Comparison;
 use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
 
-/// The metrics of forecasts.
-const METRICS: [MetricName; 6] = [
-    MetricName::Mae,
-    MetricName::Mse,
-    MetricName::Rmse,
-    MetricName::Mape,
-    MetricName::Smape,
-    MetricName::Wape,
-];
-
 /// The task of forecasting a series.
 #[derive(Debug)]
 pub struct Forecasting {
@@ -165,7 +155,7 @@ impl Task for Forecasting {
 /// Returns the metrics of a forecast as validation metrics, named `val_METRIC`.
 fn metrics(forecast: &Forecast) -> Result<Record> {
     let mut values = Vec::new();
-    for metric in METRICS {
+    for metric in MetricName::OF_NUMBERS {
         // A relative error has no value if all actual values are 0.
         if let Some(value) = forecast.metric(metric)? {
             values.push((format!("val_{}", metric.name()), value));

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
 use super::{Columns, Series, TimeConfig};
 use crate::flags::default_flags;
-use crate::format::count;
 
 mod choose;
 mod flags;
+mod header;
 mod number;
 mod rows;
 mod sniff;
@@ -21,7 +21,8 @@ mod source;
 mod table;
 mod typed;
 
-use choose::{Header, choose};
+use choose::choose;
+use header::Header;
 use number::Separators;
 use rows::Rows;
 use sniff::{Dialect, separators};
@@ -93,6 +94,21 @@ impl CsvConfig {
     pub const FREE: &[&str] = &["csv"];
     /// The most rows of `--skip_footer`, which are kept in memory.
     const MAX_FOOTER: usize = 10_000;
+
+    /// Fails if flags contradict each other, or if a number is too large.
+    fn validate(&self) -> Result<()> {
+        ensure!(
+            self.skip_footer <= Self::MAX_FOOTER,
+            "--skip_footer is {}: expected at most {}",
+            self.skip_footer,
+            Self::MAX_FOOTER
+        );
+        ensure!(
+            self.decimal.is_none() || self.decimal != self.thousands,
+            "--decimal and --thousands are the same character, expected two"
+        );
+        Ok(())
+    }
 }
 
 /// Reads the columns of `config` from its file as a series, `[rows, columns]`, in the order of time and on the grid of its frequency.
@@ -129,68 +145,35 @@ fn parse_source(
     path: &Path,
     model: Option<&Columns>,
 ) -> Result<Series> {
-    ensure!(
-        config.skip_footer <= CsvConfig::MAX_FOOTER,
-        "--skip_footer is {}: expected at most {}",
-        config.skip_footer,
-        CsvConfig::MAX_FOOTER
-    );
+    config.validate()?;
     let mut notes = source.notes.clone();
     let typed = source.typed;
     let dialect = match typed {
         Some(_) => Dialect { skip: config.skip_rows, delimiter: b',', comment: None },
-        None => {
-            let (dialect, sniffed) = Dialect::sniff(&source.start, source.whole, config)?;
-            notes.extend(sniffed);
-            dialect
-        }
+        None => Dialect::sniff(&source.start, source.whole, config, &mut notes)?,
     };
-    let start = source::nth_line(&source.start, dialect.skip).map_or(&[][..], |at| &source.start[at..]);
-    let mut sample = dialect.rows(start, source.whole);
+    let sample = dialect.rows(source::after_line(&source.start, dialect.skip), source.whole);
     let mut rows = Rows::new(source.skip(dialect.skip)?, &dialect);
+    let mut header = Header::read(&mut rows, sample, typed, config, path, &mut notes)?;
 
-    let mut cells = csv::ByteRecord::new();
-    let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
-    let first = texts(&cells, &mut notes);
-    let named =
-        typed == Some(Typed::Parquet) || config.header.unwrap_or_else(|| table::names_columns(&first));
-    let mut names = names(&first, named, path);
-    if named && !sample.is_empty() {
-        sample.remove(0);
-    }
-    if config.units_row && !sample.is_empty() {
-        sample.remove(0);
-    }
-    if typed != Some(Typed::Parquet) && config.header.is_none() {
-        check_names(&names, &sample, dialect.skip)?;
-    }
-    // R writes the names of the rows below no name.
-    if named && !sample.is_empty() && sample.iter().all(|row| row.len() == names.len() + 1) {
-        names.insert(0, String::new());
-    }
-    let mut chosen = choose(config, &Header { names: &names, named, sample: &sample }, &mut notes)?;
-    // A name that is empty would be no column name of a forecast.
-    names
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, name)| name.is_empty())
-        .for_each(|(at, name)| *name = at.to_string());
+    let mut chosen = choose(config, &header, &mut notes)?;
+    header.name_all();
     if let Some(model) = model {
-        let found: Vec<&str> = chosen.values.iter().map(|&column| names[column].as_str()).collect();
-        let places = model.find(&found, named)?;
+        let found: Vec<&str> = chosen.values.iter().map(|&column| header.names[column].as_str()).collect();
+        let places = model.find(&found, header.named)?;
         chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
     }
     let separators = match typed {
         Some(_) if config.decimal.is_none() && config.thousands.is_none() => Separators::default(),
-        _ => separators(&sample, &chosen.values, config, &mut notes)?,
+        _ => separators(&header.sample, &chosen.values, config, &mut notes)?,
     };
-
-    let table = Table::new(config, names, chosen, separators)?;
-    let first = if named { rows.next(&mut cells)? } else { Some(line) };
-    read_rows(table, rows, (first, cells), named)?.finish(named, notes)
+    let named = header.named;
+    let first = (header.first, header.cells);
+    let table = Table::new(config, header.names, chosen, separators)?;
+    read_rows(table, rows, first, named)?.finish(named, notes)
 }
 
-/// Reads all rows from `first`, a line and its cells, into `table`, except those of `--units_row` and `--skip_footer`.
+/// Reads all rows from `first`, a line and its cells, into `table`, except those of `--skip_footer`.
 fn read_rows<'a, R: Read>(
     mut table: Table<'a>,
     mut rows: rows::LimitedRows<R>,
@@ -199,9 +182,6 @@ fn read_rows<'a, R: Read>(
 ) -> Result<Table<'a>> {
     let config = table.config();
     let (mut next, mut cells) = first;
-    if config.units_row && next.is_some() {
-        next = rows.next(&mut cells)?;
-    }
     let mut pending = VecDeque::new();
     while let Some(line) = next {
         if config.skip_footer == 0 {
@@ -218,63 +198,6 @@ fn read_rows<'a, R: Read>(
         next = rows.next(&mut cells)?;
     }
     Ok(table)
-}
-
-/// Fails if the first row is a title before the table: most rows below have more cells, or one of them has more names. `skipped` are
-/// the lines before it. A row with one cell less than all rows of data has the names of R.
-fn check_names(names: &[String], sample: &[csv::ByteRecord], skipped: usize) -> Result<()> {
-    const LINES: usize = 20;
-    let found = names.iter().filter(|name| !name.is_empty()).count();
-    let has_names = |row: &csv::ByteRecord| {
-        let cells: Vec<String> =
-            row.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
-        // NA and an empty cell are no names either.
-        let is_text = |cell: &String| number::value(cell.as_bytes(), &Separators::default(), &[]).is_none();
-        found < cells.len() && cells.iter().all(is_text) && table::names_columns(&cells)
-    };
-    let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
-    let first = wide.first().filter(|row| {
-        2 * wide.len() > sample.len() && (wide.len() < sample.len() || row.len() > names.len() + 1)
-    });
-    let better = sample.iter().take(LINES).find(|row| has_names(row));
-    let Some(row) = better.or(first.copied()) else { return Ok(()) };
-    let line = skipped as u64 + row.position().map_or(1, csv::Position::line);
-    bail!(
-        "row {}: found {}, expected {} as in row {line}; if the table begins there, try --skip_rows {}",
-        skipped + 1,
-        count(found as u64, "cell"),
-        row.len(),
-        line - 1
-    )
-}
-
-/// Returns the cells of the first row as text. Those that are not UTF-8 are read as CP1252, because they are only names.
-fn texts(cells: &csv::ByteRecord, notes: &mut Vec<String>) -> Vec<String> {
-    let mut is_utf8 = true;
-    let text = |cell: &[u8]| match std::str::from_utf8(cell) {
-        Ok(text) => text.trim().to_owned(),
-        Err(_) => {
-            is_utf8 = false;
-            encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0.trim().to_owned()
-        }
-    };
-    let texts = cells.iter().map(text).collect();
-    if !is_utf8 {
-        notes.push("the column names are not UTF-8 and were read as cp1252 (--encoding)".into());
-    }
-    texts
-}
-
-/// Returns the names of the columns. Those without a name in a file without a header are numbers.
-fn names(first: &[String], named: bool, path: &Path) -> Vec<String> {
-    match first {
-        _ if named => first.to_vec(),
-        [_] => {
-            let stem = path.file_stem().filter(|stem| *stem != "-");
-            vec![stem.map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())]
-        }
-        _ => (0..first.len()).map(|column| column.to_string()).collect(),
-    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub struct Series {
     filled: Option<Tensor>,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
-    /// What a reader found out, left out or inserted, one sentence each.
+    /// Notes on the form of the file and on rows and columns that were left out or inserted, one sentence each.
     pub notes: Vec<String>,
 }
 

@@ -2,12 +2,13 @@
 
 use tch::{Device, Kind, Tensor};
 use text_recognizer::data::Batch;
-use text_recognizer::lit_models::{Count, LitConfig, LitModel, Loss, LossName, Metric, StepOutput};
+use text_recognizer::lit_models::{
+    Count, LitConfig, LitModel, Loss, LossName, Metric, MetricName, StepOutput,
+};
 use text_recognizer::models::Model;
 use text_recognizer::nn::{ForwardContext, Parameters};
 use text_recognizer::{Error, Result};
 
-use super::METRICS;
 use crate::format::number;
 use crate::time_series::Scaler;
 
@@ -41,8 +42,10 @@ impl LitForecaster {
             ));
         }
         let columns = scaler.columns();
-        let metrics =
-            METRICS.iter().map(|metric| -> Box<dyn Metric> { Box::new(metric.by_column(columns)) }).collect();
+        let metrics = MetricName::OF_NUMBERS
+            .iter()
+            .map(|metric| -> Box<dyn Metric> { Box::new(metric.by_column(columns)) })
+            .collect();
         Ok(Self { model, loss: Box::new(config.loss), config, scaler, horizon, masked: false, metrics })
     }
 

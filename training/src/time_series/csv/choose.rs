@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::CsvConfig;
+use super::header::Header;
 use crate::format::listed;
-use crate::time_series::TimeReader;
 
 /// The columns of a file by their use.
 #[derive(Debug, Default)]
@@ -20,85 +20,14 @@ pub(super) struct Chosen {
     pub empty: Vec<usize>,
 }
 
-/// The columns of a file: their names, and the first rows below them.
-pub(super) struct Header<'a> {
-    pub names: &'a [String],
-    /// Whether the names come from the file.
-    pub named: bool,
-    pub sample: &'a [csv::ByteRecord],
-}
-
-impl Header<'_> {
-    fn is_nameless(&self, column: usize) -> bool {
-        self.named && (self.names[column].is_empty() || self.names[column] == "Unnamed: 0")
-    }
-
-    fn cells(&self, column: usize) -> impl Iterator<Item = &[u8]> {
-        self.sample.iter().filter_map(move |row| row.get(column)).map(<[u8]>::trim_ascii)
-    }
-
-    /// Returns whether the first column is a nameless running number, as pandas and R write it.
-    fn has_index(&self) -> bool {
-        let mut cells = self.cells(0).map(integer);
-        let Some(Some(first)) = cells.next() else { return false };
-        self.names.len() > 1
-            && self.is_nameless(0)
-            && cells.zip(first + 1..).all(|(cell, next)| cell == Some(next))
-    }
-
-    fn is_empty(&self, column: usize) -> bool {
-        self.is_nameless(column) && !self.sample.is_empty() && self.cells(column).all(<[u8]>::is_empty)
-    }
-
-    /// Returns whether the cells of the sample are dates, except for a few rows that are not data.
-    fn is_date(&self, column: usize) -> bool {
-        self.most(column, |cell| std::str::from_utf8(cell).is_ok_and(TimeReader::is_date))
-    }
-
-    /// Returns whether the cells of the sample are times of day, such as 23:59, except for a few rows that are not data.
-    fn is_time_of_day(&self, column: usize) -> bool {
-        let is_time = |cell: &[u8]| {
-            cell.first().is_some_and(u8::is_ascii_digit)
-                && cell.contains(&b':')
-                && cell.iter().all(|byte| byte.is_ascii_digit() || b":. AaPpMm".contains(byte))
-        };
-        self.most(column, is_time)
-    }
-
-    /// Returns whether at least three quarters of the cells of the sample have a property.
-    fn most(&self, column: usize, has: impl Fn(&[u8]) -> bool) -> bool {
-        let cells = self.cells(column).count();
-        cells > 0 && 4 * self.cells(column).filter(|cell| has(cell)).count() >= 3 * cells
-    }
-
-    /// Returns the column of dates, if there is one besides other columns, and the column of times of day beside it.
-    fn only_dates(&self) -> Vec<usize> {
-        let mut dates = (0..self.names.len()).filter(|&column| self.is_date(column));
-        match (dates.next(), dates.next()) {
-            (Some(date), None) if self.names.len() > 1 => {
-                let has_time = self.cells(date).any(|cell| cell.contains(&b':'));
-                let time = (date + 1 < self.names.len() && !has_time && self.is_time_of_day(date + 1))
-                    .then_some(date + 1);
-                [date].into_iter().chain(time).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Returns the name of a column for a message; its number if it has no name.
-    fn label(&self, column: usize) -> String {
-        if self.names[column].is_empty() { column.to_string() } else { self.names[column].clone() }
-    }
-}
-
 /// Reads a whole number, also in quotes that a program left.
 pub(super) fn integer(cell: &[u8]) -> Option<i64> {
     std::str::from_utf8(cell.trim_ascii()).ok()?.parse().ok()
 }
 
-/// Chooses the columns of `config`, or all that may be values. Returns what was left out, one sentence each, too.
+/// Chooses the columns of `config`, or all that may be values, and adds notes on columns that are left out.
 pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String>) -> Result<Chosen> {
-    let names = header.names;
+    let names = &header.names;
     // The first two columns of each name.
     let mut places: HashMap<&str, (usize, Option<usize>)> = HashMap::with_capacity(names.len());
     for (column, name) in names.iter().enumerate() {

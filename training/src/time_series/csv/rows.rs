@@ -60,6 +60,11 @@ impl<R: Read> Rows<io::Chain<Limited<R>, &'static [u8]>> {
         }
     }
 
+    /// Returns the number of lines before those of the reader.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     /// Reads the next row into `cells`. Returns the line on which it begins, from 1, or `None` after the last row.
     pub fn next(&mut self, cells: &mut csv::ByteRecord) -> Result<Option<u64>> {
         let mut gap = None;

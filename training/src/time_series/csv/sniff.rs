@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::CsvConfig;
 use super::number::{Evidence, Separators, evidence, value};
-use super::source::nth_line;
+use super::source::after_line;
 use crate::time_series::TimeReader;
 
 /// The most rows that are sniffed.
@@ -23,15 +23,14 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// Recognizes the form of a text by its start. Returns what was recognized, one sentence each, too.
+    /// Recognizes the form of a text by its start, and adds notes on it.
     ///
     /// # Errors
     /// Fails if several delimiters split the text equally well.
-    pub fn sniff(start: &[u8], whole: bool, config: &CsvConfig) -> Result<(Self, Vec<String>)> {
-        let mut notes = Vec::new();
+    pub fn sniff(start: &[u8], whole: bool, config: &CsvConfig, notes: &mut Vec<String>) -> Result<Self> {
         let mut dialect =
             Self { skip: config.skip_rows, delimiter: b',', comment: config.comment.map(|c| c as u8) };
-        let text = |skip: usize| nth_line(start, skip).map_or(&[][..], |at| &start[at..]);
+        let text = |skip: usize| after_line(start, skip);
         let first = text(dialect.skip).split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
         let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
         if dialect.comment.is_none() && first.starts_with(b"#") {
@@ -45,14 +44,14 @@ impl Dialect {
         dialect.skip += usize::from(declared.is_some());
         if let Some(delimiter) = config.delimiter.or(declared) {
             dialect.delimiter = delimiter;
-            return Ok((dialect, notes));
+            return Ok(dialect);
         }
         let found = delimiter(text(dialect.skip), whole, dialect.comment, config)?;
         if let Some((delimiter, name)) = found.filter(|(delimiter, _)| *delimiter != b',') {
             dialect.delimiter = delimiter;
             notes.push(format!("the delimiter is {name} (--delimiter)"));
         }
-        Ok((dialect, notes))
+        Ok(dialect)
     }
 
     /// Returns a reader of rows of this form, without the lines to skip.

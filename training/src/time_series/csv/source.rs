@@ -19,7 +19,7 @@ pub(super) struct Source<'a> {
     /// Whether `start` is the whole text.
     pub whole: bool,
     rest: Box<dyn Read + 'a>,
-    /// What was recognized, one sentence each.
+    /// Notes on the recognized form, one sentence each.
     pub notes: Vec<String>,
     /// The kind of a file of which the text is made.
     pub typed: Option<Typed>,
@@ -133,13 +133,18 @@ fn encoding(config: &CsvConfig) -> Result<Option<&'static Encoding>> {
 }
 
 /// Returns the place where line `line` begins, from 0; `None` if it is not in `text`.
-pub(super) fn nth_line(text: &[u8], line: usize) -> Option<usize> {
+fn nth_line(text: &[u8], line: usize) -> Option<usize> {
     match line.checked_sub(1) {
         None => Some(0),
         Some(end) => {
             text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(end).map(|(at, _)| at + 1)
         }
     }
+}
+
+/// Returns `text` without its first `lines` lines.
+pub(super) fn after_line(text: &[u8], lines: usize) -> &[u8] {
+    nth_line(text, lines).map_or(&[], |at| &text[at..])
 }
 
 /// A reader that replaces CR by LF.

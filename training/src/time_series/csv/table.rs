@@ -10,7 +10,9 @@ use super::choose::{Chosen, integer};
 use super::number::{Separators, Value, value};
 use super::rows::LimitedRows;
 use crate::format::{count, listed};
-use crate::time_series::{Arranged, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange};
+use crate::time_series::{
+    Arranged, Duplicates, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange,
+};
 
 /// The most rows after an error in which a footer is looked for.
 const FOOTER: usize = 5;
@@ -53,12 +55,13 @@ impl<'a> Table<'a> {
         let of_time: Vec<&str> = chosen.time.iter().map(|&column| names[column].as_str()).collect();
         let time = match &of_time[..] {
             [] => {
-                let TimeConfig { time_format, time_zone, sort, frequency, .. } = &config.time;
+                let TimeConfig { time_format, time_zone, sort, frequency, duplicates } = &config.time;
                 let given = [
                     ("time_format", time_format.is_some()),
                     ("time_zone", time_zone.is_some()),
                     ("sort", *sort),
                     ("frequency", frequency.is_some()),
+                    ("duplicates", *duplicates != Duplicates::Error),
                 ];
                 if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
                     bail!("--{flag} has no effect without timestamps; try --time_column with it");
@@ -258,16 +261,6 @@ impl<'a> Table<'a> {
         }
         Ok(())
     }
-}
-
-/// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
-pub(super) fn names_columns(cells: &[String]) -> bool {
-    let separators = Separators { certain: true, ..Separators::default() };
-    let is_value = |cell: &String| {
-        matches!(value(cell.as_bytes(), &separators, &[]), Some(Value::Number(_) | Value::Percent(_)))
-            || TimeReader::is_date(cell)
-    };
-    cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }
 
 /// Returns whether a text has only digits and the characters between them.

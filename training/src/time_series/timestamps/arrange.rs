@@ -28,7 +28,7 @@ pub struct Arranged {
     pub timestamps: Timestamps,
     /// The values, `[rows, columns]`. NaN is a missing value.
     pub values: Vec<f64>,
-    /// What was changed or is missing, one sentence each.
+    /// Notes on changed, inserted and merged rows, one sentence each.
     pub notes: Vec<String>,
 }
 

@@ -1,0 +1,193 @@
+//! Reads the names of the columns, and recognizes rows that are not part of the table.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::CsvConfig;
+use super::choose::integer;
+use super::number::{Separators, Value, value};
+use super::rows::LimitedRows;
+use super::typed::Typed;
+use crate::format::count;
+use crate::time_series::TimeReader;
+
+/// The columns of a file: their names, and the first rows below them.
+pub(super) struct Header {
+    pub names: Vec<String>,
+    /// Whether the names come from the file.
+    pub named: bool,
+    /// The first rows of data.
+    pub sample: Vec<csv::ByteRecord>,
+    /// The line of the first row of data, whose cells are in `cells`; `None` if there is none.
+    pub first: Option<u64>,
+    pub cells: csv::ByteRecord,
+}
+
+impl Header {
+    /// Reads the first row, and that of units. `sample` are the first rows of the file, and `path` is its name.
+    ///
+    /// # Errors
+    /// Fails if the file is empty, or if the first row is a title before the table.
+    pub fn read<R: Read>(
+        rows: &mut LimitedRows<R>,
+        mut sample: Vec<csv::ByteRecord>,
+        typed: Option<Typed>,
+        config: &CsvConfig,
+        path: &Path,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
+        let mut cells = csv::ByteRecord::new();
+        let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
+        let texts = texts(&cells, notes);
+        let is_parquet = typed == Some(Typed::Parquet);
+        let named = is_parquet || config.header.unwrap_or_else(|| names_columns(&texts));
+        let mut names = if named { texts } else { made_up(texts.len(), path) };
+        let mut first = Some(line);
+        for _ in 0..usize::from(named) + usize::from(config.units_row) {
+            first = if first.is_some() { rows.next(&mut cells)? } else { None };
+            if !sample.is_empty() {
+                sample.remove(0);
+            }
+        }
+        if !is_parquet && config.header.is_none() {
+            check_names(&names, &sample, rows.skipped(), line)?;
+        }
+        // R writes the names of the rows below no name.
+        if named && !sample.is_empty() && sample.iter().all(|row| row.len() == names.len() + 1) {
+            names.insert(0, String::new());
+        }
+        Ok(Self { names, named, sample, first, cells })
+    }
+
+    /// Gives the columns without a name their number as name, because a forecast needs one.
+    pub fn name_all(&mut self) {
+        let nameless = self.names.iter_mut().enumerate().filter(|(_, name)| name.is_empty());
+        nameless.for_each(|(column, name)| *name = column.to_string());
+    }
+
+    fn is_nameless(&self, column: usize) -> bool {
+        self.named && (self.names[column].is_empty() || self.names[column] == "Unnamed: 0")
+    }
+
+    fn cells(&self, column: usize) -> impl Iterator<Item = &[u8]> {
+        self.sample.iter().filter_map(move |row| row.get(column)).map(<[u8]>::trim_ascii)
+    }
+
+    /// Returns whether the first column is a nameless running number, as pandas and R write it.
+    pub fn has_index(&self) -> bool {
+        let mut cells = self.cells(0).map(integer);
+        let Some(Some(first)) = cells.next() else { return false };
+        self.names.len() > 1
+            && self.is_nameless(0)
+            && cells.zip(first + 1..).all(|(cell, next)| cell == Some(next))
+    }
+
+    pub fn is_empty(&self, column: usize) -> bool {
+        self.is_nameless(column) && !self.sample.is_empty() && self.cells(column).all(<[u8]>::is_empty)
+    }
+
+    /// Returns whether the cells of the sample are dates, except for a few rows that are not data.
+    fn is_date(&self, column: usize) -> bool {
+        self.most(column, |cell| std::str::from_utf8(cell).is_ok_and(TimeReader::is_date))
+    }
+
+    /// Returns whether the cells of the sample are times of day, such as 23:59, except for a few rows that are not data.
+    fn is_time_of_day(&self, column: usize) -> bool {
+        let is_time = |cell: &[u8]| {
+            cell.first().is_some_and(u8::is_ascii_digit)
+                && cell.contains(&b':')
+                && cell.iter().all(|byte| byte.is_ascii_digit() || b":. AaPpMm".contains(byte))
+        };
+        self.most(column, is_time)
+    }
+
+    /// Returns whether at least three quarters of the cells of the sample have a property.
+    fn most(&self, column: usize, has: impl Fn(&[u8]) -> bool) -> bool {
+        let cells = self.cells(column).count();
+        cells > 0 && 4 * self.cells(column).filter(|cell| has(cell)).count() >= 3 * cells
+    }
+
+    /// Returns the column of dates, if there is one besides other columns, and the column of times of day beside it.
+    pub fn only_dates(&self) -> Vec<usize> {
+        let mut dates = (0..self.names.len()).filter(|&column| self.is_date(column));
+        match (dates.next(), dates.next()) {
+            (Some(date), None) if self.names.len() > 1 => {
+                let has_time = self.cells(date).any(|cell| cell.contains(&b':'));
+                let time = (date + 1 < self.names.len() && !has_time && self.is_time_of_day(date + 1))
+                    .then_some(date + 1);
+                [date].into_iter().chain(time).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the name of a column for a message; its number if it has no name.
+    pub fn label(&self, column: usize) -> String {
+        if self.names[column].is_empty() { column.to_string() } else { self.names[column].clone() }
+    }
+}
+
+/// Fails if the first row is a title before the table: most rows below have more cells, or one of them has more names. `skipped` are
+/// the lines before the sample, and `line` is that of the first row. A row with one cell less than all rows of data has the names of R.
+fn check_names(names: &[String], sample: &[csv::ByteRecord], skipped: u64, line: u64) -> Result<()> {
+    const LINES: usize = 20;
+    let found = names.iter().filter(|name| !name.is_empty()).count();
+    let has_names = |row: &csv::ByteRecord| {
+        let cells: Vec<String> =
+            row.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+        // NA and an empty cell are no names either.
+        let is_text = |cell: &String| value(cell.as_bytes(), &Separators::default(), &[]).is_none();
+        found < cells.len() && cells.iter().all(is_text) && names_columns(&cells)
+    };
+    let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
+    let first = wide.first().filter(|row| {
+        2 * wide.len() > sample.len() && (wide.len() < sample.len() || row.len() > names.len() + 1)
+    });
+    let better = sample.iter().take(LINES).find(|row| has_names(row));
+    let Some(row) = better.or(first.copied()) else { return Ok(()) };
+    let better = skipped + row.position().map_or(1, csv::Position::line);
+    bail!(
+        "row {line}: found {}, expected {} as in row {better}; if the table begins there, try --skip_rows {}",
+        count(found as u64, "cell"),
+        row.len(),
+        better - 1
+    )
+}
+
+/// Returns the cells of the first row as text. Those that are not UTF-8 are read as CP1252, because they are only names.
+fn texts(cells: &csv::ByteRecord, notes: &mut Vec<String>) -> Vec<String> {
+    let mut is_utf8 = true;
+    let text = |cell: &[u8]| match std::str::from_utf8(cell) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_) => {
+            is_utf8 = false;
+            encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0.trim().to_owned()
+        }
+    };
+    let texts = cells.iter().map(text).collect();
+    if !is_utf8 {
+        notes.push("the column names are not UTF-8 and were read as cp1252 (--encoding)".into());
+    }
+    texts
+}
+
+/// Returns the names of the columns of a file without a header: numbers, or the name of the file for a single column.
+fn made_up(columns: usize, path: &Path) -> Vec<String> {
+    if columns == 1 {
+        let stem = path.file_stem().filter(|stem| *stem != "-");
+        return vec![stem.map_or_else(|| "value".into(), |stem| stem.to_string_lossy().into_owned())];
+    }
+    (0..columns).map(|column| column.to_string()).collect()
+}
+
+/// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
+fn names_columns(cells: &[String]) -> bool {
+    let separators = Separators { certain: true, ..Separators::default() };
+    let is_value = |cell: &String| {
+        matches!(value(cell.as_bytes(), &separators, &[]), Some(Value::Number(_) | Value::Percent(_)))
+            || TimeReader::is_date(cell)
+    };
+    cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
+}

@@ -1,0 +1,50 @@
+//! Checks that single precision holds the values that a network gets.
+
+use std::ops::Range;
+
+use tch::{Device, Kind, Tensor};
+use text_recognizer::{Error, Result};
+
+use crate::format::listed;
+use crate::time_series::{Scaler, Series};
+
+/// Adds a note for each column whose scaled values lose digits that matter in single precision: its rounding error is above 0.1 %
+/// of the mean change from row to row.
+///
+/// # Errors
+/// Fails if a scaled value is too large for single precision.
+pub(super) fn check_precision(series: &mut Series, scaler: &Scaler) -> Result<()> {
+    let zeros = || Tensor::f_zeros([series.names.len() as i64], (Kind::Double, Device::Cpu));
+    // The largest absolute value of each column, and the sum and the number of the changes from row to row.
+    let (mut largest, mut sums, mut counts) = (zeros()?, zeros()?, zeros()?);
+    for Range { start, end } in series.blocks() {
+        let start = start.saturating_sub(1);
+        let scaled = scaler.transform(&series.values.f_narrow(0, start as i64, (end - start) as i64)?)?;
+        let present = scaled.f_abs()?.f_nan_to_num(0.0, None, None)?;
+        largest = largest.f_maximum(&present.f_amax(0, false)?)?;
+        let changes = scaled.f_diff::<Tensor>(1, 0, None, None)?.f_abs()?;
+        counts = counts.f_add(&changes.f_isfinite()?.f_sum_dim_intlist(0, false, Kind::Double)?)?;
+        sums = sums.f_add(&changes.f_nansum(0, false, Kind::Double)?)?;
+    }
+    let (largest, changes): (Vec<f64>, Vec<f64>) = (largest.try_into()?, sums.f_div(&counts)?.try_into()?);
+    let mut rounded = Vec::new();
+    for ((name, largest), change) in series.names.iter().zip(largest).zip(changes) {
+        if largest > f64::from(f32::MAX) {
+            let expected = format!(
+                "at most {:e}, the largest number of single precision; try --scaling standard",
+                f32::MAX
+            );
+            return Err(Error::invalid(format!("the largest value of column {name}"), largest, expected));
+        }
+        if largest * f64::from(f32::EPSILON) > 2e-3 * change {
+            rounded.push(name.clone());
+        }
+    }
+    if !rounded.is_empty() {
+        series.notes.push(format!(
+            "networks get rounded values of {}: single precision has 7 digits (try --scaling standard)",
+            listed(&rounded)
+        ));
+    }
+    Ok(())
+}

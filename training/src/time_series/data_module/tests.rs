@@ -1,0 +1,157 @@
+use super::*;
+use crate::time_series::{Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, synthetic};
+
+fn config() -> WindowConfig {
+    WindowConfig {
+        split_time: SplitPoint::Row(1000),
+        test_time: None,
+        window_size: 20.into(),
+        horizon: 1,
+        shift: 1,
+        stride: 1,
+        shuffle_buffer: ShuffleBuffer::Size(1000),
+        reshuffle_each_iteration: true,
+        scaling: Scaling::None,
+        fill: Fill::None,
+    }
+}
+
+fn module(config: WindowConfig) -> Result<SeriesDataModule> {
+    let baselines = BaselineConfig::default();
+    SeriesDataModule::new(synthetic(&SyntheticConfig::default())?, config, baselines, Target::AfterWindow)
+}
+
+#[test]
+fn setup_with_the_defaults_has_980_training_and_461_validation_windows() {
+    let module = module(config()).unwrap();
+    let splits = module.setup().unwrap();
+    assert_eq!((splits.train.len(), splits.val.len()), (980, 461));
+    let (_, y) = splits.val.slice(0, 461).unwrap();
+    assert_eq!(y.view(-1).to_kind(Kind::Double), module.series().values.narrow(0, 1000, 461).view(-1));
+    let (x, y) = splits.train.slice(979, 1).unwrap();
+    assert_eq!((x.size(), y.size()), (vec![1, 20, 1], vec![1, 1, 1]));
+    assert_eq!(y.double_value(&[0, 0, 0]), module.series().column(0).unwrap()[999]);
+}
+
+#[test]
+fn setup_with_share_and_test_time_has_three_splits() {
+    let config = WindowConfig {
+        split_time: SplitPoint::Share(0.5),
+        test_time: Some(SplitPoint::Row(1400)),
+        horizon: 3,
+        ..config()
+    };
+    let splits = module(config).unwrap().setup().unwrap();
+    assert_eq!(
+        (splits.train.len(), splits.val.len(), splits.test.unwrap().len()),
+        (731 - 22, 1400 - 731 - 2, 61 - 2)
+    );
+}
+
+#[test]
+fn scaling_is_fitted_on_the_training_split_only() {
+    let module = module(WindowConfig { scaling: Scaling::Minmax, ..config() }).unwrap();
+    let (x, _) = module.setup().unwrap().train.slice(0, 980).unwrap();
+    assert!(x.min().double_value(&[]) >= 0.0 && x.max().double_value(&[]) <= 1.0);
+    let (_, y) = module.setup().unwrap().val.slice(0, 461).unwrap();
+    assert!(y.max().double_value(&[]) > 1.0);
+}
+
+/// Returns a module over 40 rows with gaps at the rows 10, 20, 21 and 33, split at row 30.
+fn with_gaps(fill: Fill) -> SeriesDataModule {
+    let gaps = [10, 20, 21, 33];
+    let values: Vec<f64> = (0..40).map(|t| if gaps.contains(&t) { f64::NAN } else { f64::from(t) }).collect();
+    let values = Tensor::from_slice(&values).view([-1, 1]);
+    let series = Series::new(Timestamps::counted(40), vec!["v".into()], true, values).unwrap();
+    let config = WindowConfig { split_time: SplitPoint::Row(30), window_size: 5.into(), fill, ..config() };
+    SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow).unwrap()
+}
+
+#[test]
+fn windows_of_a_series_with_gaps_are_complete_and_their_targets_are_not_filled() {
+    for (fill, train, val) in [(Fill::None, 25 - 6 - 7, 10 - 6), (Fill::Forward, 25 - 3, 10 - 1)] {
+        let module = with_gaps(fill);
+        let splits = module.setup().unwrap();
+        assert_eq!((splits.train.len(), splits.val.len()), (train, val), "{fill:?}");
+        for split in [splits.train, splits.val] {
+            let (x, y) = split.slice(0, split.len() as i64).unwrap();
+            let missing = |x: &Tensor| x.isnan().sum(Kind::Int64).int64_value(&[]);
+            assert_eq!((missing(&x), missing(&y)), (0, 0), "{fill:?}");
+        }
+        assert!(module.has_missing().unwrap());
+        assert_eq!(module.series().notes.len(), 1);
+    }
+    // The rows 30 to 32 come before the gap at row 33; the windows of the rows 33 to 38 are left out.
+    let module = with_gaps(Fill::None);
+    assert_eq!([0, 1, 3, 4].map(|windows| module.rows_of(windows).unwrap()), [0, 1, 3, 10]);
+}
+
+#[test]
+fn new_with_values_beyond_single_precision_is_a_note_or_an_error() {
+    let module = |values: &[f64], scaling| {
+        let values = Tensor::from_slice(values).view([-1, 1]);
+        let series = Series::new(Timestamps::counted(40), vec!["id".into()], true, values).unwrap();
+        let config =
+            WindowConfig { split_time: SplitPoint::Row(30), window_size: 5.into(), scaling, ..config() };
+        SeriesDataModule::new(series, config, BaselineConfig::default(), Target::AfterWindow)
+    };
+    let counter: Vec<f64> = (0..40).map(|t| 1e8 + f64::from(t)).collect();
+    let noted = module(&counter, Scaling::None).unwrap();
+    assert!(noted.series().notes[0].contains("rounded values of id"), "{:?}", noted.series().notes);
+    let scaled = module(&counter, Scaling::Standard).unwrap();
+    assert!(scaled.series().notes.is_empty());
+    let (x, _) = scaled.setup().unwrap().train.slice(0, 1).unwrap();
+    let steps =
+        Vec::<f64>::try_from(x.to_kind(Kind::Double).diff::<Tensor>(1, 1, None, None).view(-1)).unwrap();
+    assert!(steps.iter().all(|step| (step - steps[0]).abs() < 1e-6), "{steps:?}");
+    let huge: Vec<f64> = (0..40).map(|t| 1e300 * f64::from(t)).collect();
+    let error = module(&huge, Scaling::None).unwrap_err().to_string();
+    assert!(error.contains("column id is 39") && error.contains("--scaling standard"), "{error}");
+}
+
+#[test]
+fn check_horizon_of_more_forecasts_than_memory_is_an_error() {
+    let config = WindowConfig { horizon: 1 << 20, ..config() };
+    let error = check_horizon(&config, 1 << 21, 1).unwrap_err().to_string();
+    assert!(error.contains("validation split is 2199023255552: expected at most"), "{error}");
+    assert!(check_horizon(&config, usize::MAX, usize::MAX).is_err());
+}
+
+#[test]
+fn setup_with_zero_rows_for_a_baseline_is_an_error() {
+    let of = |change: fn(&mut BaselineConfig)| {
+        let mut baselines = BaselineConfig::default();
+        change(&mut baselines);
+        let series = synthetic(&SyntheticConfig::default()).unwrap();
+        SeriesDataModule::new(series, config(), baselines, Target::AfterWindow).unwrap_err().to_string()
+    };
+    assert!(of(|baselines| baselines.season = Some(0)).contains("season is 0: expected at least 1"));
+    assert!(of(|baselines| baselines.average = 0).contains("average is 0"));
+    assert!(of(|baselines| baselines.difference_average = 0).contains("difference_average is 0"));
+    assert!(of(|baselines| baselines.past_average = 0).contains("past_average is 0"));
+}
+
+#[test]
+fn setup_with_impossible_split_or_window_is_an_error_with_the_value() {
+    let cases = [
+        (WindowConfig { split_time: SplitPoint::Row(1461), ..config() }, "1461"),
+        (WindowConfig { split_time: SplitPoint::Row(0), ..config() }, "split_time"),
+        (WindowConfig { test_time: Some(SplitPoint::Row(900)), ..config() }, "test_time"),
+        (WindowConfig { window_size: 1000.into(), ..config() }, "series is 1000:"),
+        (WindowConfig { window_size: 0.into(), ..config() }, "window_size"),
+        (WindowConfig { horizon: 0, ..config() }, "horizon"),
+        (WindowConfig { shift: 0, ..config() }, "shift"),
+        (WindowConfig { stride: 0, ..config() }, "stride"),
+        (WindowConfig { horizon: 462, ..config() }, "461 rows long: expected at least 462 rows"),
+        (WindowConfig { horizon: 3, stride: 300, ..config() }, "expected at least 601 rows"),
+        (
+            WindowConfig { horizon: usize::MAX, ..config() },
+            "horizon is 18446744073709551615: expected at most",
+        ),
+        (WindowConfig { horizon: i64::MAX as usize, stride: 9, ..config() }, "rows for a horizon of"),
+    ];
+    for (config, expected) in cases {
+        let error = module(config.clone()).and_then(|module| module.setup()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{config:?}: {error}");
+    }
+}
