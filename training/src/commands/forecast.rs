@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::{TrainedForecaster, load_forecaster};
+use crate::logging::{self, LogLevel};
 use crate::terminal;
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Fill, Forecaster, Frequency, Series,
@@ -63,6 +64,7 @@ impl ForecastArgs {
     /// Fails if the checkpoint is not that of a forecasting model, if the file lacks columns or rows that the model needs, or if
     /// the output cannot be written.
     pub fn run(&self) -> Result<()> {
+        logging::start(LogLevel::Info);
         self.baselines.validate()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
         let mut series = self.read(trained.as_ref())?;
@@ -84,6 +86,18 @@ impl ForecastArgs {
             series.names.len()
         );
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
+        if let Some(column) = series
+            .names
+            .iter()
+            .zip(0..)
+            .find(|(_, at)| forecast.iter().any(|row: &Vec<f64>| row[*at].is_nan()))
+        {
+            bail!(
+                "cannot forecast column {}: found no value in rows that the model uses, expected at least one; try another --model \
+                 or a longer file",
+                column.0
+            );
+        }
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {
             Some(path) => Ok(write_atomic(path, &table)?),

@@ -92,7 +92,7 @@ impl Scaler {
     /// and the std without Bessel's correction. A constant column has scale 1. Missing values (NaN) are left out.
     ///
     /// # Errors
-    /// Fails if a column has no value.
+    /// Fails if a column has no value, or values that are too large.
     pub fn fit(scaling: Scaling, training: &Tensor) -> Result<Self> {
         let columns = training.size()[1] as usize;
         if scaling == Scaling::None {
@@ -121,9 +121,14 @@ impl Scaler {
             Scaling::Last => Some(PerWindow::Last),
             Scaling::None | Scaling::Standard | Scaling::Minmax => None,
         };
-        let scale = Vec::<f64>::try_from(scale)?;
+        let (shift, scale) = (Vec::<f64>::try_from(shift)?, Vec::<f64>::try_from(scale)?);
+        let is_finite = |column: &usize| shift[*column].is_finite() && scale[*column].is_finite();
+        if let Some(column) = (0..columns).find(|column| !is_finite(column)) {
+            let expected = "values whose squares have a finite sum; try to divide them";
+            return Err(Error::invalid(format!("the std of column {column}"), scale[column], expected));
+        }
         let scale = scale.into_iter().map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
-        Ok(Self { shift: Vec::<f64>::try_from(shift)?, scale, per_window })
+        Ok(Self { shift, scale, per_window })
     }
 
     /// Returns whether the values of a series reach a network as they are.

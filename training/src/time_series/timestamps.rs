@@ -56,6 +56,10 @@ impl Times {
         }
     }
 
+    fn is_date(&self) -> bool {
+        matches!(self, Self::Dates(_))
+    }
+
     /// Returns a timestamp as text.
     fn text(&self, row: usize, form: &Form, clock: &Clock) -> String {
         match self {
@@ -122,7 +126,7 @@ impl Timestamps {
 
     /// Returns whether the timestamps are dates.
     pub fn is_date(&self) -> bool {
-        matches!(self.times, Times::Dates(_))
+        self.times.is_date()
     }
 
     /// Returns the form of the timestamps, as in `--time_format`.

@@ -67,8 +67,20 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
                 }
             }
         }
+        if let Some(column) = header.dated_numbers().filter(|_| chosen.time.is_empty() && names.len() > 1) {
+            bail!(
+                "the numbers of column {0} are probably timestamps, expected --time_column for them; try --time_column {0}, or \
+                 --value_columns with the columns of values",
+                header.label(column)
+            );
+        }
         let is_time = |column: &usize| chosen.time.contains(column);
         chosen.index = (header.has_index() && !is_time(&0)).then_some(0);
+        ensure!(
+            chosen.index.is_some() || is_time(&0) || !header.has_nameless_numbers(),
+            "the first column has no name and whole numbers that do not count the rows, expected a name for values; try \
+             --value_columns with the columns of values (0 is the first one)"
+        );
         chosen.empty =
             (0..names.len()).filter(|column| !is_time(column) && header.is_empty(*column)).collect();
         let left_out: HashSet<usize> =

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::CsvConfig;
 use super::choose::integer;
-use super::number::{Separators, Value, value};
+use super::number::{Na, Separators, Value, value};
 use super::rows::LimitedRows;
 use super::typed::Typed;
 use crate::format::count;
@@ -40,9 +40,13 @@ impl Header {
     ) -> Result<Self> {
         let mut cells = csv::ByteRecord::new();
         let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
-        let texts = texts(&cells, notes);
+        let (texts, is_utf8) = texts(&cells);
+        if !is_utf8 {
+            notes.push("the column names are not UTF-8 and were read as cp1252 (--encoding)".into());
+        }
         let is_parquet = typed == Some(Typed::Parquet);
-        let named = is_parquet || config.header.unwrap_or_else(|| names_columns(&texts));
+        let is_header = || names_columns(&texts) || is_above_index(&texts, &sample);
+        let named = is_parquet || config.header.unwrap_or_else(is_header);
         let mut names = if named { texts } else { made_up(texts.len(), path) };
         let mut first = Some(line);
         for _ in 0..usize::from(named) + usize::from(config.units_row) {
@@ -54,8 +58,9 @@ impl Header {
         if !is_parquet && config.header.is_none() {
             check_names(&names, &sample, rows.skipped(), line)?;
         }
-        // R writes the names of the rows below no name.
-        if named && !sample.is_empty() && sample.iter().all(|row| row.len() == names.len() + 1) {
+        // R writes the names of the rows, which are numbers, below no name.
+        let is_wider = |row: &csv::ByteRecord| row.len() == names.len() + 1 && integer(&row[0]).is_some();
+        if named && !sample.is_empty() && sample.iter().all(is_wider) {
             names.insert(0, String::new());
         }
         Ok(Self { names, named, sample, first, cells })
@@ -75,13 +80,19 @@ impl Header {
         self.sample.iter().filter_map(move |row| row.get(column)).map(<[u8]>::trim_ascii)
     }
 
-    /// Returns whether the first column is a nameless running number, as pandas and R write it.
+    /// Returns whether the first column has whole numbers without a name, as pandas and R write the number of the row.
+    pub fn has_nameless_numbers(&self) -> bool {
+        self.names.len() > 1
+            && self.is_nameless(0)
+            && !self.sample.is_empty()
+            && self.cells(0).all(|cell| integer(cell).is_some())
+    }
+
+    /// Returns whether these numbers count the rows.
     pub fn has_index(&self) -> bool {
         let mut cells = self.cells(0).map(integer);
         let Some(Some(first)) = cells.next() else { return false };
-        self.names.len() > 1
-            && self.is_nameless(0)
-            && cells.zip(first + 1..).all(|(cell, next)| cell == Some(next))
+        self.has_nameless_numbers() && cells.zip(first + 1..).all(|(cell, next)| cell == Some(next))
     }
 
     pub fn is_empty(&self, column: usize) -> bool {
@@ -107,6 +118,24 @@ impl Header {
     fn most(&self, column: usize, has: impl Fn(&[u8]) -> bool) -> bool {
         let cells = self.cells(column).count();
         cells > 0 && 4 * self.cells(column).filter(|cell| has(cell)).count() >= 3 * cells
+    }
+
+    /// Returns the first column whose numbers are probably timestamps: dates without separators, counts of time since 1970, or years.
+    pub fn dated_numbers(&self) -> Option<usize> {
+        let text = |cell: &[u8]| std::str::from_utf8(cell).unwrap_or_default().to_owned();
+        let ascends = |column: usize| {
+            let numbers: Vec<Option<i64>> = self.cells(column).map(integer).collect();
+            numbers.len() > 1 && numbers.windows(2).all(|pair| pair[0].is_some() && pair[0] <= pair[1])
+        };
+        let is_year = |column: usize| {
+            self.names[column].eq_ignore_ascii_case("year")
+                && self
+                    .cells(column)
+                    .all(|cell| integer(cell).is_some_and(|year| (1000..3000).contains(&year)))
+        };
+        let is_dated =
+            |column: usize| self.cells(column).all(|cell| TimeReader::is_dated_number(&text(cell)));
+        (0..self.names.len()).find(|&column| ascends(column) && (is_year(column) || is_dated(column)))
     }
 
     /// Returns the column of dates, if there is one besides other columns, and the column of times of day beside it.
@@ -138,7 +167,8 @@ fn check_names(names: &[String], sample: &[csv::ByteRecord], skipped: u64, line:
         let cells: Vec<String> =
             row.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
         // NA and an empty cell are no names either.
-        let is_text = |cell: &String| value(cell.as_bytes(), &Separators::default(), &[]).is_none();
+        let is_text =
+            |cell: &String| value(cell.as_bytes(), &Separators::default(), &Na::default()).is_none();
         found < cells.len() && cells.iter().all(is_text) && names_columns(&cells)
     };
     let wide: Vec<_> = sample.iter().filter(|row| row.len() > names.len()).collect();
@@ -156,8 +186,8 @@ fn check_names(names: &[String], sample: &[csv::ByteRecord], skipped: u64, line:
     )
 }
 
-/// Returns the cells of the first row as text. Those that are not UTF-8 are read as CP1252, because they are only names.
-fn texts(cells: &csv::ByteRecord, notes: &mut Vec<String>) -> Vec<String> {
+/// Returns the cells of a row of names as text, and whether all are UTF-8. Others are read as CP1252, because they are only names.
+pub(super) fn texts(cells: &csv::ByteRecord) -> (Vec<String>, bool) {
     let mut is_utf8 = true;
     let text = |cell: &[u8]| match std::str::from_utf8(cell) {
         Ok(text) => text.trim().to_owned(),
@@ -166,11 +196,7 @@ fn texts(cells: &csv::ByteRecord, notes: &mut Vec<String>) -> Vec<String> {
             encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0.trim().to_owned()
         }
     };
-    let texts = cells.iter().map(text).collect();
-    if !is_utf8 {
-        notes.push("the column names are not UTF-8 and were read as cp1252 (--encoding)".into());
-    }
-    texts
+    (cells.iter().map(text).collect(), is_utf8)
 }
 
 /// Returns the names of the columns of a file without a header: numbers, or the name of the file for a single column.
@@ -182,12 +208,23 @@ fn made_up(columns: usize, path: &Path) -> Vec<String> {
     (0..columns).map(|column| column.to_string()).collect()
 }
 
+/// Returns whether a first row has no name above a column of whole numbers, as pandas writes an index above names that are numbers.
+fn is_above_index(first: &[String], sample: &[csv::ByteRecord]) -> bool {
+    let below = sample.iter().skip(1);
+    first.len() > 1
+        && first[0].is_empty()
+        && sample.len() > 1
+        && below.clone().all(|row| row.get(0).is_some_and(|cell| integer(cell).is_some()))
+}
+
 /// Returns whether a first row has the column names: it has text, and no cell is a number or a date.
-fn names_columns(cells: &[String]) -> bool {
+pub(super) fn names_columns(cells: &[String]) -> bool {
     let separators = Separators { certain: true, ..Separators::default() };
     let is_value = |cell: &String| {
-        matches!(value(cell.as_bytes(), &separators, &[]), Some(Value::Number(_) | Value::Percent(_)))
-            || TimeReader::is_date(cell)
+        matches!(
+            value(cell.as_bytes(), &separators, &Na::default()),
+            Some(Value::Number(_) | Value::Currency(..) | Value::Percent(_))
+        ) || TimeReader::is_date(cell)
     };
     cells.iter().any(|cell| !cell.is_empty()) && !cells.iter().any(is_value)
 }

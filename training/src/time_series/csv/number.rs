@@ -6,10 +6,31 @@ const MISSING: &[&str] = &[
     "-1.#ind", "null", "none", "nil", "-", "--", "---", "–", "—", "?", ".", "..",
 ];
 
-/// Signs and codes of currencies.
-const CURRENCIES: &[&str] = &[
-    "€", "$", "£", "¥", "₹", "₽", "₩", "₺", "₪", "zł", "kr", "usd", "eur", "gbp", "jpy", "chf", "cny", "inr",
-    "cad", "aud", "us$", "r$", "fr.",
+/// Signs and codes of currencies in lower case, each with the sign of its currency.
+const CURRENCIES: &[(&str, &str)] = &[
+    ("€", "€"),
+    ("eur", "€"),
+    ("$", "$"),
+    ("us$", "$"),
+    ("usd", "$"),
+    ("£", "£"),
+    ("gbp", "£"),
+    ("¥", "¥"),
+    ("jpy", "¥"),
+    ("₹", "₹"),
+    ("inr", "₹"),
+    ("₽", "₽"),
+    ("₩", "₩"),
+    ("₺", "₺"),
+    ("₪", "₪"),
+    ("zł", "zł"),
+    ("kr", "kr"),
+    ("r$", "R$"),
+    ("chf", "CHF"),
+    ("fr.", "CHF"),
+    ("cny", "CNY"),
+    ("cad", "CAD"),
+    ("aud", "AUD"),
 ];
 
 /// The separators in numbers.
@@ -32,21 +53,45 @@ impl Default for Separators {
 /// A cell of a value column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value {
-    /// A finite number, also of a currency.
+    /// A finite number.
     Number(f64),
+    /// A finite number of a currency.
+    Currency(f64, &'static str),
     /// A number of percent.
     Percent(f64),
     /// A missing value.
     Missing,
 }
 
-/// Returns the value of a cell, or `None` if it is neither a finite number nor a missing value. `na` are further texts of missing
-/// values.
-pub(super) fn value(cell: &[u8], separators: &Separators, na: &[String]) -> Option<Value> {
+/// The texts and the numbers that are missing values, besides the usual ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Na {
+    texts: Vec<String>,
+    numbers: Vec<f64>,
+}
+
+impl Na {
+    /// Returns the missing values of `--na`. A number is one in any form: -999 and -999.0.
+    pub fn new(texts: &[String]) -> Self {
+        let numbers = texts.iter().filter_map(|text| text.parse().ok()).collect();
+        Self { texts: texts.to_vec(), numbers }
+    }
+}
+
+/// Returns the value of a cell, or `None` if it is neither a finite number nor a missing value.
+pub(super) fn value(cell: &[u8], separators: &Separators, na: &Na) -> Option<Value> {
     let cell = cell.trim_ascii();
-    if !na.is_empty() && na.iter().any(|na| na.as_bytes() == cell) {
+    if na.texts.iter().any(|na| na.as_bytes() == cell) {
         return Some(Value::Missing);
     }
+    match of_separators(cell, separators)? {
+        Value::Number(number) if na.numbers.contains(&number) => Some(Value::Missing),
+        value => Some(value),
+    }
+}
+
+/// Returns the value of a trimmed cell with these separators.
+fn of_separators(cell: &[u8], separators: &Separators) -> Option<Value> {
     // A number without decoration begins with a digit, a sign or a point; `inf` and `nan` do not.
     let plain = |cell: &[u8]| {
         let begins = matches!(cell, [b'0'..=b'9', ..] | [b'-' | b'+' | b'.', b'0'..=b'9' | b'.', ..]);
@@ -71,7 +116,11 @@ pub(super) fn value(cell: &[u8], separators: &Separators, na: &[String]) -> Opti
     let digits = without_groups(bare.digits, separators)?;
     let number = plain(digits.as_bytes())?;
     let number = if bare.negative { -number } else { number };
-    Some(if bare.percent { Value::Percent(number) } else { Value::Number(number) })
+    Some(match bare {
+        Bare { percent: true, .. } => Value::Percent(number),
+        Bare { currency: Some(currency), .. } => Value::Currency(number, currency),
+        _ => Value::Number(number),
+    })
 }
 
 /// The parts of a number.
@@ -81,13 +130,13 @@ pub(super) struct Bare<'a> {
     pub digits: &'a str,
     negative: bool,
     percent: bool,
-    currency: bool,
+    currency: Option<&'static str>,
 }
 
 /// Takes signs, parentheses, currencies and the percent sign off a number. Returns `None` if no digits are left.
 pub(super) fn bare(text: &str) -> Option<Bare<'_>> {
     let mut bare =
-        Bare { digits: text.trim_matches(is_space), negative: false, percent: false, currency: false };
+        Bare { digits: text.trim_matches(is_space), negative: false, percent: false, currency: None };
     let mut signs = 0;
     loop {
         let before = bare.digits;
@@ -107,11 +156,11 @@ pub(super) fn bare(text: &str) -> Option<Bare<'_>> {
         } else if let Some(rest) = before.strip_prefix('+') {
             signs += 1;
             bare.digits = rest;
-        } else if let Some(rest) = without_currency(before) {
-            if bare.currency {
+        } else if let Some((rest, currency)) = without_currency(before) {
+            if bare.currency.is_some() {
                 return None;
             }
-            (bare.digits, bare.currency) = (rest, true);
+            (bare.digits, bare.currency) = (rest, Some(currency));
         }
         bare.digits = bare.digits.trim_matches(is_space);
         if bare.digits == before {
@@ -122,14 +171,15 @@ pub(super) fn bare(text: &str) -> Option<Bare<'_>> {
     (begins && signs <= 1).then_some(bare)
 }
 
-fn without_currency(text: &str) -> Option<&str> {
-    let ends = |currency: &&str| {
+/// Takes a currency off one end of a number. Returns the currency too.
+fn without_currency(text: &str) -> Option<(&str, &'static str)> {
+    let ends = |(name, sign): &(&str, &'static str)| {
         let cut = |at: usize, is_start: bool| {
             let (a, b) = (text.get(..at)?, text.get(at..)?);
             let (part, rest) = if is_start { (a, b) } else { (b, a) };
-            (part.to_lowercase() == **currency).then_some(rest)
+            (part.to_lowercase() == *name).then_some((rest, *sign))
         };
-        cut(currency.len(), true).or_else(|| cut(text.len().checked_sub(currency.len())?, false))
+        cut(name.len(), true).or_else(|| cut(text.len().checked_sub(name.len())?, false))
     };
     CURRENCIES.iter().find_map(ends)
 }
@@ -214,12 +264,12 @@ mod tests {
     use super::*;
 
     fn read(cell: &str, decimal: u8) -> Option<Value> {
-        value(cell.as_bytes(), &Separators { decimal, certain: true, thousands: None }, &[])
+        value(cell.as_bytes(), &Separators { decimal, certain: true, thousands: None }, &Na::default())
     }
 
     #[test]
     fn value_of_each_form_is_the_number() {
-        use Value::{Missing, Number, Percent};
+        use Value::{Currency, Missing, Number, Percent};
         for (cell, decimal, expected) in [
             ("1.5", b'.', Number(1.5)),
             (" -2e3 ", b'.', Number(-2000.0)),
@@ -232,12 +282,12 @@ mod tests {
             ("1.234,5", b',', Number(1234.5)),
             ("-0,5", b',', Number(-0.5)),
             ("(1,234.50)", b'.', Number(-1234.5)),
-            ("$1,234.50", b'.', Number(1234.5)),
-            ("-$5", b'.', Number(-5.0)),
-            ("($5)", b'.', Number(-5.0)),
-            ("12,50 €", b',', Number(12.5)),
-            ("USD 12", b'.', Number(12.0)),
-            ("12 EUR", b'.', Number(12.0)),
+            ("$1,234.50", b'.', Currency(1234.5, "$")),
+            ("-$5", b'.', Currency(-5.0, "$")),
+            ("($5)", b'.', Currency(-5.0, "$")),
+            ("12,50 €", b',', Currency(12.5, "€")),
+            ("USD 12", b'.', Currency(12.0, "$")),
+            ("12 EUR", b'.', Currency(12.0, "€")),
             ("12.5%", b'.', Percent(12.5)),
             ("−3", b'.', Number(-3.0)),
             ("3-", b'.', Number(-3.0)),
@@ -248,7 +298,10 @@ mod tests {
         ] {
             assert_eq!(read(cell, decimal), Some(expected), "{cell}");
         }
-        assert_eq!(value(b"-999", &Separators::default(), &["-999".into()]), Some(Missing));
+        let na = Na::new(&["-999".into(), "gone".into()]);
+        for cell in ["-999", "-999.0", "-9.99e2", "gone"] {
+            assert_eq!(value(cell.as_bytes(), &Separators::default(), &na), Some(Missing), "{cell}");
+        }
     }
 
     #[test]
@@ -274,7 +327,7 @@ mod tests {
             assert_eq!(read(cell, b'.'), None, "{cell}");
         }
         let uncertain = Separators::default();
-        assert_eq!(value(b"1,234", &uncertain, &[]), None);
+        assert_eq!(value(b"1,234", &uncertain, &Na::default()), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Recognizes the form of a text: comments, the delimiter and the decimal separator.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::CsvConfig;
-use super::number::{Evidence, Separators, evidence, value};
+use super::header::{names_columns, texts};
+use super::number::{Evidence, Na, Separators, evidence, value};
 use super::source::after_line;
 use crate::time_series::TimeReader;
 
@@ -33,7 +34,7 @@ impl Dialect {
         let text = |skip: usize| after_line(start, skip);
         let first = text(dialect.skip).split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
         let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
-        if dialect.comment.is_none() && first.starts_with(b"#") {
+        if dialect.comment.is_none() && first.starts_with(b"#") && config.header != Some(true) {
             dialect.comment = Some(b'#');
             notes.push("lines that start with # are comments (--comment)".into());
         }
@@ -44,14 +45,33 @@ impl Dialect {
         dialect.skip += usize::from(declared.is_some());
         if let Some(delimiter) = config.delimiter.or(declared) {
             dialect.delimiter = delimiter;
-            return Ok(dialect);
+        } else {
+            let found = delimiter(text(dialect.skip), whole, dialect.comment, config)?;
+            if let Some((delimiter, name)) = found.filter(|(delimiter, _)| *delimiter != b',') {
+                dialect.delimiter = delimiter;
+                notes.push(format!("the delimiter is {name} (--delimiter)"));
+            }
         }
-        let found = delimiter(text(dialect.skip), whole, dialect.comment, config)?;
-        if let Some((delimiter, name)) = found.filter(|(delimiter, _)| *delimiter != b',') {
-            dialect.delimiter = delimiter;
-            notes.push(format!("the delimiter is {name} (--delimiter)"));
+        if config.comment.is_none() && dialect.comment.is_some() {
+            dialect.check_comment(text(dialect.skip), whole)?;
         }
         Ok(dialect)
+    }
+
+    /// Fails if the last comment before the table may be the column names: it has as many cells as the first row, which has none.
+    fn check_comment(&self, text: &[u8], whole: bool) -> Result<()> {
+        let lines = Self { skip: 0, comment: None, ..*self }.rows(text, whole);
+        let is_comment =
+            |row: &&csv::ByteRecord| row.get(0).is_some_and(|cell| cell.trim_ascii().starts_with(b"#"));
+        let comments: Vec<_> = lines.iter().take_while(is_comment).collect();
+        let (Some(last), Some(first)) = (comments.last(), lines.get(comments.len())) else { return Ok(()) };
+        let may_be_names = last.len() > 1 && last.len() == first.len() && !names_columns(&texts(first).0);
+        ensure!(
+            !may_be_names,
+            "the line before the first row starts with # and has as many cells, so that it may be a comment or the column names, \
+             expected one; try --comment '#', or --header true (with --skip_rows for the lines before it)"
+        );
+        Ok(())
     }
 
     /// Returns a reader of rows of this form, without the lines to skip.
@@ -120,9 +140,10 @@ fn delimiter(
 
 /// Returns how many per mille of the cells after the first row are numbers, dates or missing values.
 fn understood(rows: &[csv::ByteRecord], config: &CsvConfig) -> usize {
+    let na = Na::new(&config.na);
     let either = [b'.', b','].map(|decimal| Separators { decimal, certain: true, thousands: None });
     let is_understood = |cell: &[u8]| {
-        either.iter().any(|separators| value(cell, separators, &config.na).is_some())
+        either.iter().any(|separators| value(cell, separators, &na).is_some())
             || std::str::from_utf8(cell).is_ok_and(TimeReader::is_date)
     };
     let cells: Vec<&[u8]> = rows.iter().skip(1).take(20).flat_map(csv::ByteRecord::iter).take(2000).collect();

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::CsvConfig;
 use super::choose::{Chosen, integer};
-use super::number::{Separators, Value, value};
+use super::number::{Na, Separators, Value, value};
 use super::rows::LimitedRows;
 use crate::format::{count, listed};
 use crate::time_series::{
@@ -23,6 +23,7 @@ pub(super) struct Table<'a> {
     names: Vec<String>,
     chosen: Chosen,
     separators: Separators,
+    na: Na,
     time: Option<TimeReader>,
     /// The cells of several time columns, joined.
     joined: String,
@@ -43,6 +44,8 @@ struct Column {
     /// The first line with a percent sign, and the first one without.
     percent: Option<u64>,
     plain: Option<u64>,
+    /// The first line with a currency, and the currency.
+    currency: Option<(u64, &'static str)>,
 }
 
 impl<'a> Table<'a> {
@@ -76,6 +79,7 @@ impl<'a> Table<'a> {
             names,
             chosen,
             separators,
+            na: Na::new(&config.na),
             time,
             joined: String::new(),
             values: Vec::new(),
@@ -100,10 +104,20 @@ impl<'a> Table<'a> {
         );
         self.push_time(line, cells)?;
         for (&column, kinds) in self.chosen.values.iter().zip(&mut self.columns) {
-            match value(&cells[column], &self.separators, &self.config.na) {
+            match value(&cells[column], &self.separators, &self.na) {
                 Some(Value::Number(number)) => {
                     self.values.push(number);
                     kinds.plain.get_or_insert(line);
+                }
+                Some(Value::Currency(number, currency)) => {
+                    self.values.push(number);
+                    kinds.plain.get_or_insert(line);
+                    let (first, of_first) = *kinds.currency.get_or_insert((line, currency));
+                    ensure!(
+                        currency == of_first,
+                        "row {line}, column {}: found {currency}, expected {of_first} as in row {first}; try values in one currency",
+                        self.names[column]
+                    );
                 }
                 Some(Value::Percent(number)) => {
                     self.values.push(number);
@@ -183,11 +197,9 @@ impl<'a> Table<'a> {
         let comma = Separators { decimal: b',', certain: true, thousands: None };
         let hint = if TimeReader::is_date(text) {
             format!("; if it is a timestamp, try --time_column {name}")
-        } else if line == 1 {
-            "; if the first row has the column names, try --header true".to_owned()
         } else if ["true", "false"].contains(&text.to_lowercase().as_str()) {
             "; write 1 and 0, or leave the column out with --value_columns".to_owned()
-        } else if value(cell, &comma, &[]).is_some() || text.contains(',') && is_digits(text) {
+        } else if value(cell, &comma, &Na::default()).is_some() || text.contains(',') && is_digits(text) {
             "; try --decimal , or --thousands ,".to_owned()
         } else if self.rows == 0 && !others.is_empty() {
             format!("; if the column has text, try --value_columns {}", listed(&others).replace(", ", ","))
@@ -273,6 +285,8 @@ pub(super) struct BadRow {
     pub line: u64,
     /// Whether it is the first one below the names.
     pub is_first: bool,
+    /// Whether it is the first one of the file, and was not taken for the names.
+    pub is_header: bool,
     /// Whether it has more cells than the first one.
     pub is_wider: bool,
     /// Whether it has a number.
@@ -281,11 +295,13 @@ pub(super) struct BadRow {
 
 impl BadRow {
     pub fn new(table: &Table, named: bool, line: u64, cells: &csv::ByteRecord) -> Self {
-        let is_number =
-            |cell: &[u8]| !matches!(value(cell, &table.separators, &[]), None | Some(Value::Missing));
+        let is_number = |cell: &[u8]| {
+            !matches!(value(cell, &table.separators, &Na::default()), None | Some(Value::Missing))
+        };
         Self {
             line,
             is_first: named && table.rows == 0,
+            is_header: !named && table.rows == 0,
             is_wider: cells.len() > table.names.len(),
             has_number: cells.iter().any(is_number),
         }
@@ -302,7 +318,9 @@ impl BadRow {
                 if footer == 1 { "row is".into() } else { format!("{footer} rows are") }
             );
         }
-        if self.is_wider {
+        if self.is_header && !self.is_wider {
+            anyhow!("{error:#}; if the first row has the column names, try --header true")
+        } else if self.is_wider {
             anyhow!("{error:#}; if the table begins there, try --skip_rows {}", self.line - 1)
         } else if self.is_first && !self.has_number {
             anyhow!("{error:#}; if the row has units, try --units_row")

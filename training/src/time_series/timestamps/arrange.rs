@@ -129,10 +129,14 @@ impl Rows {
     fn merge(&mut self, duplicates: Duplicates) -> Result<(), TimeProblem> {
         let Some(second) = self.first(Ordering::Equal) else { return Ok(()) };
         if duplicates == Duplicates::Error {
-            let zone = if self.may_be_local() { ", or --time_zone if clocks were set back" } else { "" };
+            let other = match self.raw.form.unit() {
+                _ if self.may_be_local() => ", or --time_zone if clocks were set back",
+                Unit::Time => "",
+                _ => ", or --time_column with a column of the time of day too",
+            };
             let message = format!(
                 "{} is the same timestamp as {} above, expected one row per timestamp; try --duplicates first, last or \
-                 mean{zone}",
+                 mean{other}",
                 self.text(second),
                 count((self.in_file(second) - self.in_file(second - 1)) as u64, "row")
             );
@@ -200,7 +204,12 @@ impl Rows {
                 Times::Dates(dates) if dates.len() > 2 => irregular_dates(dates),
                 _ => None,
             };
-            self.notes.extend(irregular);
+            // Local days have 23 or 25 hours when clocks are set.
+            let is_utc = self.raw.times.is_date()
+                && !matches!(self.raw.clock, Clock::Zone(_))
+                && self.raw.form.unit() == Unit::Time;
+            let zone = if is_utc { ", or --time_zone if clocks were set" } else { "" };
+            self.notes.extend(irregular.map(|note| note + zone));
             return Ok(self.arranged(None));
         };
         if self.is_complete(step) {

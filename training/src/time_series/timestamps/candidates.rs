@@ -129,7 +129,8 @@ fn of_number(cell: &str, value: f64) -> Vec<Form> {
         return certain;
     }
     if EPOCH_SECONDS.contains(&value) {
-        return vec![Form::Epoch(Epoch::new(1))];
+        let hours = if digits == 10 && starts(&YEARS) { reading(cell, &["%Y%m%d%H"]) } else { Vec::new() };
+        return [Form::Epoch(Epoch::new(1))].into_iter().chain(hours).collect();
     }
     for per_second in [1_000, 1_000_000, 1_000_000_000] {
         if digits > 0 && EPOCH_SECONDS.contains(&(value / per_second as f64)) {

@@ -11,7 +11,7 @@ use super::candidates::{candidates, is_date, names_date, with_time_of};
 use super::clock::{Clock, resolve};
 use super::columns::joined;
 use super::config::TimeConfig;
-use super::form::{Digits, Epoch, Form, Value};
+use super::form::{Digits, Epoch, Form, Value, number};
 use super::infer::MONTH_DAYS;
 use super::pattern::{Item, Misfit, Pattern, Unit};
 use super::wall::{DAY, Wall};
@@ -100,6 +100,13 @@ impl TimeReader {
     /// Returns whether `cell` is a date of a known form. A number is none, because it may be a value too.
     pub fn is_date(cell: &str) -> bool {
         is_date(cell.trim())
+    }
+
+    /// Returns whether `cell` is a number that is probably a timestamp: a date without separators, or a count of time since 1970.
+    pub fn is_dated_number(cell: &str) -> bool {
+        let cell = cell.trim();
+        let is_dated = |form: &Form| !matches!(form, Form::Number | Form::Excel(_));
+        number(cell).is_some() && matches!(&candidates(cell)[..], [form] if is_dated(form))
     }
 
     /// Reads the next cell. Several columns of dates and times are joined by one space.
@@ -202,6 +209,9 @@ impl TimeReader {
         if let Some(problem) = ambiguous(&self.candidates) {
             return Err(problem);
         }
+        if let Some(problem) = self.no_month() {
+            return Err(problem);
+        }
         let mut left = self.candidates.into_iter();
         let none = || TimeProblem {
             row: None,
@@ -230,6 +240,40 @@ impl TimeReader {
             }
         };
         Ok(RawTimes { times, form, clock, notes })
+    }
+}
+
+impl TimeReader {
+    /// Returns an error if months may be something else: Jan-05 a day without a year, and 2009/10 a year that begins in 2009.
+    fn no_month(&self) -> Option<TimeProblem> {
+        let [Candidate { form: form @ Form::Pattern(pattern), times: Times::Dates(dates), .. }] =
+            &self.candidates[..]
+        else {
+            return None;
+        };
+        if self.format.is_some() || pattern.unit() != Unit::Month {
+            return None;
+        }
+        // The year of the century, and the number of the month.
+        let parts = dates.iter().map(|date| {
+            let month = Wall(*date).month();
+            (month.div_euclid(12).rem_euclid(100), month.rem_euclid(12) + 1)
+        });
+        let is_short = pattern.has(&Item::ShortYear);
+        let other = if is_short && parts.clone().all(|(year, _)| (1..=31).contains(&year)) {
+            "a day without a year"
+        } else if !is_short && dates.len() > 1 && parts.clone().all(|(year, month)| month == (year + 1) % 100)
+        {
+            "a year that ends in the next one"
+        } else {
+            return None;
+        };
+        let mut cell = String::new();
+        form.write(&mut cell, dates[0], &Clock::Plain);
+        let message = format!(
+            "{cell} is a month by {form}, or {other}, expected one reading; try --time_format {form}, or the full form"
+        );
+        Some(TimeProblem::at(0, message))
     }
 }
 

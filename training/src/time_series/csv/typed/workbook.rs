@@ -57,7 +57,10 @@ impl Table {
         )?;
         let sheet = sheet(&workbook, config, notes)?;
         let mut cells = workbook.worksheet_cells_reader(&sheet).context("cannot read the sheet")?;
-        let mut table = Self { decimal: config.decimal.unwrap_or('.'), ..Self::default() };
+        let mut table = Self {
+            decimal: config.decimal.unwrap_or(if config.thousands == Some('.') { ',' } else { '.' }),
+            ..Self::default()
+        };
         while let Some(cell) = cells.next_cell().with_context(|| format!("cannot read sheet {sheet}"))? {
             let (row, column) = cell.get_position();
             table.push(row, column, cell.get_value())?;
