@@ -66,6 +66,7 @@ impl ForecastArgs {
     pub fn run(&self) -> Result<()> {
         logging::start(LogLevel::Info);
         self.baselines.validate()?;
+        self.check_output()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
         let mut series = self.read(trained.as_ref())?;
         let forecaster = match trained {
@@ -86,23 +87,25 @@ impl ForecastArgs {
             series.names.len()
         );
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
-        if let Some(column) = series
-            .names
-            .iter()
-            .zip(0..)
-            .find(|(_, at)| forecast.iter().any(|row: &Vec<f64>| row[*at].is_nan()))
-        {
-            bail!(
-                "cannot forecast column {}: found no value in rows that the model uses, expected at least one; try another --model \
-                 or a longer file",
-                column.0
-            );
-        }
+        check_finite(&series, &forecast)?;
         let table = table(&series, forecaster.stride(), &forecast)?;
         match &self.output {
             Some(path) => Ok(write_atomic(path, &table)?),
             None => terminal::write(&table),
         }
+    }
+
+    /// Fails if the output would replace the file that is read.
+    fn check_output(&self) -> Result<()> {
+        let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.canonicalize().ok());
+        if let (Some(output), Some(input)) = (real(&self.output), real(&self.series.csv)) {
+            ensure!(
+                output != input,
+                "cannot write {}: it is the --csv file, expected another; try another --output",
+                input.display()
+            );
+        }
+        Ok(())
     }
 
     /// Reads the file, with the columns and the frequency of the model.
@@ -112,13 +115,17 @@ impl ForecastArgs {
     fn read(&self, trained: Option<&TrainedForecaster>) -> Result<Series> {
         let read = |config: &CsvConfig| read_csv_for(config, trained.map(|trained| &trained.columns));
         let series = read(&self.series)?;
-        let (Some(expected), Some(found)) =
-            (trained.and_then(|trained| trained.frequency), series.timestamps.frequency())
-        else {
+        let is_time = |frequency: &Frequency| !matches!(frequency, Frequency::Number(_));
+        let Some(expected) = trained.and_then(|trained| trained.frequency).filter(is_time) else {
             return Ok(series);
         };
-        let is_number = |frequency| matches!(frequency, Frequency::Number(_));
-        if expected == found || is_number(expected) || is_number(found) {
+        let Some(found) = series.timestamps.frequency().filter(is_time) else {
+            log::warn!(
+                "the frequency of the series is unknown, and the model was trained on a series that is {expected}"
+            );
+            return Ok(series);
+        };
+        if expected == found {
             return Ok(series);
         }
         // A few rows may have several frequencies: Monday to Thursday are days and business days.
@@ -142,6 +149,22 @@ impl ForecastArgs {
         let config = self.baselines.clone().of(series);
         Ok(Box::new(BaselineForecaster { baseline, config, horizon: 1, stride: 1 }))
     }
+}
+
+/// Fails if a forecast is no finite number.
+fn check_finite(series: &Series, forecast: &[Vec<f64>]) -> Result<()> {
+    for (row, step) in forecast.iter().zip(1..) {
+        let found = row.iter().position(|value| !value.is_finite());
+        if let Some(column) = found {
+            bail!(
+                "cannot forecast step {step} of column {}: found {}, expected a finite number; try fewer --steps, another model, or a \
+                 file without missing values at its end",
+                series.names[column],
+                row[column]
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Returns the forecast as CSV. The first column has the next timestamps if the series is regular, else the steps ahead.

@@ -22,7 +22,7 @@ mod table;
 mod typed;
 
 use choose::choose;
-use header::Header;
+use header::{Header, Sample};
 use number::Separators;
 use rows::Rows;
 use sniff::{Dialect, separators};
@@ -50,7 +50,7 @@ pub struct CsvConfig {
     pub header: Option<bool>,
     /// Split rows into cells at this character; tab and space are names [default: the one of , ; tab | space that fits].
     #[arg(long = "delimiter", value_parser = flags::delimiter)]
-    pub delimiter: Option<u8>,
+    pub delimiter: Option<char>,
     /// Set the decimal separator, a point or a comma [default: the one that fits, else a point].
     #[arg(long = "decimal", value_parser = flags::decimal)]
     pub decimal: Option<char>,
@@ -152,7 +152,8 @@ fn parse_source(
         Some(_) => Dialect { skip: config.skip_rows, delimiter: b',', comment: None },
         None => Dialect::sniff(&source.start, source.whole, config, &mut notes)?,
     };
-    let sample = dialect.rows(source::after_line(&source.start, dialect.skip), source.whole);
+    let start = source::after_line(&source.start, dialect.skip);
+    let sample = Sample::new(dialect.rows(start, source.whole), start);
     let mut rows = Rows::new(source.skip(dialect.skip)?, &dialect);
     let mut header = Header::read(&mut rows, sample, typed, config, path, &mut notes)?;
 

@@ -47,26 +47,30 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
         }
     };
     let time = config.time_column.iter().map(|name| find("time_column", name)).collect::<Result<_>>()?;
+    let values: Vec<usize> =
+        config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?;
     let mut chosen = Chosen { time, ..Chosen::default() };
-    if config.value_columns.is_empty() {
-        if chosen.time.is_empty() {
-            chosen.time = header.only_dates();
-            match chosen.time[..] {
-                [] => {}
-                [date] => notes.push(format!(
-                    "column {} has dates: they are the timestamps (--time_column)",
-                    header.label(date)
-                )),
-                _ => {
-                    let labels: Vec<String> =
-                        chosen.time.iter().map(|&column| header.label(column)).collect();
-                    notes.push(format!(
-                        "columns {} have dates and times of day: they are the timestamps (--time_column)",
-                        listed(&labels)
-                    ));
-                }
+    if chosen.time.is_empty() {
+        chosen.time = header.only_dates();
+        if chosen.time.iter().any(|column| values.contains(column)) {
+            chosen.time.clear();
+        }
+        match chosen.time[..] {
+            [] => {}
+            [date] => notes.push(format!(
+                "column {} has dates: they are the timestamps (--time_column)",
+                header.label(date)
+            )),
+            _ => {
+                let labels: Vec<String> = chosen.time.iter().map(|&column| header.label(column)).collect();
+                notes.push(format!(
+                    "columns {} have dates and times of day: they are the timestamps (--time_column)",
+                    listed(&labels)
+                ));
             }
         }
+    }
+    if config.value_columns.is_empty() {
         if let Some(column) = header.dated_numbers().filter(|_| chosen.time.is_empty() && names.len() > 1) {
             bail!(
                 "the numbers of column {0} are probably timestamps, expected --time_column for them; try --time_column {0}, or \
@@ -93,8 +97,7 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
             notes.push("left out columns without a name and without cells".into());
         }
     } else {
-        chosen.values =
-            config.value_columns.iter().map(|name| find("value_columns", name)).collect::<Result<_>>()?;
+        chosen.values = values;
     }
     ensure!(
         !chosen.values.is_empty(),

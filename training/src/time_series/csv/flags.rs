@@ -16,16 +16,12 @@ pub(super) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     })
 }
 
-pub(super) fn delimiter(text: &str) -> Result<u8, String> {
+pub(super) fn delimiter(text: &str) -> Result<char, String> {
     match text {
-        "tab" | "\\t" | "\t" => Ok(b'\t'),
-        "space" | " " => Ok(b' '),
-        // Config files have the number.
-        _ if text.len() > 1 && text.parse::<u8>().is_ok_and(|byte| byte.is_ascii()) => {
-            Ok(text.parse().unwrap_or(b','))
-        }
+        "tab" | "\\t" | "\t" => Ok('\t'),
+        "space" | " " => Ok(' '),
         _ => match text.as_bytes() {
-            [byte] if byte.is_ascii_punctuation() && *byte != b'"' => Ok(*byte),
+            [byte] if byte.is_ascii_punctuation() && *byte != b'"' => Ok(char::from(*byte)),
             _ => Err("expected one character such as ; or |, tab, or space".into()),
         },
     }

@@ -25,6 +25,25 @@ pub(super) struct Header {
     pub cells: csv::ByteRecord,
 }
 
+/// The first rows of a file.
+pub(super) struct Sample {
+    rows: Vec<csv::ByteRecord>,
+    /// Whether the rows of data begin with a quote.
+    are_quoted: bool,
+}
+
+impl Sample {
+    /// Returns the sample of `rows`, which are at the start of `text`.
+    pub fn new(rows: Vec<csv::ByteRecord>, text: &[u8]) -> Self {
+        let is_quoted = |row: &csv::ByteRecord| {
+            let at = row.position().and_then(|position| usize::try_from(position.byte()).ok());
+            at.and_then(|at| text.get(at)) == Some(&b'"')
+        };
+        let are_quoted = rows.len() > 1 && rows.iter().skip(1).all(is_quoted);
+        Self { rows, are_quoted }
+    }
+}
+
 impl Header {
     /// Reads the first row, and that of units. `sample` are the first rows of the file, and `path` is its name.
     ///
@@ -32,12 +51,13 @@ impl Header {
     /// Fails if the file is empty, or if the first row is a title before the table.
     pub fn read<R: Read>(
         rows: &mut LimitedRows<R>,
-        mut sample: Vec<csv::ByteRecord>,
+        sample: Sample,
         typed: Option<Typed>,
         config: &CsvConfig,
         path: &Path,
         notes: &mut Vec<String>,
     ) -> Result<Self> {
+        let Sample { rows: mut sample, are_quoted } = sample;
         let mut cells = csv::ByteRecord::new();
         let line = rows.next(&mut cells)?.context("the file is empty, expected rows of numbers")?;
         let (texts, is_utf8) = texts(&cells);
@@ -47,6 +67,14 @@ impl Header {
         let is_parquet = typed == Some(Typed::Parquet);
         let is_header = || names_columns(&texts) || is_above_index(&texts, &sample);
         let named = is_parquet || config.header.unwrap_or_else(is_header);
+        let counts =
+            texts.len() > 1 && texts.iter().zip(0..).all(|(text, column)| text.parse() == Ok(column));
+        if counts && !named && config.header.is_none() {
+            notes.push(
+                "the first row is read as values, although its cells count the columns (--header true)"
+                    .into(),
+            );
+        }
         let mut names = if named { texts } else { made_up(texts.len(), path) };
         let mut first = Some(line);
         for _ in 0..usize::from(named) + usize::from(config.units_row) {
@@ -58,10 +86,16 @@ impl Header {
         if !is_parquet && config.header.is_none() {
             check_names(&names, &sample, rows.skipped(), line)?;
         }
-        // R writes the names of the rows, which are numbers, below no name.
-        let is_wider = |row: &csv::ByteRecord| row.len() == names.len() + 1 && integer(&row[0]).is_some();
-        if named && !sample.is_empty() && sample.iter().all(is_wider) {
-            names.insert(0, String::new());
+        let wider = |row: &csv::ByteRecord| row.len() == names.len() + 1;
+        if named && !sample.is_empty() && sample.iter().all(wider) {
+            let all = |is: &dyn Fn(&csv::ByteRecord) -> bool| sample.iter().all(is);
+            if all(&|row| row[names.len()].trim_ascii().is_empty()) {
+                // A delimiter at the end of each row of data.
+                names.push(String::new());
+            } else if all(&|row| integer(&row[0]).is_some()) && (are_quoted || !may_have_commas(&sample)) {
+                // R writes the names of the rows, which are numbers, below no name.
+                names.insert(0, String::new());
+            }
         }
         Ok(Self { names, named, sample, first, cells })
     }
@@ -208,13 +242,28 @@ fn made_up(columns: usize, path: &Path) -> Vec<String> {
     (0..columns).map(|column| column.to_string()).collect()
 }
 
-/// Returns whether a first row has no name above a column of whole numbers, as pandas writes an index above names that are numbers.
+/// Returns whether a first row has no name above a column of whole numbers or dates, as pandas writes an index beside names that are
+/// numbers.
 fn is_above_index(first: &[String], sample: &[csv::ByteRecord]) -> bool {
+    let is_of_index =
+        |cell: &[u8]| integer(cell).is_some() || std::str::from_utf8(cell).is_ok_and(TimeReader::is_date);
     let below = sample.iter().skip(1);
     first.len() > 1
         && first[0].is_empty()
         && sample.len() > 1
-        && below.clone().all(|row| row.get(0).is_some_and(|cell| integer(cell).is_some()))
+        && below.clone().all(|row| row.get(0).is_some_and(is_of_index))
+}
+
+/// Returns whether two neighboring cells of all rows are digits, so that their delimiter may be a decimal comma.
+fn may_have_commas(sample: &[csv::ByteRecord]) -> bool {
+    let is_digits = |cell: &[u8]| !cell.is_empty() && cell.iter().all(u8::is_ascii_digit);
+    let width = sample.iter().map(csv::ByteRecord::len).min().unwrap_or(0);
+    (1..width).any(|column| {
+        let are_digits = |row: &csv::ByteRecord| {
+            is_digits(row[column - 1].trim_ascii()) && is_digits(row[column].trim_ascii())
+        };
+        sample.iter().all(are_digits)
+    })
 }
 
 /// Returns whether a first row has the column names: it has text, and no cell is a number or a date.

@@ -43,7 +43,7 @@ impl Dialect {
             _ => None,
         };
         dialect.skip += usize::from(declared.is_some());
-        if let Some(delimiter) = config.delimiter.or(declared) {
+        if let Some(delimiter) = config.delimiter.map(|c| c as u8).or(declared) {
             dialect.delimiter = delimiter;
         } else {
             let found = delimiter(text(dialect.skip), whole, dialect.comment, config)?;

@@ -291,6 +291,8 @@ pub(super) struct BadRow {
     pub is_wider: bool,
     /// Whether it has a number.
     pub has_number: bool,
+    /// Whether it starts with #.
+    pub is_comment: bool,
 }
 
 impl BadRow {
@@ -304,11 +306,15 @@ impl BadRow {
             is_header: !named && table.rows == 0,
             is_wider: cells.len() > table.names.len(),
             has_number: cells.iter().any(is_number),
+            is_comment: cells.get(0).is_some_and(|cell| cell.trim_ascii().starts_with(b"#")),
         }
     }
 
     /// Adds to an error of the row what helps if it is no data. `rows` are those after it.
     pub fn explain<R: Read>(&self, error: &anyhow::Error, rows: &mut LimitedRows<R>) -> anyhow::Error {
+        if self.is_comment {
+            return anyhow!("{error:#}; if lines that start with # are comments, try --comment '#'");
+        }
         let mut cells = csv::ByteRecord::new();
         let after = (0..FOOTER).take_while(|_| rows.next(&mut cells).is_ok_and(|row| row.is_some())).count();
         if self.line > 3 && after < FOOTER {

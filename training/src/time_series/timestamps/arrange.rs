@@ -130,6 +130,7 @@ impl Rows {
         let Some(second) = self.first(Ordering::Equal) else { return Ok(()) };
         if duplicates == Duplicates::Error {
             let other = match self.raw.form.unit() {
+                _ if self.raw.form.is_cut() => " (timestamps are cut to microseconds)",
                 _ if self.may_be_local() => ", or --time_zone if clocks were set back",
                 Unit::Time => "",
                 _ => ", or --time_column with a column of the time of day too",

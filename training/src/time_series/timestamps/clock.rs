@@ -90,11 +90,11 @@ impl Clock {
 }
 
 /// Converts local times to instants, in place. Of two instants with the same local time, the order of the rows decides; if the rows
-/// have no order, the first one in the file is the earlier.
+/// have no order, the first one in the file is the earlier. Returns the number of times for which only the file decided.
 ///
 /// # Errors
 /// Fails with the row of a time that does not exist.
-pub(super) fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
+pub(super) fn resolve(dates: &mut [i64], clock: &Clock) -> Result<usize, usize> {
     let instants = |date: &i64| clock.instants(Wall(*date));
     if let Some(row) = dates.iter().position(|date| matches!(instants(date), Instants::None(_))) {
         return Err(row);
@@ -124,20 +124,18 @@ pub(super) fn resolve(dates: &mut [i64], clock: &Clock) -> Result<(), usize> {
     let ordered: Vec<i64> = dates.iter().map(in_order).collect();
     if ordered.is_sorted() || ordered.is_sorted_by(|a, b| a >= b) {
         dates.copy_from_slice(&ordered);
-        return Ok(());
+        return Ok(0);
     }
     let mut seen = HashSet::new();
+    let mut by_file = 0;
     for date in dates {
         *date = match instants(date) {
             Instants::None(instant) | Instants::One(instant) => instant,
             Instants::Two(first, second) => {
-                if seen.insert(*date) {
-                    first
-                } else {
-                    second
-                }
+                by_file += 1;
+                if seen.insert(*date) { first } else { second }
             }
         };
     }
-    Ok(())
+    Ok(by_file)
 }

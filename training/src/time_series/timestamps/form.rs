@@ -109,6 +109,15 @@ impl Form {
         }
     }
 
+    /// Returns whether digits below a microsecond were left out.
+    pub fn is_cut(&self) -> bool {
+        match self {
+            Self::Pattern(pattern) => pattern.is_cut(),
+            Self::Epoch(epoch) => epoch.cut,
+            _ => false,
+        }
+    }
+
     /// Returns the finest unit of the form.
     pub fn unit(&self) -> Unit {
         match self {

@@ -150,6 +150,13 @@ impl TimeReader {
     fn forms(&self, cell: &str) -> Result<Vec<Form>, String> {
         let mut forms = joined(&self.names, cell);
         if forms.is_empty() {
+            // Numbers of several columns are parts of dates only by the names of the columns.
+            if self.names.len() > 1 && cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ') {
+                return Err(
+                    "has parts of a date whose columns have no name of a part, such as year and month; try --time_format, such as %Y %m"
+                        .into(),
+                );
+            }
             forms = candidates(cell);
         }
         if self.format.is_some() {
@@ -165,8 +172,7 @@ impl TimeReader {
             false => Ok(forms),
             true if names_date(cell) => Err("is no date of the calendar, expected one".into()),
             true => Err("is neither a number nor a date, expected for example 2024-12-31, 2024-12-31 23:59:00 or 2024-12; try \
-                 --time_format with its form, such as %d.%m.%y, or only --value_columns without --time_column, so that row numbers \
-                 are the timestamps"
+                 --time_format with its form, such as %d.%m.%y, or no --time_column, so that row numbers are the timestamps"
                 .into()),
         }
     }
@@ -225,11 +231,17 @@ impl TimeReader {
             (Some(zone), Times::Dates(dates)) if form.unit() == Unit::Time => {
                 let clock = Clock::Zone(zone);
                 if form.is_local() {
-                    resolve(dates, &clock).map_err(|row| {
+                    let by_file = resolve(dates, &clock).map_err(|row| {
                         let mut label = String::new();
                         form.write(&mut label, dates[row], &Clock::Plain);
                         TimeProblem::at(row, format!("{label} does not exist in {zone}, because clocks were set forward, expected a local time"))
                     })?;
+                    if by_file > 0 {
+                        notes.push(format!(
+                            "{} twice when clocks are set back, in rows without order: the first one in the file is the earlier",
+                            if by_file == 1 { "1 row has a time that is there".into() } else { format!("{by_file} rows have times that are there") }
+                        ));
+                    }
                 }
                 clock
             }
@@ -382,12 +394,7 @@ fn notes(form: &Form, times: &Times) -> Vec<String> {
     {
         notes.push("timestamps without a time of day are midnight".into());
     }
-    let cut = match form {
-        Form::Pattern(pattern) => pattern.is_cut(),
-        Form::Epoch(epoch) => epoch.cut,
-        _ => false,
-    };
-    if cut {
+    if form.is_cut() {
         notes.push("timestamps were cut to microseconds".into());
     }
     notes

@@ -173,7 +173,7 @@ fn parquet_that_cannot_be_read_is_an_error() {
     );
     let config = CsvConfig::default();
     assert!(error(&bytes, &config).contains("row 2, column b: found \"true\""), "{}", error(&bytes, &config));
-    let semicolons = CsvConfig { delimiter: Some(b';'), ..config.clone() };
+    let semicolons = CsvConfig { delimiter: Some(';'), ..config.clone() };
     assert_eq!(
         error(&bytes, &semicolons),
         "--delimiter has no effect on a Parquet file; try it without this flag"
