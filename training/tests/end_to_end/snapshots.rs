@@ -225,7 +225,7 @@ const COMMAND_ERRORS: &[&[&str]] = &[
     &["forecast", "--model", "naive"],
     &["forecast", "--model", "naive", "--csv", "[SALES]", "--value_columns", "day"],
     &["forecast", "--model", "naive", "--csv", "[SALES]", "--time_column", "day", "--steps", "0"],
-    &["forecast", "--model", "seasonal_naive", "--csv", "[SALES]", "--value_columns", "1"],
+    &["forecast", "--model", "seasonal_naive", "--csv", "[COUNTED]"],
     &[
         "forecast",
         "--model",
@@ -258,8 +258,10 @@ fn command_errors() {
         ("[SALES]", golden.join("sales.csv")),
         ("[MLP]", golden.join("mlp-mnist/checkpoints/best.safetensors")),
         ("[DNN]", golden.join("dnn-csv/checkpoints/best.safetensors")),
+        ("[COUNTED]", lab.path("counted.csv")),
         ("[LOGS]", lab.logs()),
     ];
+    fs::write(&places[3].1, "v\n1\n2\n3\n").unwrap();
     let places = places.map(|(name, path)| (name, path.to_str().unwrap().to_owned()));
     let cases = COMMAND_ERRORS.iter().map(|&args| {
         let real = |arg: &'static str| {
