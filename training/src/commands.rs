@@ -29,7 +29,7 @@ pub enum Invocation {
     Fit(Box<FitCommand>),
     /// Forecasts the future of a series.
     Forecast(Box<ForecastArgs>),
-    /// Shows what is understood of a file.
+    /// Shows how a file is read.
     Data(Box<DataArgs>),
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),

@@ -59,7 +59,7 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Auto<T> {
         match text {
             "auto" => Ok(Self::AUTO),
             _ => {
-                text.parse().map(Self::Number).map_err(|error| format!("{error}; expected a number or auto"))
+                text.parse().map(Self::Number).map_err(|error| format!("expected a number or auto ({error})"))
             }
         }
     }
@@ -88,7 +88,7 @@ mod tests {
         }
         for text in ["", "x", "-1", "1.5", "AUTO"] {
             let error = text.parse::<Auto<u64>>().unwrap_err();
-            assert!(error.ends_with("expected a number or auto"), "{error}");
+            assert!(error.starts_with("expected a number or auto ("), "{error}");
         }
     }
 }

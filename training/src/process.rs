@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 
 use crate::terminal;
 
@@ -43,9 +45,25 @@ pub unsafe fn keep_memory() {
     }
 }
 
-/// Prints one line about a panic, which is a fault of this program.
+thread_local! {
+    /// Whether panics of this thread are caught, and need no report.
+    static CATCHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs code of another crate that may panic. A panic becomes `None`, without a report.
+pub fn catch_panic<T>(run: impl FnOnce() -> T) -> Option<T> {
+    CATCHES.set(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(run));
+    CATCHES.set(false);
+    result.ok()
+}
+
+/// Prints one line about a panic, which is a fault of this program, unless [`catch_panic`] catches it.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if CATCHES.get() {
+            return;
+        }
         let place = panic
             .location()
             .map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));

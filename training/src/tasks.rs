@@ -15,7 +15,7 @@ mod classification;
 mod forecasting;
 
 pub use classification::Classification;
-pub use forecasting::{Forecasting, ForecastingExtras, LitForecaster};
+pub use forecasting::{Forecasting, ForecastingExtras, LitForecaster, plot_series};
 
 /// A kind of task. It provides the loss and metrics, its own fields in a checkpoint, and the report of its results.
 pub trait Task: Debug {

@@ -30,7 +30,7 @@ pub use budget::BudgetConfig;
 pub use config::TrainerConfig;
 pub use device::{DeviceConfig, Precision};
 pub use evaluate::evaluate;
-pub use fit::{Best, Fit, FitSummary};
+pub use fit::{Best, Fit, FitSummary, LossRange};
 pub use gradients::{ClipAlgorithm, GradientConfig};
 pub use loaders::{BatchLimit, LoaderConfig, Loaders};
 pub use lr_find::{AfterLrFind, LrFindConfig, LrFindResult, lr_find};

@@ -82,6 +82,13 @@ pub struct DataIdentity {
     pub columns: Vec<String>,
     /// The SHA-256 of the content, in hexadecimal.
     pub sha256: String,
+    /// The way in which the content is hashed. Digests of two ways cannot be compared.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub digest: u32,
+}
+
+fn is_first(digest: &u32) -> bool {
+    *digest == 0
 }
 
 impl DataIdentity {
@@ -98,7 +105,18 @@ impl DataIdentity {
         for part in parts {
             hasher.update(part?);
         }
-        Ok(Self { rows, columns: columns.to_vec(), sha256: hex(hasher) })
+        Ok(Self { rows, columns: columns.to_vec(), sha256: hex(hasher), digest: 0 })
+    }
+
+    /// Sets the way in which the content is hashed, after a change of it.
+    #[must_use]
+    pub fn with_digest(self, digest: u32) -> Self {
+        Self { digest, ..self }
+    }
+
+    /// Returns whether the contents can be compared: both are hashed in the same way.
+    pub fn is_comparable(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 
     /// Returns the differences to `other` as text, or `None` if there are none.
@@ -114,7 +132,7 @@ impl DataIdentity {
                 self.columns.join(", ")
             ));
         }
-        if differences.is_empty() && self.sha256 != other.sha256 {
+        if differences.is_empty() && self.is_comparable(other) && self.sha256 != other.sha256 {
             differences.push("other values".into());
         }
         (!differences.is_empty()).then(|| differences.join(", and "))
@@ -241,5 +259,11 @@ mod tests {
         ] {
             assert_eq!(data.difference(&other).as_deref(), expected);
         }
+        let later = of(3, &["v", "w"], b"abd").with_digest(1);
+        assert!(!data.is_comparable(&later) && data.difference(&later).is_none());
+        // Files of earlier versions do not have the digest.
+        let json = serde_json::to_string(&data).unwrap();
+        assert!(!json.contains("digest"), "{json}");
+        assert_eq!(serde_json::from_str::<DataIdentity>(&json).unwrap(), data);
     }
 }

@@ -96,8 +96,8 @@ pub trait LitModel: Debug {
     /// Fails if the shape of `x` does not fit the model.
     fn predict(&self, x: &Tensor) -> Result<Tensor>;
 
-    /// Returns what to try after a loss or a gradient of `batch` that is NaN or infinite, as a phrase such as `--lr 1e-4`; by
-    /// default nothing.
+    /// Returns advice after a loss or a gradient of `batch` that is NaN or infinite, as a phrase such as "a smaller learning rate"; by
+    /// default none.
     fn advice(&self, _batch: &Batch) -> Option<String> {
         None
     }

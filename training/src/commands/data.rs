@@ -1,7 +1,7 @@
-//! `run_experiment data`: shows what is understood of a file.
+//! `run_experiment data`: shows how a file is read.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Command};
@@ -9,18 +9,15 @@ use console::Term;
 use serde::Serialize;
 
 use crate::format::{self, count, number};
-use crate::report::plots::{self, PlotLabels};
+use crate::tasks::plot_series;
 use crate::terminal;
 use crate::time_series::{CsvConfig, Frequency, Series, read_csv};
 
 /// The line of the command in `--help`.
-const ABOUT: &str = "Show what is understood of a file: times, frequency, gaps, columns, a plot";
+const ABOUT: &str = "Show how a file is read: times, frequency, gaps, columns, a plot";
 
 /// The most columns in the table. `--json` has all.
 const MAX_COLUMNS: usize = 20;
-
-/// The most groups of rows in the plot, each drawn from its least to its greatest value.
-const BUCKETS: usize = 4000;
 
 /// The flags of `data`.
 #[derive(Debug, Clone, Args)]
@@ -41,7 +38,7 @@ pub fn with_flags(command: Command) -> Command {
 }
 
 impl DataArgs {
-    /// Reads the file, prints what is understood of it, and plots it.
+    /// Reads the file, prints how it is read, and plots it.
     ///
     /// # Errors
     /// Fails if the file cannot be read, or if the plot or standard output cannot be written.
@@ -62,7 +59,7 @@ impl DataArgs {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        plot(&series, &stem)?;
+        plot_series(&stem, &series)?;
         if !self.json {
             terminal::result(format_args!("{}.png", stem.display()))?;
         }
@@ -196,35 +193,6 @@ fn sparkline(values: &[f64]) -> String {
     values.iter().map(block).collect()
 }
 
-/// Plots the columns, one below the other.
-fn plot(series: &Series, stem: &Path) -> Result<()> {
-    let rows = series.len();
-    // A plot has far fewer dots than a long series has rows.
-    let size = rows.div_ceil(BUCKETS);
-    let x = |row: usize| series.timestamps.numbers_of(row..row + 1).remove(0);
-    let x: Vec<f64> = match size {
-        0..4 => series.timestamps.numbers(),
-        _ => (0..rows)
-            .step_by(size)
-            .flat_map(|start| [x(start), x((start + size / 2).min(rows - 1))])
-            .collect(),
-    };
-    let column = |column: usize| -> Result<Vec<f64>> {
-        let values = series.column(column)?;
-        Ok(if size < 4 { values } else { values.chunks(size).flat_map(extremes).collect() })
-    };
-    let columns = series.names.iter().enumerate().map(|(at, name)| Ok((name.clone(), column(at)?)));
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let labels =
-        PlotLabels { title: "series", x: "time", x_is_date: series.timestamps.is_date(), y: "value" };
-    plots::series(stem, &labels, &x, &columns)
-}
-
-/// Returns the least and the greatest value, or NaN if all are missing.
-fn extremes(values: &[f64]) -> [f64; 2] {
-    values.iter().fold([f64::NAN; 2], |[least, greatest], &value| [least.min(value), greatest.max(value)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,12 +206,6 @@ mod tests {
         );
         let empty = ColumnPreview::new("v", &[f64::NAN; 3]);
         assert_eq!((empty.missing, empty.min, empty.mean), (3, None, None));
-    }
-
-    #[test]
-    fn extremes_of_values_with_gaps_leave_them_out() {
-        assert_eq!(extremes(&[2.0, f64::NAN, -1.0]), [-1.0, 2.0]);
-        assert!(extremes(&[f64::NAN]).iter().all(|value| value.is_nan()));
     }
 
     #[test]

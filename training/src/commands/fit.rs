@@ -73,9 +73,10 @@ pub fn with_flags(command: Command, model: &ModelEntry, data: &DataEntry) -> Com
     // Each flattened struct overwrites the description.
     let command = command.about(ABOUT).long_about(ABOUT);
     registry::defaults(model, data).fold(command, |command, (flag, value)| {
-        // Data has defaults for flags that only some models have.
-        let known = command.get_arguments().any(|arg| arg.get_id() == flag);
-        if known { command.mut_arg(flag, |arg| arg.default_value(*value)) } else { command }
+        // Some flags with a default for all models are those of some models only.
+        let of_some = registry::OF_SOME_MODELS.contains(flag);
+        let is_missing = || !command.get_arguments().any(|arg| arg.get_id() == flag);
+        if of_some && is_missing() { command } else { command.mut_arg(flag, |arg| arg.default_value(*value)) }
     })
 }
 

@@ -1,6 +1,6 @@
 //! `run_experiment forecast`: forecasts the time steps after the last row of a series.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgGroup, Args, Command};
@@ -10,7 +10,7 @@ use crate::experiment::{TrainedForecaster, load_forecaster};
 use crate::logging::{self, LogLevel};
 use crate::terminal;
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Fill, Forecaster, Frequency, Series,
+    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency, Series,
     read_csv_for,
 };
 
@@ -113,8 +113,9 @@ impl ForecastArgs {
     /// # Errors
     /// Fails if the file has another frequency than the series that the model was trained on.
     fn read(&self, trained: Option<&TrainedForecaster>) -> Result<Series> {
-        let read = |config: &CsvConfig| read_csv_for(config, trained.map(|trained| &trained.columns));
-        let series = read(&self.series)?;
+        let expected =
+            trained.map(|trained| Expected { columns: &trained.columns, frequency: trained.frequency });
+        let series = read_csv_for(&self.series, expected)?;
         let is_time = |frequency: &Frequency| !matches!(frequency, Frequency::Number(_));
         let Some(expected) = trained.and_then(|trained| trained.frequency).filter(is_time) else {
             return Ok(series);
@@ -127,15 +128,6 @@ impl ForecastArgs {
         };
         if expected == found {
             return Ok(series);
-        }
-        // A few rows may have several frequencies: Monday to Thursday are days and business days.
-        let mut config = self.series.clone();
-        if config.time.frequency.replace(expected).is_none()
-            && config.csv.as_deref() != Some(Path::new("-"))
-            && let Ok(same) = read(&config)
-            && same.len() == series.len()
-        {
-            return Ok(same);
         }
         bail!(
             "cannot forecast: the frequency of the series is {found}, expected {expected} as in training; try a file of that \

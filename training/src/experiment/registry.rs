@@ -248,9 +248,12 @@ const CONV: Defaults = course!("lr": "1e-5", "loss": "huber", "max_epochs": "500
 const FILE: Defaults =
     &[("split_time", "0.8"), ("window_size", "auto"), ("shuffle_buffer", "full"), ("scaling", "window")];
 
-/// The defaults of training on a file. With them, every network beats the naive forecast on series of many kinds: with trend, with
-/// seasons, with a level that drifts, and counts that are mostly 0; docs/forecast.md has the figures. The loss is the error that
-/// the results are compared by.
+/// The flags with a default for all models that only some models have.
+pub const OF_SOME_MODELS: &[&str] = &["output_scale"];
+
+/// The defaults of training on a file. With them, linear, dnn and gru beat the naive forecast on series of many kinds: with trend,
+/// with seasons, and counts that are mostly 0, but not on a random walk; docs/forecast.md has the figures. The loss is the error
+/// that the results are compared by.
 const OF_FILES: Defaults = &[
     ("loss", "mae"),
     ("optimizer", "adam"),
@@ -302,7 +305,12 @@ pub static DATA: LazyLock<Vec<DataEntry>> = LazyLock::new(|| {
             None,
             |config| Ok(synthetic(config)?),
         ),
-        DataEntry::series::<CsvConfig>(("csv", "columns of a CSV file"), FILE, Some(OF_FILES), read_csv),
+        DataEntry::series::<CsvConfig>(
+            ("csv", "columns of a file: CSV, Parquet or .xlsx"),
+            FILE,
+            Some(OF_FILES),
+            read_csv,
+        ),
     ]
 });
 

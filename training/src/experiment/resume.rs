@@ -71,7 +71,14 @@ impl Resume {
             return Ok(());
         };
         let before = DataIdentity::deserialize(before).context("cannot read the data of the checkpoint")?;
-        let Some(difference) = before.difference(data) else { return Ok(()) };
+        let Some(difference) = before.difference(data) else {
+            if !before.is_comparable(data) {
+                log::warn!(
+                    "cannot check that the values are still the same: the checkpoint is of an earlier version"
+                );
+            }
+            return Ok(());
+        };
         if self.allow_changed_data {
             log::warn!("the data has changed: {difference}");
             return Ok(());

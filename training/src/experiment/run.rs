@@ -80,12 +80,10 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     let from = experiment.resume.as_ref().map(Resume::read).transpose()?.flatten();
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
     // With numbers in place of `auto`, a run and its configuration do not depend on the rule that found them.
-    let config = RunConfig { data_config: data.config.clone(), ..config.clone() };
-    let experiment = &Experiment { config, ..experiment.clone() };
-    let config = &experiment.config;
+    let mut config = RunConfig { data_config: data.config.clone(), ..config.clone() };
     let identity = data.module.identity()?;
     if let (Some(resume), Some(from)) = (&experiment.resume, &from) {
-        resume.check_config(from, config)?;
+        resume.check_config(from, &config)?;
         resume.check_data(from, identity.as_ref())?;
     }
     let (data, identity) = (&data, identity.as_ref());
@@ -93,13 +91,14 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
         ModelKind::Network(network) => {
             data.module.prepare_data()?;
             let splits = data.module.setup()?;
-            let trainer = config.trainer.resolved(splits.train.len());
-            let experiment =
-                &Experiment { config: RunConfig { trainer, ..config.clone() }, ..experiment.clone() };
-            let trainer = experiment.config.trainer.effective();
+            config.trainer = config.trainer.resolved(splits.train.len());
+            let trainer = config.trainer.effective();
+            let experiment = &Experiment { config, ..experiment.clone() };
             Run { experiment, reporter, trainer, network, data, identity, device, from }.run(splits)
         }
-        ModelKind::Baseline(baseline) => run_baseline(experiment, *baseline, data, identity),
+        ModelKind::Baseline(baseline) => {
+            run_baseline(&Experiment { config, ..experiment.clone() }, *baseline, data, identity)
+        }
     }
 }
 
@@ -295,8 +294,7 @@ impl Run<'_> {
         if let Some(folder) = folder {
             // The plot reads the file.
             errors.extend(fit.flush_loggers().err());
-            let together = self.trainer.gradients.accumulate_grad_batches;
-            let steps = (loaders.train.len() as u64).div_ceil(together);
+            let steps = self.trainer.gradients.steps(loaders.train.len());
             errors.extend(history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps).err());
         }
         let trained = Trained::Network(Rc::clone(lit), Rc::clone(loaders), summary.clone());

@@ -24,6 +24,7 @@ mod plots;
 use comparison::Comparison;
 use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
+pub use plots::series as plot_series;
 
 /// The task of forecasting a series.
 #[derive(Debug)]
@@ -107,7 +108,7 @@ impl Task for Forecasting {
         let DataSpec { output_dims, .. } = self.module.spec();
         let horizon = output_dims.first().copied().unwrap_or(1);
         let lit = LitForecaster::new(model, config.clone(), self.module.scaler().clone(), horizon)?;
-        Ok(Rc::new(lit.masked(self.module.has_missing()?)))
+        Ok(Rc::new(lit.masked(self.module.has_missing())))
     }
 
     fn extras(&self) -> Value {
@@ -169,7 +170,7 @@ fn metrics(forecast: &Forecast) -> Result<Record> {
 fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Vec<anyhow::Error> {
     let written = [
         forecast.write_csv(&folder.artifact("forecast.csv")),
-        plots::series(folder, module),
+        plots::series(&folder.artifact("series"), module.series()),
         plots::forecast(folder, forecast, module),
     ];
     written.into_iter().filter_map(Result::err).collect()

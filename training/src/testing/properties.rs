@@ -109,7 +109,7 @@ mod time {
         let mut reader = TimeReader::new(&TimeConfig::default()).map_err(|error| error.to_string())?;
         labels.iter().try_for_each(|label| reader.push(label))?;
         let raw = reader.finish().map_err(|problem| problem.message)?;
-        let arranged = arrange(raw, Vec::new(), 0, &TimeConfig::default());
+        let arranged = arrange(raw, Vec::new(), 0, &TimeConfig::default(), None);
         Ok(arranged.map_err(|problem| problem.message)?.timestamps)
     }
 
@@ -242,7 +242,7 @@ mod time {
             let cells = std::iter::repeat_n(&first, repeat).chain(&rest);
             let rows = cells.take_while(|cell| reader.push(cell).is_ok()).count();
             if let Ok(raw) = reader.finish()
-                && let Ok(arranged) = arrange(raw, vec![1.0; rows], 1, &config)
+                && let Ok(arranged) = arrange(raw, vec![1.0; rows], 1, &config, None)
             {
                 let times = arranged.timestamps;
                 prop_assert_eq!(times.len(), arranged.values.len());

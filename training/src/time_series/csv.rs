@@ -1,4 +1,4 @@
-//! Reads series from CSV files.
+//! Reads series from files: CSV, Parquet and workbooks.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, Series, TimeConfig};
+use super::{Columns, Frequency, Series, TimeConfig};
 use crate::flags::default_flags;
 
 mod choose;
@@ -30,7 +30,7 @@ use source::Source;
 use table::{BadRow, Table};
 use typed::Typed;
 
-/// The CSV file of a series, its form, and the columns to read.
+/// The file of a series, its form, and the columns to read.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsvConfig {
@@ -121,11 +121,20 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
     read_for(config, None)
 }
 
+/// A trained model, as far as a file must fit it.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The columns, in its order.
+    pub columns: &'a Columns,
+    /// The frequency; `None` if it is unknown.
+    pub frequency: Option<Frequency>,
+}
+
 /// Reads a series like [`read`], with the columns of a trained model, in its order. The file may have more columns.
 ///
 /// # Errors
 /// Fails like [`read`], and if the file lacks a column of the model.
-pub fn read_for(config: &CsvConfig, model: Option<&Columns>) -> Result<Series> {
+pub fn read_for(config: &CsvConfig, model: Option<Expected<'_>>) -> Result<Series> {
     let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
     let read = || parse_source(Source::open(path, config)?, config, path, model);
     read().with_context(|| format!("cannot read {}", path.display()))
@@ -143,7 +152,7 @@ fn parse_source(
     source: Source<'_>,
     config: &CsvConfig,
     path: &Path,
-    model: Option<&Columns>,
+    model: Option<Expected<'_>>,
 ) -> Result<Series> {
     config.validate()?;
     let mut notes = source.notes.clone();
@@ -161,7 +170,7 @@ fn parse_source(
     header.name_all();
     if let Some(model) = model {
         let found: Vec<&str> = chosen.values.iter().map(|&column| header.names[column].as_str()).collect();
-        let places = model.find(&found, header.named)?;
+        let places = model.columns.find(&found, header.named)?;
         chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
     }
     let separators = match typed {
@@ -171,7 +180,8 @@ fn parse_source(
     let named = header.named;
     let first = (header.first, header.cells);
     let table = Table::new(config, header.names, chosen, separators)?;
-    read_rows(table, rows, first, named)?.finish(named, notes)
+    let expected = model.and_then(|model| model.frequency);
+    read_rows(table, rows, first, named)?.finish(named, expected, notes)
 }
 
 /// Reads all rows from `first`, a line and its cells, into `table`, except those of `--skip_footer`.
@@ -185,16 +195,13 @@ fn read_rows<'a, R: Read>(
     let (mut next, mut cells) = first;
     let mut pending = VecDeque::new();
     while let Some(line) = next {
-        if config.skip_footer == 0 {
-            if let Err(error) = table.push(line, &cells) {
-                return Err(BadRow::new(&table, named, line, &cells).explain(&error, &mut rows));
+        pending.push_back((line, std::mem::take(&mut cells)));
+        if pending.len() > config.skip_footer {
+            let (line, row) = pending.pop_front().unwrap_or_default();
+            if let Err(error) = table.push(line, &row) {
+                return Err(BadRow::new(&table, named, line, &row).explain(&error, &mut rows));
             }
-        } else {
-            pending.push_back((line, cells.clone()));
-            if pending.len() > config.skip_footer {
-                let (line, cells) = pending.pop_front().unwrap_or_default();
-                table.push(line, &cells)?;
-            }
+            cells = row;
         }
         next = rows.next(&mut cells)?;
     }

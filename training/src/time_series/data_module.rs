@@ -18,14 +18,17 @@ use precision::check_precision;
 /// The most forecasts of a validation split, over all rows, columns and steps ahead: 2 GiB of values.
 const MAX_FORECASTS: usize = 1 << 28;
 
+/// The digest of a series: its timestamps and values in double precision. Earlier versions hashed labels and single precision.
+const IN_DOUBLE_PRECISION: u32 = 1;
+
 /// A series with its splits, windows and scaling.
 #[derive(Debug)]
 pub struct SeriesDataModule {
     series: Series,
     config: WindowConfig,
     window_size: usize,
-    /// Whether the series decided the size of the windows.
-    chosen: bool,
+    /// Whether the series has a missing value.
+    has_missing: bool,
     baselines: BaselineConfig,
     scaler: Scaler,
     /// The rows of the validation split.
@@ -68,7 +71,12 @@ impl SeriesDataModule {
         check_horizon(&config, end - split, series.names.len())?;
         let baselines = baselines.of(&series);
         let window_size = config.window_size(split, baselines.season);
-        let chosen = config.window_size == Auto::AUTO;
+        if config.window_size == Auto::AUTO {
+            let season =
+                baselines.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
+            let steps = count(window_size as u64, "time step");
+            series.notes.push(format!("windows have {steps}{season} (--window_size)"));
+        }
         let config = WindowConfig { window_size: window_size.into(), ..config };
         let training = series.values.f_narrow(0, 0, split as i64)?;
         let scaler = Scaler::fit(config.scaling, &training)?;
@@ -79,7 +87,17 @@ impl SeriesDataModule {
         }
         series.fill(config.fill, baselines.season, &[split, end])?;
         check_precision(&mut series, &scaler)?;
-        Ok(Self { series, config, window_size, chosen, baselines, scaler, validation: split..end, target })
+        let has_missing = series.missing()? > 0;
+        Ok(Self {
+            series,
+            config,
+            window_size,
+            has_missing,
+            baselines,
+            scaler,
+            validation: split..end,
+            target,
+        })
     }
 
     /// Returns the series in its own units, without scaling.
@@ -124,42 +142,39 @@ impl SeriesDataModule {
     }
 
     /// Returns whether the series has a missing value.
-    ///
-    /// # Errors
-    /// Fails if libtorch does.
-    pub fn has_missing(&self) -> Result<bool> {
-        Ok(self.series.missing()? > 0)
+    pub fn has_missing(&self) -> bool {
+        self.has_missing
     }
 
     /// Returns how many rows of the validation split the first `windows` windows forecast at one step ahead, with the rows between
-    /// them whose windows are left out.
+    /// them whose windows are left out. All windows forecast all rows.
     ///
     /// # Errors
     /// Fails if there are fewer windows.
     pub fn rows_of(&self, windows: usize) -> Result<usize> {
-        let Range { start, end } = self.validation;
-        match windows.checked_sub(1) {
-            _ if !self.has_missing()? => Ok(windows),
-            Some(last) => Ok(self.forecasts(&self.scaled()?, start, end)?.index(last)? + 1),
-            None => Ok(0),
+        if !self.has_missing || windows == 0 {
+            return Ok(windows);
         }
+        let Range { start, end } = self.validation;
+        let all = self.forecasts(&self.scaled()?, start, end)?;
+        Ok(if windows == all.len() { all.len() + all.left_out() } else { all.index(windows - 1)? + 1 })
     }
 
     /// Returns the scaled inputs and targets, in single precision. They are rounded after the scaling, which keeps the digits of
     /// values that are large and close to each other.
-    fn scaled(&self) -> Result<Scaled> {
+    fn scaled(&self) -> Result<Scaled<'_>> {
         let scaled = |values: &Tensor| -> Result<Tensor> {
             Ok(self.scaler.transform(values)?.f_to_kind(Kind::Float)?)
         };
         let targets = scaled(&self.series.values)?;
         let same = self.series.inputs().data_ptr() == self.series.values.data_ptr();
         let inputs = if same { targets.shallow_clone() } else { scaled(self.series.inputs())? };
-        Ok(Scaled { inputs, targets })
+        Ok(Scaled { inputs, targets, looks_ahead: self.series.looks_ahead() })
     }
 
     /// Returns windows whose targets are the rows `from..to`. Their inputs may be rows before `from`, so that each row has a
     /// forecast.
-    fn forecasts(&self, scaled: &Scaled, from: usize, to: usize) -> Result<WindowDataset> {
+    fn forecasts(&self, scaled: &Scaled<'_>, from: usize, to: usize) -> Result<WindowDataset> {
         let reach = self.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
             let expected = format!("at most {from}, the number of rows before the split");
@@ -170,17 +185,20 @@ impl SeriesDataModule {
 }
 
 /// The scaled values of a series, `[rows, columns]`.
-struct Scaled {
+struct Scaled<'a> {
     /// With filled gaps.
     inputs: Tensor,
     /// With NaN for missing values.
     targets: Tensor,
+    /// Whether the inputs of a row depend on a later one; empty if none does.
+    looks_ahead: &'a [bool],
 }
 
-impl Scaled {
+impl Scaled<'_> {
     fn windows(&self, rows: Range<usize>, layout: Layout) -> Result<WindowDataset> {
         let part = |values: &Tensor| values.f_narrow(0, rows.start as i64, rows.len() as i64);
-        WindowDataset::complete(&part(&self.inputs)?, &part(&self.targets)?, layout)
+        let looks_ahead = self.looks_ahead.get(rows.clone()).unwrap_or_default();
+        WindowDataset::complete(&part(&self.inputs)?, &part(&self.targets)?, looks_ahead, layout)
     }
 }
 
@@ -222,14 +240,6 @@ impl DataModule for SeriesDataModule {
     }
 
     fn setup(&self) -> Result<DataSplits> {
-        if self.chosen {
-            let season =
-                self.baselines.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
-            log::info!(
-                "windows of {}{season}; --window_size changes it",
-                count(self.window_size as u64, "time step")
-            );
-        }
         let scaled = self.scaled()?;
         let Range { start: split, end } = self.validation;
         let rows = self.series.len();
@@ -260,7 +270,8 @@ impl DataModule for SeriesDataModule {
             let rows = values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
             Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
         });
-        DataIdentity::of(self.series.len() as u64, names, times.map(Ok).chain(values)).map(Some)
+        let identity = DataIdentity::of(self.series.len() as u64, names, times.map(Ok).chain(values))?;
+        Ok(Some(identity.with_digest(IN_DOUBLE_PRECISION)))
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {

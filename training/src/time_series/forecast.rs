@@ -1,5 +1,6 @@
 //! Forecasts of rows of a series, with the actual values, and their errors.
 
+use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -24,6 +25,8 @@ pub struct Forecast {
     pub steps: Vec<Tensor>,
     /// Rows from one step ahead to the next.
     pub stride: usize,
+    /// The number of forecasts without missing values: rows times columns times steps ahead.
+    whole: usize,
 }
 
 impl Forecast {
@@ -33,6 +36,8 @@ impl Forecast {
     /// Fails if the forecaster does.
     pub fn new(forecaster: &dyn Forecaster, series: &Series, rows: Range<usize>) -> Result<Self> {
         let steps = forecaster.forecast_rows(series, rows.clone())?;
+        let of_steps = (0..steps.len()).map(|step| forecaster.rows_of_step(rows.len(), step).len());
+        let whole = of_steps.sum::<usize>() * series.names.len();
         let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
         Ok(Self {
             time: series.timestamps.labels_of(rows),
@@ -40,6 +45,7 @@ impl Forecast {
             actual,
             steps,
             stride: forecaster.stride(),
+            whole,
         })
     }
 
@@ -80,13 +86,9 @@ impl Forecast {
     pub fn counts(&self) -> Result<Counts> {
         let total =
             |metric| -> Result<f64> { Ok(self.parts(metric)?.iter().map(|[_, weight]| weight).sum()) };
-        let (rows, columns, horizon) = (self.time.len(), self.names.len(), self.steps.len());
-        // The forecasts of later steps ahead start later; all windows of a network end within the rows.
-        let reach = horizon.saturating_sub(1).saturating_mul(self.stride);
-        let whole = rows.saturating_sub(reach).saturating_mul(columns).saturating_mul(horizon);
         let compared = total(MetricName::Mae)? as usize;
         let nonzero = total(MetricName::Mape)? as usize;
-        Ok(Counts { compared, nonzero, missing: whole.saturating_sub(compared) })
+        Ok(Counts { compared, nonzero, missing: self.whole.saturating_sub(compared) })
     }
 
     /// Removes the forecasts of the elements that `other` does not forecast, so that the errors of both are over the same elements.
@@ -117,12 +119,22 @@ impl Forecast {
             header.extend(self.names.iter().map(|name| column("forecast", name) + &step));
         }
         writer.write_record(&header)?;
-        let rows = |tensor: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(Vec::try_from(tensor)?) };
-        let (actual, steps) = (rows(&self.actual)?, self.steps.iter().map(rows).collect::<Result<Vec<_>>>()?);
-        let cell = |value: &f64| if value.is_nan() { String::new() } else { value.to_string() };
+        let values =
+            |tensor: &Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(tensor.f_contiguous()?.f_view(-1)?)?) };
+        let tables = std::iter::once(&self.actual).chain(&self.steps).map(values);
+        let (tables, columns) = (tables.collect::<Result<Vec<_>>>()?, self.names.len());
+        let mut cell = String::new();
         for (row, time) in self.time.iter().enumerate() {
-            let values = actual[row].iter().chain(steps.iter().flat_map(|step| &step[row]));
-            writer.write_record(std::iter::once(time.clone()).chain(values.map(cell)))?;
+            writer.write_field(time)?;
+            for value in tables.iter().flat_map(|table| &table[row * columns..][..columns]) {
+                cell.clear();
+                if !value.is_nan() {
+                    // Writing to a string cannot fail.
+                    let _ = write!(cell, "{value}");
+                }
+                writer.write_field(&cell)?;
+            }
+            writer.write_record(None::<&[u8]>)?;
         }
         Ok(write_atomic(path, &writer.into_inner().context("cannot write the forecast")?)?)
     }

@@ -19,6 +19,11 @@ pub trait Forecaster {
     /// Returns the number of rows from one step ahead to the next.
     fn stride(&self) -> usize;
 
+    /// Returns the rows, of `rows` rows, that are forecast `step + 1` steps ahead if no value is missing.
+    fn rows_of_step(&self, rows: usize, step: usize) -> Range<usize> {
+        step.saturating_mul(self.stride()).min(rows)..rows
+    }
+
     /// Forecasts the rows `rows` of `series`. Returns one tensor `[rows, columns]` per step ahead, in the units of the series:
     /// tensor `k` has for each row the forecast from `k + 1` steps before it, or NaN if there is none. The first forecast is made
     /// from the rows before `rows`. A network has no forecast from a window with a missing value.
@@ -77,6 +82,13 @@ impl Forecaster for NetworkForecaster {
         self.stride
     }
 
+    /// Each window forecasts all steps ahead, within the rows.
+    fn rows_of_step(&self, rows: usize, step: usize) -> Range<usize> {
+        let first = step.saturating_mul(self.stride).min(rows);
+        let reach = (self.horizon() - 1).saturating_mul(self.stride);
+        first..first.saturating_add(rows.saturating_sub(reach)).min(rows)
+    }
+
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>> {
         let [window_size, columns] = self.window(series)?;
         let reach = (window_size as usize).saturating_mul(self.stride);
@@ -116,6 +128,13 @@ impl Forecaster for NetworkForecaster {
             );
             place.f_copy_(&forecast)?;
             made += batch.len() as i64;
+        }
+        for window in 0..loader.rows() {
+            // The row of the last input; an input that depends on a later row would be the target.
+            let last = rows.start + window - self.stride;
+            if series.looks_ahead().get(last).is_some_and(|&looks_ahead| looks_ahead) {
+                let _ = predictions.f_get(window as i64)?.f_fill_(f64::NAN)?;
+            }
         }
         let (windows, rows, stride) = (predictions.size()[0], rows.len() as i64, self.stride as i64);
         let steps = (0..self.horizon() as i64).map(|step| {

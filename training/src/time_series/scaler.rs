@@ -124,8 +124,9 @@ impl Scaler {
         let (shift, scale) = (Vec::<f64>::try_from(shift)?, Vec::<f64>::try_from(scale)?);
         let is_finite = |column: &usize| shift[*column].is_finite() && scale[*column].is_finite();
         if let Some(column) = (0..columns).find(|column| !is_finite(column)) {
-            let expected = "values whose squares have a finite sum; try to divide them";
-            return Err(Error::invalid(format!("the std of column {column}"), scale[column], expected));
+            let expected = "a finite number; try smaller units";
+            let range = if scaling == Scaling::Minmax { "range" } else { "std" };
+            return Err(Error::invalid(format!("the {range} of column {column}"), scale[column], expected));
         }
         let scale = scale.into_iter().map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
         Ok(Self { shift, scale, per_window })

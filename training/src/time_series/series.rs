@@ -6,7 +6,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Columns, Fill, Timestamps, fill};
+use super::fill::{Filled, fill};
+use super::{Columns, Fill, Timestamps};
 use crate::flags::default_flags;
 use crate::format;
 use text_recognizer::rng::Mt19937;
@@ -24,7 +25,7 @@ pub struct Series {
     /// The values, `[rows, columns]`, in double precision. NaN is a missing value.
     pub values: Tensor,
     /// The values with filled gaps, which models forecast from; `None` if nothing is filled.
-    filled: Option<Tensor>,
+    filled: Option<Filled>,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
     /// Notes on the form of the file and on rows and columns that were left out or inserted, one sentence each.
@@ -51,13 +52,18 @@ impl Series {
 
     /// Returns the values that models forecast from, `[rows, columns]`: with filled gaps after [`Series::fill`].
     pub fn inputs(&self) -> &Tensor {
-        self.filled.as_ref().unwrap_or(&self.values)
+        self.filled.as_ref().map_or(&self.values, |filled| &filled.values)
     }
 
     /// Returns the rows in blocks of [`BLOCK`] rows, for operations whose results would take as much memory as the values.
     pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let rows = self.len();
         (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
+    }
+
+    /// Returns for each row whether its filled inputs depend on a later row, so that no window may end there; empty if none does.
+    pub fn looks_ahead(&self) -> &[bool] {
+        self.filled.as_ref().map_or(&[], |filled| &filled.looks_ahead)
     }
 
     /// Returns the number of missing values.
@@ -68,7 +74,7 @@ impl Series {
         Ok(self.values.f_isnan()?.f_sum(Kind::Int64)?.f_int64_value(&[])? as usize)
     }
 
-    /// Fills the missing values that models forecast from, with `season` rows per season; see [`fill()`]. Adds a note with their
+    /// Fills the missing values that models forecast from, with `season` rows per season; see [`Fill`]. Adds a note with their
     /// number.
     ///
     /// # Errors
@@ -78,7 +84,7 @@ impl Series {
         if missing == 0 {
             return Ok(());
         }
-        let (filled, count) = fill(&self.values, how, season, splits)?;
+        let filled = fill(&self.values, how, season, splits)?;
         self.notes.push(match how {
             Fill::None => {
                 format!(
@@ -86,9 +92,13 @@ impl Series {
                     format::count(missing as u64, "value")
                 )
             }
-            _ => format!("filled {count} of {} (--fill)", format::count(missing as u64, "missing value")),
+            _ => format!(
+                "filled {} of {} (--fill)",
+                filled.count,
+                format::count(missing as u64, "missing value")
+            ),
         });
-        self.filled = (count > 0).then_some(filled);
+        self.filled = Some(filled).filter(|filled| filled.count > 0);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ mod wall;
 pub use arrange::{Arranged, arrange};
 pub use config::{Duplicates, TimeConfig};
 pub use frequency::Frequency;
-pub use reader::{RawTimes, TimeProblem, TimeReader};
+pub use reader::{TimeProblem, TimeReader};
 
 use clock::Clock;
 use form::Form;

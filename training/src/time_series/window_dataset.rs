@@ -53,17 +53,18 @@ impl WindowDataset {
     }
 
     /// Makes the windows over `inputs` whose targets are in `targets`, both `[time, features]`. Leaves out the windows that have
-    /// a missing input (NaN) or no target. A target may have missing values.
+    /// a missing input (NaN) or no target, and those that end in a row of `looks_ahead`, which has a flag per row or is empty. A target
+    /// may have missing values.
     ///
     /// # Errors
     /// Fails like [`WindowDataset::new`], and if no window is left.
-    pub fn complete(inputs: &Tensor, targets: &Tensor, layout: Layout) -> Result<Self> {
+    pub fn complete(inputs: &Tensor, targets: &Tensor, looks_ahead: &[bool], layout: Layout) -> Result<Self> {
         if inputs.size() != targets.size() {
             let expected = format!("{:?}, the shape of the inputs", inputs.size());
             return Err(Error::shape("WindowDataset", expected, &targets.size()));
         }
         let mut dataset = Self::of(inputs.shallow_clone(), targets.shallow_clone(), layout)?;
-        dataset.used = used(inputs, targets, layout, dataset.x.size()[0] as usize)?;
+        dataset.used = used(inputs, targets, looks_ahead, layout, dataset.x.size()[0] as usize)?;
         if dataset.is_empty() {
             let expected = "at least 1; try --fill forward, a smaller --window_size or a smaller --stride";
             return Err(Error::invalid("the number of windows without a missing value", 0, expected));
@@ -130,11 +131,18 @@ impl WindowDataset {
     }
 }
 
-/// Returns the indices of the windows that have all inputs and at least one target; `None` if all have.
-fn used(inputs: &Tensor, targets: &Tensor, layout: Layout, windows: usize) -> Result<Option<Tensor>> {
+/// Returns the indices of the windows that have all inputs and at least one target, and end in a row that does not look ahead; `None`
+/// for all windows.
+fn used(
+    inputs: &Tensor,
+    targets: &Tensor,
+    looks_ahead: &[bool],
+    layout: Layout,
+    windows: usize,
+) -> Result<Option<Tensor>> {
     let missing = Vec::<bool>::try_from(inputs.f_isnan()?.f_any_dim(1, false)?)?;
     let present = Vec::<bool>::try_from(targets.f_isnan()?.f_logical_not()?.f_any_dim(1, false)?)?;
-    if !missing.contains(&true) && !present.contains(&false) {
+    if !missing.contains(&true) && !present.contains(&false) && !looks_ahead.contains(&true) {
         return Ok(None);
     }
     let Layout { window_size, horizon, shift, stride, sequence } = layout;
@@ -147,7 +155,10 @@ fn used(inputs: &Tensor, targets: &Tensor, layout: Layout, windows: usize) -> Re
     let used: Vec<i64> = (0..windows)
         .filter(|window| {
             let first = window.saturating_mul(shift);
-            count(&missing, first, window_size) == 0 && count(&present, first + ahead * stride, steps) > 0
+            let last = first + (window_size - 1) * stride;
+            count(&missing, first, window_size) == 0
+                && count(&present, first + ahead * stride, steps) > 0
+                && !looks_ahead.get(last).is_some_and(|&looks_ahead| looks_ahead)
         })
         .map(|window| window as i64)
         .collect();
@@ -171,23 +182,20 @@ impl Dataset for WindowDataset {
 
     /// Gathers `x` and `y` separately: this is faster than one gather of both, whose two halves are not contiguous.
     fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
-        match &self.used {
-            Some(used) => {
-                let indices = used.f_index_select(0, indices)?;
-                Ok((self.x.f_index_select(0, &indices)?, self.y.f_index_select(0, &indices)?))
-            }
-            None => Ok((self.x.f_index_select(0, indices)?, self.y.f_index_select(0, indices)?)),
-        }
+        let used = self.used.as_ref().map(|used| used.f_index_select(0, indices)).transpose()?;
+        let windows = used.as_ref().unwrap_or(indices);
+        Ok((self.x.f_index_select(0, windows)?, self.y.f_index_select(0, windows)?))
     }
 
     fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
-        match &self.used {
-            Some(used) => {
-                let indices = used.f_narrow(0, start, length)?;
-                Ok((self.x.f_index_select(0, &indices)?, self.y.f_index_select(0, &indices)?))
-            }
-            None => Ok((self.x.f_narrow(0, start, length)?, self.y.f_narrow(0, start, length)?)),
+        if self.used.is_some() {
+            return self.gather(&Tensor::f_arange_start(
+                start,
+                start + length,
+                (Kind::Int64, self.device()),
+            )?);
         }
+        Ok((self.x.f_narrow(0, start, length)?, self.y.f_narrow(0, start, length)?))
     }
 
     fn device(&self) -> Device {
@@ -230,7 +238,7 @@ mod tests {
     fn complete_windows_leave_out_missing_inputs_and_targets_without_a_value() {
         let values = column(&[0.0, 1.0, 2.0, NAN, 4.0, 5.0, 6.0, 7.0, NAN, NAN]);
         let layout = Layout { window_size: 2, horizon: 2, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::complete(&values, &values, layout).unwrap();
+        let dataset = WindowDataset::complete(&values, &values, &[], layout).unwrap();
         let (x, y) = dataset.slice(0, dataset.len() as i64).unwrap();
         assert_eq!(rows(&x), [[0.0, 1.0], [1.0, 2.0], [4.0, 5.0], [5.0, 6.0]]);
         assert_eq!(format!("{:?}", rows(&y)), "[[2.0, NaN], [NaN, 4.0], [6.0, 7.0], [7.0, NaN]]");
@@ -261,7 +269,7 @@ mod tests {
             let expected: Vec<usize> = (0..x.len())
                 .filter(|&at| x[at].iter().all(|x| !x.is_nan()) && y[at].iter().any(|y| !y.is_nan()))
                 .collect();
-            let dataset = WindowDataset::complete(&values, &values, layout).unwrap();
+            let dataset = WindowDataset::complete(&values, &values, &[], layout).unwrap();
             let used: Vec<usize> = (0..dataset.len()).map(|at| dataset.index(at).unwrap()).collect();
             assert_eq!(used, expected, "{layout:?}");
         }
@@ -271,16 +279,19 @@ mod tests {
     fn complete_windows_of_filled_inputs_have_no_filled_target() {
         let (filled, values) = (column(&[0.0, 1.0, 1.0, 3.0, 4.0]), column(&[0.0, 1.0, NAN, 3.0, 4.0]));
         let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::complete(&filled, &values, layout).unwrap();
+        let dataset = WindowDataset::complete(&filled, &values, &[], layout).unwrap();
         let (x, y) = dataset.slice(0, dataset.len() as i64).unwrap();
         assert_eq!((rows(&x), rows(&y)), (vec![vec![1.0, 1.0], vec![1.0, 3.0]], vec![vec![3.0], vec![4.0]]));
+        let ahead = [false, false, true, false, false];
+        let dataset = WindowDataset::complete(&filled, &values, &ahead, layout).unwrap();
+        assert_eq!((dataset.len(), dataset.index(0).unwrap()), (1, 2));
     }
 
     #[test]
     fn complete_windows_of_a_series_with_too_many_gaps_are_an_error() {
         let values = column(&[0.0, NAN, 2.0, NAN, 4.0]);
         let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let error = WindowDataset::complete(&values, &values, layout).unwrap_err().to_string();
+        let error = WindowDataset::complete(&values, &values, &[], layout).unwrap_err().to_string();
         assert!(error.contains("--fill forward"), "{error}");
     }
 

@@ -49,8 +49,19 @@ pub struct FitSummary {
     pub train_batches: u64,
     /// The best checkpoint; `None` if the run writes no files or no value was finite.
     pub best: Option<Best>,
-    /// The least and the greatest mean training loss of the epochs of this process; `None` without a finished epoch.
-    pub losses: Option<[f64; 2]>,
+    /// The mean training losses of the epochs of this process; `None` without a finished epoch.
+    pub losses: Option<LossRange>,
+}
+
+/// The range of the mean training losses of some epochs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossRange {
+    /// The number of epochs.
+    pub epochs: u64,
+    /// The least loss.
+    pub least: f64,
+    /// The greatest loss.
+    pub greatest: f64,
 }
 
 /// The best checkpoint of a run.
@@ -105,8 +116,8 @@ pub struct Fit<'a> {
     saved_at: (u64, Instant),
     train_time: Duration,
     train_batches: u64,
-    /// The least and the greatest mean training loss so far.
-    losses: Option<[f64; 2]>,
+    /// The mean training losses of the epochs of this process.
+    losses: Option<LossRange>,
 }
 
 impl<'a> Fit<'a> {

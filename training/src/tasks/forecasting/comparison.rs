@@ -111,14 +111,14 @@ impl Comparison {
         text
     }
 
-    /// Writes which values the errors are not over.
+    /// Writes the numbers of values that the errors leave out.
     fn write_counts(&self, text: &mut String) {
         let Counts { compared, nonzero, missing } = self.counts;
         let scaled = self.columns.iter().filter(|column| !column.mase.is_nan()).count();
         if scaled < self.columns.len() && self.columns.len() > 1 {
             let _ = writeln!(
                 text,
-                "  MASE is over {scaled} of {} columns: the others do not change in the training split",
+                "  MASE is over {scaled} of {} columns: the others repeat in the training split",
                 self.columns.len()
             );
         }

@@ -1,4 +1,4 @@
-//! Results that deserve a word: a model that is worse than a baseline, and the reasons for it.
+//! Findings about a result: a model that is worse than a baseline, and the reasons for it.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use text_recognizer::nn::ForwardContext;
 use super::comparison::Comparison;
 use crate::format::{count, number};
 use crate::time_series::{Baseline, Forecast, SeriesDataModule};
-use crate::trainer::{FitSummary, Loaders};
+use crate::trainer::{FitSummary, Loaders, LossRange};
 
-/// The relative change of the training loss below which it did not move.
+/// The least relative change of a training loss that moves.
 const STILL: f64 = 1e-3;
 /// The share of the std of the actual values below which forecasts are constant.
 const CONSTANT: f64 = 1e-3;
@@ -21,7 +21,7 @@ const CONSTANT: f64 = 1e-3;
 /// A finding about a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// A word for programs.
+    /// An identifier for programs.
     kind: &'static str,
     /// A sentence for the terminal, with a flag to try.
     text: String,
@@ -143,17 +143,17 @@ fn dead_layers(lit: &dyn LitModel, loaders: &Loaders) -> Result<Vec<Finding>> {
     Ok(found.collect())
 }
 
-/// Returns a finding if the training loss is the same after all epochs.
+/// Returns a finding if the training loss is the same after all epochs of this process.
 fn still(summary: &FitSummary) -> Option<Finding> {
-    let [least, greatest] = summary.losses?;
+    let LossRange { epochs, least, greatest } = summary.losses?;
     let change = (greatest - least) / greatest.abs();
-    (summary.epochs > 1 && change < STILL).then(|| Finding {
+    (epochs > 1 && change < STILL).then(|| Finding {
         kind: "still_loss",
         text: format!(
             "the training loss did not move: {} to {} in {}; try a larger --lr or --lr_find",
             number(least),
             number(greatest),
-            count(summary.epochs, "epoch")
+            count(epochs, "epoch")
         ),
     })
 }

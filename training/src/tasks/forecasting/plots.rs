@@ -1,28 +1,52 @@
 //! The plots of a forecast and of its series.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::Result;
 use tch::Tensor;
 
 use crate::report::plots::{self, ForecastColumn, PathsColumn, PlotLabels};
-use crate::time_series::{Forecast, SeriesDataModule};
+use crate::time_series::{Forecast, Series, SeriesDataModule};
 use crate::trainer::RunFolder;
 
 /// The most points in time whose forecasts of several steps are plotted.
 const MOST_ORIGINS: usize = 6;
 
-fn labels<'a>(title: &'a str, module: &SeriesDataModule) -> PlotLabels<'a> {
-    let x_is_date = module.series().timestamps.is_date();
-    PlotLabels { title, x: "time", x_is_date, y: "value" }
+/// The most groups of rows of a long series. A plot has far fewer dots than such a series has rows.
+const MOST_GROUPS: usize = 4096;
+
+fn labels<'a>(title: &'a str, series: &Series) -> PlotLabels<'a> {
+    PlotLabels { title, x: "time", x_is_date: series.timestamps.is_date(), y: "value" }
 }
 
-/// Plots the whole series.
-pub fn series(folder: &RunFolder, module: &SeriesDataModule) -> Result<()> {
-    let series = module.series();
-    let columns =
-        series.names.iter().zip(0..).map(|(name, column)| Ok((name.clone(), series.column(column)?)));
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let x = series.timestamps.numbers();
-    plots::series(&folder.artifact("series"), &labels("series", module), &x, &columns)
+/// Plots the columns of a series, one below the other. A long series is plotted by the extremes of groups of rows.
+///
+/// # Errors
+/// Fails if a column has no value, or if the files cannot be written.
+pub fn series(stem: &Path, series: &Series) -> Result<()> {
+    let rows = series.len();
+    let group = rows.div_ceil(MOST_GROUPS);
+    // A group of fewer rows would save nothing.
+    let group = if group < 4 { 1 } else { group };
+    let x = |row: usize| series.timestamps.numbers_of(row..row + 1);
+    let x: Vec<f64> = match group {
+        1 => series.timestamps.numbers(),
+        _ => (0..rows)
+            .step_by(group)
+            .flat_map(|start| [x(start), x((start + group / 2).min(rows - 1))].concat())
+            .collect(),
+    };
+    let column = |column: usize| -> Result<Vec<f64>> {
+        let values = series.column(column)?;
+        Ok(if group == 1 { values } else { values.chunks(group).flat_map(extremes).collect() })
+    };
+    let columns = series.names.iter().enumerate().map(|(at, name)| Ok((name.clone(), column(at)?)));
+    plots::series(stem, &labels("series", series), &x, &columns.collect::<Result<Vec<_>>>()?)
+}
+
+/// Returns the least and the greatest value, or NaN if all are missing.
+fn extremes(values: &[f64]) -> [f64; 2] {
+    values.iter().fold([f64::NAN; 2], |[least, greatest], &value| [least.min(value), greatest.max(value)])
 }
 
 /// Plots a forecast over the actual values: of one step ahead for each row, and of several steps ahead from a few points in time,
@@ -44,9 +68,9 @@ fn one_step(folder: &RunFolder, forecast: &Forecast, step: &Tensor, module: &Ser
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let from = module.validation().start;
-    let x = &module.series().timestamps.numbers()[from..from + forecast.time.len()];
-    let labels = labels("one-step forecast of the validation split", module);
-    plots::forecast(&folder.artifact("forecast"), &labels, x, &columns)
+    let x = module.series().timestamps.numbers_of(from..from + forecast.time.len());
+    let labels = labels("one-step forecast of the validation split", module.series());
+    plots::forecast(&folder.artifact("forecast"), &labels, &x, &columns)
 }
 
 fn several_steps(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
@@ -55,16 +79,14 @@ fn several_steps(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataMod
     let origins = origins(rows, reach);
     let from = module.validation().start;
     let start = from.saturating_sub(2 * (reach + 1));
-    let numbers = module.series().timestamps.numbers();
-    let x =
-        numbers.get(start..from + rows).context("cannot plot the forecast: its rows have no timestamps")?;
+    let x = module.series().timestamps.numbers_of(start..from + rows);
     let columns = forecast.names.iter().cloned().zip(0..).map(|(name, at)| {
         let actual = module.series().column(at)?.get(start..from + rows).unwrap_or_default().to_vec();
         let steps = forecast.steps.iter().map(|step| column(step, at)).collect::<Result<Vec<_>>>()?;
         let path = |origin: usize| {
             let places =
                 steps.iter().enumerate().map(move |(step, made)| (origin + step * forecast.stride, made));
-            places.filter_map(|(row, made)| Some((*numbers.get(from + row)?, *made.get(row)?))).collect()
+            places.filter_map(|(row, made)| Some((*x.get(from - start + row)?, *made.get(row)?))).collect()
         };
         Ok(PathsColumn { name, actual, paths: origins.iter().map(|&origin| path(origin)).collect() })
     });
@@ -73,7 +95,7 @@ fn several_steps(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataMod
         1 => format!("forecast of {horizon} steps in the validation split"),
         many => format!("{many} of the forecasts of {horizon} steps in the validation split"),
     };
-    plots::paths(&folder.artifact("forecast"), &labels(&title, module), x, &columns)
+    plots::paths(&folder.artifact("forecast"), &labels(&title, module.series()), &x, &columns)
 }
 
 /// Returns the first rows of a few forecasts over `rows` rows, the first and the last complete one among them. Each ends `reach`
@@ -87,6 +109,12 @@ fn origins(rows: usize, reach: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extremes_of_values_with_gaps_leave_them_out() {
+        assert_eq!(extremes(&[2.0, f64::NAN, -1.0]), [-1.0, 2.0]);
+        assert!(extremes(&[f64::NAN]).iter().all(|value| value.is_nan()));
+    }
 
     #[test]
     fn origins_of_forecasts_do_not_overlap_and_include_the_first_and_the_last() {

@@ -67,8 +67,7 @@ pub(super) fn label(name: &str) -> String {
     match name.as_str() {
         "latin-1" => "latin1".into(),
         "utf16" | "utf-16" => "utf-16le".into(),
-        "sjis" => "shift_jis".into(),
-        "shift-jis" | "euc-jp" | "euc-kr" if name == "shift-jis" => "shift_jis".into(),
+        "sjis" | "shift-jis" => "shift_jis".into(),
         _ => name,
     }
 }

@@ -225,7 +225,7 @@ pub(super) enum Evidence {
     Nothing,
 }
 
-/// Returns what a cell tells about the decimal separator.
+/// Returns the decimal separators that a cell allows.
 pub(super) fn evidence(cell: &str) -> Evidence {
     let Some(Bare { digits, .. }) = bare(cell) else { return Evidence::Nothing };
     let mantissa = digits.split(['e', 'E']).next().unwrap_or(digits);

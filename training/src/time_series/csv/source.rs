@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
             return Self::new(io::stdin().lock(), config);
         }
         ensure!(!path.is_dir(), "it is a folder, expected a file");
-        Self::new(std::fs::File::open(path).context("cannot open it")?, config)
+        Self::new(std::fs::File::open(path)?, config)
     }
 
     /// Decompresses and decodes `input`.

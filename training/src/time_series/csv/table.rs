@@ -11,7 +11,7 @@ use super::number::{Na, Separators, Value, value};
 use super::rows::LimitedRows;
 use crate::format::{count, listed};
 use crate::time_series::{
-    Arranged, Duplicates, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange,
+    Arranged, Duplicates, Frequency, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange,
 };
 
 /// The most rows after an error in which a footer is looked for.
@@ -202,7 +202,10 @@ impl<'a> Table<'a> {
         } else if value(cell, &comma, &Na::default()).is_some() || text.contains(',') && is_digits(text) {
             "; try --decimal , or --thousands ,".to_owned()
         } else if self.rows == 0 && !others.is_empty() {
-            format!("; if the column has text, try --value_columns {}", listed(&others).replace(", ", ","))
+            format!(
+                "; if the column has text, try --value_columns {}",
+                others.iter().take(20).copied().collect::<Vec<_>>().join(",")
+            )
         } else {
             format!("; if it is a missing value, try --na {text:?}")
         };
@@ -215,8 +218,13 @@ impl<'a> Table<'a> {
         self.lines.get(at.saturating_sub(1)).map_or(0, |(first, line)| line + (row - first) as u64)
     }
 
-    /// Makes the series. `notes` are those of its file.
-    pub fn finish(mut self, named: bool, mut notes: Vec<String>) -> Result<Series> {
+    /// Makes the series. `notes` are those of its file, and `expected` is the frequency of a trained model.
+    pub fn finish(
+        mut self,
+        named: bool,
+        expected: Option<Frequency>,
+        mut notes: Vec<String>,
+    ) -> Result<Series> {
         ensure!(self.rows > 0, "found no row of values, expected at least one");
         self.check_columns(&mut notes)?;
         let names: Vec<String> =
@@ -226,7 +234,8 @@ impl<'a> Table<'a> {
             Some(time) => {
                 let values = std::mem::take(&mut self.values);
                 let raw = time.finish();
-                let arranged = raw.and_then(|raw| arrange(raw, values, names.len(), &self.config.time));
+                let arranged =
+                    raw.and_then(|raw| arrange(raw, values, names.len(), &self.config.time, expected));
                 let Arranged { timestamps, values, notes: arranged } =
                     arranged.map_err(|problem| self.place(problem))?;
                 notes.extend(arranged);

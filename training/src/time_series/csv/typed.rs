@@ -1,14 +1,12 @@
 //! Reads files with typed cells, which are Parquet files and workbooks, as the text that they would have as CSV.
 
-use std::cell::Cell;
 use std::io::{self, Cursor, Read, Write};
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 
 use super::CsvConfig;
+use crate::process;
 
 mod parquet;
 mod time;
@@ -126,24 +124,9 @@ impl Read for Text {
     }
 }
 
-/// Runs a reader of another crate, which may panic on a damaged file. A panic becomes an error, without a message of its own.
+/// Runs a reader of another crate, which may panic on a damaged file.
 fn without_panic<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    thread_local! {
-        static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-    }
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !IS_QUIET.get() {
-                hook(info);
-            }
-        }));
-    });
-    IS_QUIET.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(read));
-    IS_QUIET.set(false);
-    result.unwrap_or_else(|_| bail!("the file is damaged"))
+    process::catch_panic(read).unwrap_or_else(|| bail!("the file is damaged"))
 }
 
 /// Writes a cell of text, in quotes where it needs them. Ends of lines become spaces, so that each row is one line.

@@ -31,7 +31,7 @@ pub(super) fn check_precision(series: &mut Series, scaler: &Scaler) -> Result<()
     for ((name, largest), change) in series.names.iter().zip(largest).zip(changes) {
         if largest > f64::from(f32::MAX) {
             let expected = format!(
-                "at most {:e}, the largest number of single precision; try --scaling standard",
+                "at most {:e}, the largest number of single precision; try --scaling standard, or smaller units",
                 f32::MAX
             );
             return Err(Error::invalid(format!("the largest value of column {name}"), largest, expected));
@@ -41,8 +41,9 @@ pub(super) fn check_precision(series: &mut Series, scaler: &Scaler) -> Result<()
         }
     }
     if !rounded.is_empty() {
+        let advice = if scaler.is_identity() { " (try --scaling standard)" } else { "" };
         series.notes.push(format!(
-            "networks get rounded values of {}: single precision has 7 digits (try --scaling standard)",
+            "networks get rounded values of {}: single precision has 7 digits{advice}",
             listed(&rounded)
         ));
     }

@@ -78,7 +78,7 @@ fn windows_of_a_series_with_gaps_are_complete_and_their_targets_are_not_filled()
             let missing = |x: &Tensor| x.isnan().sum(Kind::Int64).int64_value(&[]);
             assert_eq!((missing(&x), missing(&y)), (0, 0), "{fill:?}");
         }
-        assert!(module.has_missing().unwrap());
+        assert!(module.has_missing());
         assert_eq!(module.series().notes.len(), 1);
     }
     // The rows 30 to 32 come before the gap at row 33; the windows of the rows 33 to 38 are left out.

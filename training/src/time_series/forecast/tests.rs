@@ -12,6 +12,7 @@ fn forecast(actual: &[[f64; 2]], steps: &[&[[f64; 2]]]) -> Forecast {
         actual: tensor(actual),
         steps: steps.iter().map(|step| tensor(step)).collect(),
         stride: 1,
+        whole: (actual.len() + 1 - steps.len()) * 2 * steps.len(),
     }
 }
 

@@ -33,7 +33,8 @@ pub struct Arranged {
 }
 
 /// Sorts rows, merges those with the same timestamp, finds the frequency, and inserts NaN for the rows that are missing by it.
-/// `values` are `[rows, columns]`, in the order of the file.
+/// `values` are `[rows, columns]`, in the order of the file. A few rows may have several frequencies, such as Monday to Thursday: it is
+/// `expected` if that fits as well as the one that is found.
 ///
 /// # Errors
 /// Fails with the row if the order of time or a duplicate needs a flag, or if a row does not fit `--frequency`.
@@ -42,13 +43,14 @@ pub fn arrange(
     values: Vec<f64>,
     columns: usize,
     config: &TimeConfig,
+    expected: Option<Frequency>,
 ) -> Result<Arranged, TimeProblem> {
     let mut rows = Rows { raw, values, columns, order: None, notes: Vec::new() };
     rows.notes.append(&mut rows.raw.notes);
     rows.sort(config.sort)?;
     rows.merge(config.duplicates)?;
     rows.ascend();
-    rows.on_grid(config.frequency)
+    rows.on_grid(config.frequency, expected)
 }
 
 struct Rows {
@@ -183,7 +185,11 @@ impl Rows {
     }
 
     /// Finds the step, and puts the rows on its grid.
-    fn on_grid(mut self, given: Option<Frequency>) -> Result<Arranged, TimeProblem> {
+    fn on_grid(
+        mut self,
+        given: Option<Frequency>,
+        expected: Option<Frequency>,
+    ) -> Result<Arranged, TimeProblem> {
         let step = match &self.raw.times {
             Times::Rows(_) => None,
             Times::Numbers(numbers) => match given {
@@ -192,11 +198,13 @@ impl Rows {
                 None => number_step(numbers).map(Step::Number),
             },
             Times::Dates(dates) => match given {
-                Some(Frequency::Number(_)) => {
-                    return Err(unlike(given.unwrap_or(Frequency::Number(1.0)), "dates"));
-                }
+                Some(frequency @ Frequency::Number(_)) => return Err(unlike(frequency, "dates")),
                 Some(frequency) => given_step(frequency, dates, &self.raw.clock),
-                None => date_step(dates, self.raw.form.unit(), &self.raw.clock),
+                None => {
+                    let found = date_step(dates, self.raw.form.unit(), &self.raw.clock);
+                    let other = expected.and_then(|other| given_step(other, dates, &self.raw.clock));
+                    other.filter(|other| self.fits_as_well(*other, found)).or(found)
+                }
             },
         };
         let Some(step) = step else {
@@ -254,6 +262,19 @@ impl Rows {
     fn is_complete(&self, step: Step) -> bool {
         let place = self.place(step);
         (0..self.len()).all(|row| place(row) == Some(row))
+    }
+
+    /// Returns whether all rows are on the grid of `step`, and no more of them are missing than by the step that was `found`.
+    fn fits_as_well(&self, step: Step, found: Option<Step>) -> bool {
+        if found.is_some_and(|found| found.frequency() == step.frequency()) {
+            return false;
+        }
+        let last = |step: Step| self.places(step).ok().and_then(|places| places.last().copied());
+        match (last(step), found) {
+            (Some(last), None) => last < 2 * self.len(),
+            (Some(last_of_step), Some(found)) => last(found).is_none_or(|last| last_of_step <= last),
+            (None, _) => false,
+        }
     }
 
     /// Returns the place of each row on the grid of `step`.

@@ -15,7 +15,6 @@ use super::form::{Digits, Epoch, Form, Value, number};
 use super::infer::MONTH_DAYS;
 use super::pattern::{Item, Misfit, Pattern, Unit};
 use super::wall::{DAY, Wall};
-use crate::format::listed;
 
 /// Reads a time column, a cell at a time in the order of the file.
 #[derive(Debug)]
@@ -177,10 +176,43 @@ impl TimeReader {
         }
     }
 
+    /// Returns an error if months may be something else: Jan-05 a day without a year, and 2009/10 a year that begins in 2009.
+    fn no_month(&self) -> Option<TimeProblem> {
+        let [Candidate { form: form @ Form::Pattern(pattern), times: Times::Dates(dates), .. }] =
+            &self.candidates[..]
+        else {
+            return None;
+        };
+        if self.format.is_some() || pattern.unit() != Unit::Month {
+            return None;
+        }
+        // The year of the century, and the number of the month.
+        let parts = dates.iter().map(|date| {
+            let month = Wall(*date).month();
+            (month.div_euclid(12).rem_euclid(100), month.rem_euclid(12) + 1)
+        });
+        let is_short = pattern.has(&Item::ShortYear);
+        let other = if is_short && parts.clone().all(|(year, _)| (1..=31).contains(&year)) {
+            "a day without a year"
+        } else if !is_short && dates.len() > 1 && parts.clone().all(|(year, month)| month == (year + 1) % 100)
+        {
+            "a year that ends in the next one"
+        } else {
+            return None;
+        };
+        let mut cell = String::new();
+        form.write(&mut cell, dates[0], &Clock::Plain);
+        let message = format!(
+            "{cell} is a month by {form}, or {other}, expected one reading; try --time_format {}, or the full form",
+            quoted(form)
+        );
+        Some(TimeProblem::at(0, message))
+    }
+
     /// Describes a cell that none of these forms reads.
     fn misfit(&self, misfits: &[(Form, Misfit)]) -> String {
         let forms: Vec<String> = misfits.iter().map(|(form, _)| form.to_string()).collect();
-        let forms = listed(&forms).replace(", ", " or ");
+        let forms = forms.join(" or ");
         let bare = |form: &Form| matches!(form, Form::Pattern(pattern) if pattern.is_bare());
         let hint = match (&self.format, misfits) {
             (None, [(form, _)]) if bare(form) => "; if the column has no dates, try --time_format number",
@@ -255,40 +287,6 @@ impl TimeReader {
     }
 }
 
-impl TimeReader {
-    /// Returns an error if months may be something else: Jan-05 a day without a year, and 2009/10 a year that begins in 2009.
-    fn no_month(&self) -> Option<TimeProblem> {
-        let [Candidate { form: form @ Form::Pattern(pattern), times: Times::Dates(dates), .. }] =
-            &self.candidates[..]
-        else {
-            return None;
-        };
-        if self.format.is_some() || pattern.unit() != Unit::Month {
-            return None;
-        }
-        // The year of the century, and the number of the month.
-        let parts = dates.iter().map(|date| {
-            let month = Wall(*date).month();
-            (month.div_euclid(12).rem_euclid(100), month.rem_euclid(12) + 1)
-        });
-        let is_short = pattern.has(&Item::ShortYear);
-        let other = if is_short && parts.clone().all(|(year, _)| (1..=31).contains(&year)) {
-            "a day without a year"
-        } else if !is_short && dates.len() > 1 && parts.clone().all(|(year, month)| month == (year + 1) % 100)
-        {
-            "a year that ends in the next one"
-        } else {
-            return None;
-        };
-        let mut cell = String::new();
-        form.write(&mut cell, dates[0], &Clock::Plain);
-        let message = format!(
-            "{cell} is a month by {form}, or {other}, expected one reading; try --time_format {form}, or the full form"
-        );
-        Some(TimeProblem::at(0, message))
-    }
-}
-
 impl Candidate {
     fn new(form: Form) -> Self {
         let times = match form {
@@ -355,11 +353,8 @@ fn ambiguous(candidates: &[Candidate]) -> Option<TimeProblem> {
     let readings: Vec<String> = candidates.iter().map(reading).collect();
     let flags: Vec<String> =
         candidates.iter().map(|candidate| format!("--time_format {}", quoted(&candidate.form))).collect();
-    let message = format!(
-        "{cell} is {}, expected one reading; try {}",
-        listed(&readings).replace(", ", " and "),
-        listed(&flags).replace(", ", " or ")
-    );
+    let message =
+        format!("{cell} is {}, expected one reading; try {}", readings.join(" and "), flags.join(" or "));
     Some(TimeProblem::at(row, message))
 }
 

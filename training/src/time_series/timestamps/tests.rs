@@ -7,7 +7,7 @@ fn arranged(cells: &[&str], config: &TimeConfig) -> Result<Arranged, String> {
     let mut reader = TimeReader::new(config).map_err(|error| error.to_string())?;
     cells.iter().try_for_each(|cell| reader.push(cell))?;
     let values = (0..cells.len()).map(|row| row as f64).collect();
-    let arranged = reader.finish().and_then(|raw| arrange(raw, values, 1, config));
+    let arranged = reader.finish().and_then(|raw| arrange(raw, values, 1, config, None));
     arranged.map_err(|TimeProblem { row, message }| format!("{row:?}: {message}"))
 }
 
@@ -259,6 +259,22 @@ fn local_hours_of_a_time_zone_continue_when_clocks_are_set() {
     assert!(lost.contains("does not exist in Europe/Berlin"), "{lost}");
     let unknown = TimeConfig { time_zone: Some("Europe/Nowhere".into()), ..TimeConfig::default() };
     assert!(arranged(&cells, &unknown).unwrap_err().contains("time_zone"));
+}
+
+#[test]
+fn expected_frequency_is_that_of_a_few_rows_if_it_fits_as_well() {
+    let of = |cells: &[&str], expected: &str| {
+        let mut reader = TimeReader::new(&TimeConfig::default()).unwrap();
+        cells.iter().try_for_each(|cell| reader.push(cell)).unwrap();
+        let (raw, values) = (reader.finish().unwrap(), vec![0.0; cells.len()]);
+        let arranged = arrange(raw, values, 1, &TimeConfig::default(), Some(expected.parse().unwrap()));
+        arranged.unwrap().timestamps.frequency().unwrap().to_string()
+    };
+    let week = ["2024-01-01", "2024-01-02", "2024-01-03"];
+    assert_eq!(of(&week, "B"), "business days");
+    assert_eq!(of(&week, "h"), "daily");
+    assert_eq!(of(&["2024-01-01", "2024-02-01", "2024-03-01"], "D"), "monthly");
+    assert_eq!(of(&["2024-01-01", "2024-02-01"], "QS"), "monthly");
 }
 
 #[test]

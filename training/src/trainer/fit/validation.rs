@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 
-use super::Fit;
+use super::{Fit, LossRange};
 use crate::trainer::callbacks::{Callback, Position, StopReason};
 use crate::trainer::evaluate::evaluate_batches;
 use crate::trainer::profiler::Phase;
@@ -36,8 +36,10 @@ impl Fit<'_> {
         let record = Record { epoch: self.state.epoch, step: self.state.step, values };
         self.log(&record)?;
         if let Some(loss) = record.get("train_loss").filter(|_| epoch_ends) {
-            let [least, greatest] = self.losses.unwrap_or([loss; 2]);
-            self.losses = Some([least.min(loss), greatest.max(loss)]);
+            let LossRange { epochs, least, greatest } =
+                self.losses.unwrap_or(LossRange { epochs: 0, least: loss, greatest: loss });
+            self.losses =
+                Some(LossRange { epochs: epochs + 1, least: least.min(loss), greatest: greatest.max(loss) });
         }
         let mut flow = ControlFlow::Continue(());
         if validates || self.loaders.val.is_none() {

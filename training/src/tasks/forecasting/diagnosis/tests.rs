@@ -11,7 +11,7 @@ use crate::time_series::{
     BaselineConfig, Forecaster, NetworkForecaster, Series, SyntheticConfig, Target, WindowConfig, synthetic,
 };
 use crate::trainer::callbacks::StopReason;
-use crate::trainer::{Best, LoaderConfig, SingleProcess};
+use crate::trainer::{Best, LoaderConfig, LossRange, SingleProcess};
 
 fn windows() -> WindowConfig {
     use clap::{Command, FromArgMatches};
@@ -19,7 +19,7 @@ fn windows() -> WindowConfig {
     WindowConfig::from_arg_matches(&command.try_get_matches_from(["--split_time", "200"]).unwrap()).unwrap()
 }
 
-fn summary(epochs: u64, best: u64, losses: [f64; 2]) -> FitSummary {
+fn summary(epochs: u64, best: u64, [least, greatest]: [f64; 2]) -> FitSummary {
     FitSummary {
         stop: StopReason::MaxEpochs,
         epochs,
@@ -28,7 +28,7 @@ fn summary(epochs: u64, best: u64, losses: [f64; 2]) -> FitSummary {
         train_time: Duration::ZERO,
         train_batches: epochs,
         best: Some(Best { metric: "val_loss".into(), value: 1.0, epoch: best }),
-        losses: Some(losses),
+        losses: Some(LossRange { epochs, least, greatest }),
     }
 }
 

@@ -152,7 +152,7 @@ fn columns_of_parts_are_read_by_their_names() {
         let mut reader = TimeReader::new(&TimeConfig::default()).unwrap().named(names);
         cells.iter().try_for_each(|cell| reader.push(cell)).unwrap();
         let raw = reader.finish().unwrap();
-        let time = arrange(raw, vec![0.0; cells.len()], 1, &TimeConfig::default()).unwrap().timestamps;
+        let time = arrange(raw, vec![0.0; cells.len()], 1, &TimeConfig::default(), None).unwrap().timestamps;
         assert_eq!(
             (time.labels(), time.form().as_str()),
             (cells.iter().map(ToString::to_string).collect(), form)
