@@ -83,7 +83,7 @@ fn numbers_that_the_data_decides_are_in_the_configuration_and_a_resumed_run_keep
     let csv = write(&lab, "months.csv", &months(1));
     let mut command = first(&lab, "linear", &csv);
     let run = Trained::of(command.arg("--early_stop_patience=0"));
-    assert!(run.stderr.contains("windows of 24 time steps (a season is 12 rows)"), "{}", run.stderr);
+    assert!(run.stderr.contains("windows have 24 time steps (a season is 12 rows)"), "{}", run.stderr);
     let config: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(run.folder.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["data_config"]["windows"]["window_size"], 24);
