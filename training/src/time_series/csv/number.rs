@@ -1,5 +1,7 @@
 //! Reads numbers as people and programs write them.
 
+use std::cell::Cell;
+
 /// The cells that are missing values, in lower case: those of pandas, a dash, and a question mark.
 const MISSING: &[&str] = &[
     "", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "1.#qnan", "-1.#qnan", "1.#ind",
@@ -68,13 +70,24 @@ pub(super) enum Value {
 pub(super) struct Na {
     texts: Vec<String>,
     numbers: Vec<f64>,
+    found: Cell<bool>,
 }
 
 impl Na {
     /// Returns the missing values of `--na`. A number is one in any form: -999 and -999.0.
     pub fn new(texts: &[String]) -> Self {
         let numbers = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        Self { texts: texts.to_vec(), numbers }
+        Self { texts: texts.to_vec(), numbers, found: Cell::new(false) }
+    }
+
+    /// Returns whether there are such missing values, and no cell was one.
+    pub fn is_unused(&self) -> bool {
+        !self.texts.is_empty() && !self.found.get()
+    }
+
+    fn found(&self) -> Value {
+        self.found.set(true);
+        Value::Missing
     }
 }
 
@@ -82,10 +95,10 @@ impl Na {
 pub(super) fn value(cell: &[u8], separators: &Separators, na: &Na) -> Option<Value> {
     let cell = cell.trim_ascii();
     if na.texts.iter().any(|na| na.as_bytes() == cell) {
-        return Some(Value::Missing);
+        return Some(na.found());
     }
     match of_separators(cell, separators)? {
-        Value::Number(number) if na.numbers.contains(&number) => Some(Value::Missing),
+        Value::Number(number) if na.numbers.contains(&number) => Some(na.found()),
         value => Some(value),
     }
 }
@@ -259,6 +272,21 @@ pub(super) fn evidence(cell: &str) -> Evidence {
     }
 }
 
+/// Returns whether the point of a number may be between groups of three digits: 1.234, but not 0.234, 1.5 or 1234. `None` for a
+/// number that has no point and needs none.
+pub(super) fn may_be_group(cell: &[u8]) -> Option<bool> {
+    let digits = cell.trim_ascii();
+    let digits = digits.strip_prefix(b"-").or(digits.strip_prefix(b"+")).unwrap_or(digits);
+    match digits.iter().position(|&byte| byte == b'.') {
+        None => (digits.len() > 3).then_some(false),
+        Some(at) => {
+            let (whole, rest) = (&digits[..at], &digits[at + 1..]);
+            let three = rest.len() == 3 && rest.iter().all(u8::is_ascii_digit);
+            Some(three && (1..=3).contains(&whole.len()) && whole[0] != b'0')
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +356,22 @@ mod tests {
         }
         let uncertain = Separators::default();
         assert_eq!(value(b"1,234", &uncertain, &Na::default()), None);
+    }
+
+    #[test]
+    fn may_be_group_of_a_number_is_whether_its_point_may_be_between_groups() {
+        for (cell, expected) in [
+            ("1.234", Some(true)),
+            (" -12.345", Some(true)),
+            ("0.234", Some(false)),
+            ("1.23", Some(false)),
+            ("1234.567", Some(false)),
+            ("1234", Some(false)),
+            ("-999", None),
+            ("12", None),
+        ] {
+            assert_eq!(may_be_group(cell.as_bytes()), expected, "{cell}");
+        }
     }
 
     #[test]

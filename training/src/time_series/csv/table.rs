@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::CsvConfig;
 use super::choose::{Chosen, integer};
-use super::number::{Na, Separators, Value, value};
+use super::number::{Na, Separators, Value, may_be_group, value};
 use super::rows::LimitedRows;
 use crate::format::{count, listed};
 use crate::time_series::{
@@ -46,6 +46,8 @@ struct Column {
     plain: Option<u64>,
     /// The first line with a currency, and the currency.
     currency: Option<(u64, &'static str)>,
+    /// Whether the points so far may be between groups of three digits; `None` without a point.
+    groups: Option<bool>,
 }
 
 impl<'a> Table<'a> {
@@ -108,6 +110,9 @@ impl<'a> Table<'a> {
                 Some(Value::Number(number)) => {
                     self.values.push(number);
                     kinds.plain.get_or_insert(line);
+                    if kinds.groups != Some(false) {
+                        kinds.groups = may_be_group(&cells[column]).or(kinds.groups);
+                    }
                 }
                 Some(Value::Currency(number, currency)) => {
                     self.values.push(number);
@@ -256,7 +261,7 @@ impl<'a> Table<'a> {
     }
 
     fn check_columns(&self, notes: &mut Vec<String>) -> Result<()> {
-        let (mut missing, mut percent) = (Vec::new(), Vec::new());
+        let (mut missing, mut percent, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for (kinds, &column) in self.columns.iter().zip(&self.chosen.values) {
             let name = &self.names[column];
             ensure!(
@@ -273,6 +278,20 @@ impl<'a> Table<'a> {
                 (Some(_), None) => percent.push(name.clone()),
                 _ => {}
             }
+            if kinds.groups == Some(true) {
+                groups.push(name.clone());
+            }
+        }
+        let Separators { decimal, certain, thousands } = self.separators;
+        if decimal == b'.' && !certain && thousands.is_none() && !groups.is_empty() {
+            notes.push(format!(
+                "all numbers with a point have three digits after it in {}: 1.234 was read as 1 and a fraction; if it is 1234, \
+                 try --thousands .",
+                listed(&groups)
+            ));
+        }
+        if self.na.is_unused() {
+            notes.push(format!("no cell is {} (--na)", listed(&self.config.na)));
         }
         if !missing.is_empty() {
             notes.push(format!("missing cells of {}: {}", count(self.rows as u64, "row"), listed(&missing)));

@@ -254,6 +254,17 @@ fn running_number_that_ends_below_the_sample_is_an_error() {
 }
 
 #[test]
+fn notes_are_silent_about_certain_points_and_name_unused_missing_values() {
+    for text in ["v\n1.234\n1.5\n", "v\n1.234\n0.125\n", "v\n1.234\n1234\n", "v,w\n1.234,0.5\n"] {
+        let (_, notes) = shown(text.as_bytes(), &CsvConfig::default()).unwrap();
+        assert!(!notes.join("\n").contains("--thousands"), "{text:?}: {notes:?}");
+    }
+    let unused = |text: &str| shown(text.as_bytes(), &flags("--na=-999")).unwrap().1.join("\n");
+    assert!(unused("v\n1\n-99\n").contains("no cell is -999 (--na)"));
+    assert!(!unused("v\n1\n-999.0\n").contains("--na"));
+}
+
+#[test]
 fn file_of_another_kind_is_named_in_the_error() {
     check(&[
         ("old Excel", "", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Err(".xls workbook")),
@@ -280,6 +291,7 @@ fn notes_name_what_was_recognized_and_its_flag() {
         ("d,h,a\n2024-01-01,22:00,5\n", &["columns d, h have dates and times of day"]),
         (",a\n2024-01-01,5\n", &["column 0 has dates"]),
         ("v\n5%\n", &["values of v are in percent"]),
+        ("v;w\n1.234;5\n12.345;6\n", &["three digits after it in v", "try --thousands ."]),
         ("v\n\"1,234.5\"\n\"1,000\"\n", &["groups of three digits", "--thousands"]),
     ] {
         let notes = notes(text);
