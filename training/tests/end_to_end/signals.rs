@@ -33,6 +33,14 @@ pub struct Ended {
 impl Running {
     /// Starts a process.
     pub fn spawn(command: &mut Command) -> Self {
+        // Tests that run under nohup must not pass the ignored hangup on to the program.
+        // SAFETY: `signal` is safe to call between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stderr }
