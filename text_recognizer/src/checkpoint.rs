@@ -104,6 +104,18 @@ pub fn metadata(description: &Description, note: &Value) -> Result<Value> {
     Ok(metadata)
 }
 
+/// Replaces the data that the task adds to the checkpoint `path`, and keeps all else.
+///
+/// # Errors
+/// Fails if the file is missing, damaged or of an earlier format, or if it cannot be written; the file is unchanged then.
+pub fn set_extras(path: impl AsRef<Path>, extras: Value) -> Result<()> {
+    let path = path.as_ref();
+    let Contents { tensors, mut metadata, .. } = read(path)?;
+    let place = metadata.pointer_mut("/description/extras");
+    *place.ok_or_else(|| Error::malformed(path, "it has no description of a model"))? = extras;
+    write(path, &tensors, &metadata)
+}
+
 /// Reads a checkpoint of this format or an earlier one, and verifies its digest.
 ///
 /// # Errors

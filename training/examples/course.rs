@@ -14,7 +14,7 @@ use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel, LossName, M
 use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName, SgdForm};
 use text_recognizer::tch::{self, Kind, Tensor};
-use training::report::plots::{self, ForecastColumn, PlotLabels};
+use training::report::plots::{self, ForecastColumn, ForecastPath, PlotLabels};
 use training::time_series::models::{Dnn, DnnConfig};
 use training::time_series::{
     Baseline, BaselineConfig, Forecast, NetworkForecaster, Scaler, Scaling, SyntheticConfig, synthetic,
@@ -110,13 +110,15 @@ pub fn course(folder: &Path, out: &mut impl Write) -> Result<Figures> {
 
     // The forecast as a table and as a plot over the actual values.
     fs::create_dir_all(folder)?;
-    forecast.write_csv(&folder.join("forecast.csv"))?;
+    forecast.write_csv(&folder.join("forecast.csv"), None)?;
     let labels = PlotLabels { title: "one-step forecast by dnn", x: "time", x_is_date: false, y: "value" };
     let time = &series.timestamps.numbers()[validation.clone()];
+    let made = Vec::<f64>::try_from(forecast.steps[0].f_view(-1)?)?;
+    let path = ForecastPath { points: time.iter().copied().zip(made).collect(), bands: Vec::new() };
     let column = ForecastColumn {
         name: series.names[0].clone(),
         actual: values[validation].to_vec(),
-        forecast: Vec::<f64>::try_from(forecast.steps[0].f_view(-1)?)?,
+        paths: vec![path],
     };
     plots::forecast(&folder.join("forecast"), &labels, time, &[column])?;
     writeln!(out, "\nforecast.csv, forecast.png and forecast.svg are in {}", folder.display())?;

@@ -8,8 +8,10 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use crate::cli::{self, CliError};
 use crate::experiment::registry::{DATA, MODELS};
 use crate::experiment::{DataEntry, ModelEntry, registry};
+use crate::time_series::FoldConfig;
 use crate::version;
 
+mod backtest;
 mod completions;
 mod data;
 mod doctor;
@@ -17,6 +19,7 @@ mod download;
 mod fit;
 mod forecast;
 
+pub use backtest::BacktestCommand;
 pub use completions::CompletionsArgs;
 pub use data::DataArgs;
 pub use fit::FitCommand;
@@ -27,6 +30,8 @@ pub use forecast::ForecastArgs;
 pub enum Invocation {
     /// Trains and evaluates a model, or evaluates a baseline.
     Fit(Box<FitCommand>),
+    /// Forecasts from several cutoffs of a series.
+    Backtest(Box<BacktestCommand>),
     /// Forecasts the future of a series.
     Forecast(Box<ForecastArgs>),
     /// Shows how a file is read.
@@ -45,6 +50,7 @@ impl Invocation {
     pub fn run(self) -> Result<Ended> {
         match self {
             Self::Fit(fit) => fit.run(),
+            Self::Backtest(backtest) => backtest.run(),
             Self::Forecast(args) => args.run().map(|()| Ended::Done),
             Self::Data(args) => args.run().map(|()| Ended::Done),
             Self::Completions(args) => args.run().map(|()| Ended::Done),
@@ -69,14 +75,28 @@ pub enum Ended {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, CliError> {
     let args: Vec<OsString> = args.into_iter().collect();
     cli::check_utf8(&args)?;
-    let choice = cli::choice(&all_flags(), &args);
+    let is_backtest = args.get(1).is_some_and(|word| word == backtest::NAME);
+    let without_name = args.iter().enumerate().filter(|(at, _)| !(is_backtest && *at == 1));
+    let flags: Vec<OsString> = without_name.map(|(_, arg)| arg.clone()).collect();
+    let choice = cli::choice(&all_flags(), &flags);
     let base = fit::Base::find(&choice)?;
     let (model, data) = base.entries(&choice)?;
+    let explained = |error| base.explain(error, &choice.typed, model, data);
+    if is_backtest {
+        // The values of a configuration are the defaults of its flags, as they are those of training.
+        let of_backtest = cli::with_kebab_case(backtest::command(model, data));
+        let of_backtest = base.apply(of_backtest, model, data)?;
+        let resumed = base.resumed(&of_backtest, model, data)?;
+        let command = command(model, data).mut_subcommand(backtest::NAME, |_| of_backtest);
+        let matches = command.try_get_matches_from(&args).map_err(explained)?;
+        let Some((_, matches)) = matches.subcommand() else {
+            return Err(anyhow::anyhow!("cannot read the flags of {}", backtest::NAME).into());
+        };
+        return Ok(Invocation::Backtest(Box::new(BacktestCommand::new(matches, model, data, resumed)?)));
+    }
     let command = base.apply(command(model, data), model, data)?;
-    let resumed = base.resumed(&command, model, data)?;
-    let matches = command
-        .try_get_matches_from(&args)
-        .map_err(|error| base.explain(error, &choice.typed, model, data))?;
+    let resumed = base.resumed(&command, model, data)?.map(|(resume, config, _)| (resume, config));
+    let matches = command.try_get_matches_from(&args).map_err(explained)?;
     Ok(match matches.subcommand() {
         Some(("doctor", _)) => Invocation::Doctor,
         Some(("forecast", matches)) => {
@@ -94,6 +114,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
 pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
     let command = fit::with_flags(root(), model, data);
     let command = command
+        .subcommand(backtest::command(model, data))
         .subcommand(forecast::with_flags(Command::new("forecast")))
         .subcommand(data::with_flags(Command::new("data")))
         .subcommand(Command::new("doctor").about(doctor::ABOUT))
@@ -107,7 +128,8 @@ fn all_flags() -> Command {
     let (Ok(model), Ok(data)) = (registry::model(model), registry::data(data)) else { return root() };
     let of_models = MODELS.iter().map(|entry| (entry.flags.augment)(Command::new("")));
     let of_data = DATA.iter().map(|entry| (entry.flags.augment)(Command::new("")));
-    let more: Vec<Command> = of_models.chain(of_data).collect();
+    let of_folds = FoldConfig::augment_args(Command::new(""));
+    let more: Vec<Command> = of_models.chain(of_data).chain([of_folds]).collect();
     cli::with_kebab_case(cli::union(command(model, data), &more))
 }
 

@@ -1,12 +1,15 @@
 //! Runs an experiment, from a typed configuration to results.
 
+mod backtest;
 mod config;
 mod outcome;
+mod refit;
 pub mod registry;
 mod resume;
 mod run;
 mod trained;
 
+pub use backtest::{BacktestOutcome, FOLDS, backtest};
 pub use config::{FolderConfig, RunConfig, flatten};
 pub use outcome::{Finished, Outcome};
 pub use registry::{DataEntry, ModelEntry, OnDownload};

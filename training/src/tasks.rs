@@ -8,19 +8,26 @@ use serde_json::{Map, Value};
 use text_recognizer::lit_models::{LitConfig, LitModel};
 use text_recognizer::models::Model;
 
-use crate::time_series::Baseline;
+use crate::time_series::{Baseline, Level};
 use crate::trainer::{FitSummary, Loaders, Record, RunFolder};
 
 mod classification;
 mod forecasting;
 
 pub use classification::Classification;
-pub use forecasting::{Forecasting, ForecastingExtras, LitForecaster, plot_series};
+pub use forecasting::{
+    BacktestReport, Forecasting, ForecastingExtras, LitForecaster, plot_future, plot_series,
+};
 
 /// A kind of task. It provides the loss and metrics, its own fields in a checkpoint, and the report of its results.
 pub trait Task: Debug {
     /// Returns the name of the task in checkpoints, such as `classification`.
     fn name(&self) -> &'static str;
+
+    /// Returns the levels of the intervals around forecasts; none for other tasks.
+    fn levels(&self) -> &[Level] {
+        &[]
+    }
 
     /// Adds the loss and the metrics to a network.
     ///
@@ -57,6 +64,15 @@ pub struct Report {
     pub table: String,
     /// Additional fields of the JSON results.
     pub json: Map<String, Value>,
+    /// The fields that this task adds to the checkpoint of the evaluated weights, where they depend on its evaluation.
+    pub extras: Option<Value>,
     /// The errors of plots and tables that could not be written.
     pub errors: Vec<anyhow::Error>,
+}
+
+impl Report {
+    /// Adds a field to the JSON results.
+    fn add(&mut self, name: &str, value: Value) {
+        self.json.insert(name.to_owned(), value);
+    }
 }

@@ -1,12 +1,16 @@
 //! Time series: data, models and forecasts.
 
+mod backtest;
 mod baselines;
 mod columns;
 mod csv;
 mod data_module;
 mod fill;
+mod folds;
 mod forecast;
 mod forecaster;
+mod future;
+mod intervals;
 pub mod models;
 mod scaler;
 mod series;
@@ -15,13 +19,17 @@ mod window_config;
 mod window_dataset;
 mod windows;
 
+pub use backtest::{Backtest, Fold, Origins, mean};
 pub use baselines::{Baseline, BaselineConfig, Past};
 pub use columns::Columns;
 pub use csv::{CsvConfig, Expected, parse as parse_csv, read as read_csv, read_for as read_csv_for};
 pub use data_module::SeriesDataModule;
 pub use fill::Fill;
-pub use forecast::{Counts, Forecast, MaseScales};
+pub use folds::FoldConfig;
+pub use forecast::{Bands, Counts, Forecast, MaseScales};
 pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};
+pub use future::Future;
+pub use intervals::{Coverage, Intervals, Level, LevelConfig};
 pub use models::Target;
 pub use scaler::{Scaler, Scaling, WindowScaler};
 pub use series::{Series, SyntheticConfig, synthetic};

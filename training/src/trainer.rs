@@ -37,7 +37,7 @@ pub use lr_find::{AfterLrFind, LrFindConfig, LrFindResult, lr_find};
 pub use nonfinite::{NonfiniteConfig, OnNonfinite};
 pub use profiler::ProfilerName;
 pub use record::Record;
-pub use run_folder::{RunFolder, check_links, config_in, last_in, result_in};
+pub use run_folder::{RunFolder, check_links, config_in, final_in, last_in, result_in};
 pub use signals::Signals;
 pub use strategy::{Flags, SingleProcess, Strategy};
 pub use validation::ValidationConfig;

@@ -19,7 +19,9 @@ const SECTIONS: &[&str] = &[
     "device",
     "early_stopping",
     "folder",
+    "folds",
     "gradients",
+    "levels",
     "lit",
     "loaders",
     "logging",
@@ -254,6 +256,8 @@ mod tests {
                 of_a_call.extend(all.filter(|flag| !flags.contains(*flag)).map(str::to_owned));
             }
         }
+        // The section that a backtest adds.
+        sections.insert("folds".to_owned());
         assert_eq!(sections.iter().collect::<Vec<_>>(), SECTIONS);
         assert_eq!(of_a_call.iter().collect::<Vec<_>>(), OF_A_CALL);
     }

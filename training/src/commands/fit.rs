@@ -21,6 +21,7 @@ use crate::experiment::{
 use crate::format::listed;
 use crate::logging::{self, LogLevel};
 use crate::report::ModelSummary;
+use crate::time_series::FoldConfig;
 use crate::trainer::callbacks::{Callback, Monitor, ProgressReport};
 use crate::trainer::{LrFindConfig, LrFindResult, Signals, SingleProcess, TrainerConfig};
 use crate::{experiment, format, process, terminal};
@@ -29,7 +30,7 @@ const ABOUT: &str = "Train a model on a data set and evaluate it";
 
 /// The flags of a run besides those of the model, the data, the optimizer and the trainer.
 #[derive(Debug, Clone, Args)]
-struct FitArgs {
+pub(super) struct FitArgs {
     /// Train this model, or evaluate this baseline.
     #[arg(long = "model")]
     model: String,
@@ -50,7 +51,7 @@ struct FitArgs {
     print_config: bool,
     /// Print the results as one line of JSON.
     #[arg(long = "json")]
-    json: bool,
+    pub json: bool,
     /// Print messages of this level and above on standard error.
     #[arg(long = "log_level", value_enum, default_value_t = LogLevel::Info)]
     log_level: LogLevel,
@@ -156,12 +157,17 @@ impl Base {
         command: &Command,
         model: &ModelEntry,
         data: &DataEntry,
-    ) -> Result<Option<(Resume, RunConfig)>, CliError> {
+    ) -> Result<Option<(Resume, RunConfig, FoldConfig)>, CliError> {
         let Some(resume) = &self.resume else { return Ok(None) };
         let nothing = [OsString::from(command.get_name())];
         let matches = command.clone().try_get_matches_from(&nothing);
         let matches = matches.map_err(|error| self.explain(error, &[], model, data))?;
-        Ok(Some((resume.clone(), read(&matches, model, data)?)))
+        // Only a backtest has flags of folds.
+        let folds = match matches.try_contains_id("folds") {
+            Ok(_) => FoldConfig::from_arg_matches(&matches)?,
+            Err(_) => FoldConfig::default(),
+        };
+        Ok(Some((resume.clone(), read(&matches, model, data)?, folds)))
     }
 
     /// Adds context to an error of clap: the file of a value, or the model or data of a flag. `typed` are the names of the typed
@@ -221,9 +227,9 @@ fn check_trained(matches: &ArgMatches, model: &ModelEntry) -> Result<()> {
 /// A run to start or to continue.
 #[derive(Debug)]
 pub struct FitCommand {
-    args: FitArgs,
-    config: RunConfig,
-    resume: Option<Resume>,
+    pub(super) args: FitArgs,
+    pub(super) config: RunConfig,
+    pub(super) resume: Option<Resume>,
 }
 
 impl FitCommand {
@@ -252,12 +258,12 @@ impl FitCommand {
         &self.config
     }
 
-    /// Runs, and prints the results.
+    /// Prepares the process and the messages, and prints the configuration for `--print_config`. Returns whether to go on.
     ///
     /// # Errors
-    /// Fails like [`experiment::fit`], and if standard output cannot be written to.
-    pub fn run(self) -> Result<Ended> {
-        let Self { args, config, mut resume } = self;
+    /// Fails if standard output cannot be written to.
+    pub(super) fn start(&mut self) -> Result<bool> {
+        let Self { args, config, resume } = self;
         // The process restarts itself, and a pipe can be read only once.
         let from_pipe = args.config.as_deref().is_some_and(|path| !path.is_file());
         if config.trainer.device.threads != Some(1) && !from_pipe {
@@ -265,14 +271,27 @@ impl FitCommand {
         }
         logging::start(if args.quiet { LogLevel::Error } else { args.log_level });
         if args.print_config {
-            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| Ended::Done);
+            terminal::result(serde_json::to_string_pretty(&config)?)?;
+            return Ok(false);
         }
-        if let Some(resume) = &mut resume {
+        if let Some(resume) = resume {
             resume.allow_changed_data = args.allow_changed_data;
-            note_resume(resume);
         }
+        Ok(true)
+    }
+
+    /// Runs, and prints the results.
+    ///
+    /// # Errors
+    /// Fails like [`experiment::fit`], and if standard output cannot be written to.
+    pub fn run(mut self) -> Result<Ended> {
+        if !self.start()? {
+            return Ok(Ended::Done);
+        }
+        let Self { args, config, resume } = self;
+        resume.iter().for_each(note_resume);
         // Signals are caught before the run creates its folder, so that a signal leaves no incomplete folder.
-        let signals = Signals::listen(note_stopped)?;
+        let signals = Signals::listen(|signal, folder| note_stopped(signal, folder, &[]))?;
         let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
         print(experiment::fit(&experiment, &TerminalReporter)?, args.json)
     }
@@ -290,9 +309,12 @@ fn note_resume(resume: &Resume) {
     }
 }
 
-fn note_stopped(signal: i32, folder: Option<&Path>) {
+/// Writes the signal that stopped a run, and the command that continues it, which begins with `command`.
+pub(super) fn note_stopped(signal: i32, folder: Option<&Path>, command: &[&str]) {
     terminal::note(match folder {
-        Some(folder) => format!("stopped by signal {signal}; to continue:\n  {}", resume_command(folder)),
+        Some(folder) => {
+            format!("stopped by signal {signal}; to continue:\n  {}", resume_command(folder, command))
+        }
         None => format!("stopped by signal {signal}: there is nothing to continue"),
     });
 }
@@ -317,7 +339,7 @@ fn print(outcome: Outcome, as_json: bool) -> Result<Ended> {
         }
         Outcome::Stopped { signal, folder, profile } => {
             note(&profile);
-            note_stopped(signal, folder.as_deref());
+            note_stopped(signal, folder.as_deref(), &[]);
             Ok(Ended::BySignal(signal))
         }
         Outcome::LrFound { result, folder, plot } => {
@@ -342,12 +364,15 @@ fn lr_found(result: &LrFindResult, plot: Option<&Path>) -> String {
 
 /// Returns the command that continues the run from any folder, quoted for a shell. The folder of this process comes first,
 /// because paths in the run's configuration are relative to it.
-fn resume_command(folder: &Path) -> String {
+fn resume_command(folder: &Path, command: &[&str]) -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| "run_experiment".into());
     // A name that begins with a dash would be read as a flag.
     let is_flag = folder.as_os_str().as_encoded_bytes().starts_with(b"-");
     let folder = if is_flag { &Path::new(".").join(folder) } else { folder };
-    let command = format!("{} --resume {}", terminal::shell_quote(&program), terminal::shell_quote(folder));
+    let words =
+        std::iter::once(terminal::shell_quote(&program)).chain(command.iter().map(|&word| word.into()));
+    let program = words.collect::<Vec<String>>().join(" ");
+    let command = format!("{program} --resume {}", terminal::shell_quote(folder));
     match std::env::current_dir() {
         Ok(here) => format!("cd {} && {command}", terminal::shell_quote(here)),
         Err(_) => command,

@@ -7,11 +7,13 @@ use clap::{ArgGroup, Args, Command};
 use text_recognizer::util::files::write_atomic;
 
 use crate::experiment::{TrainedForecaster, load_forecaster};
+use crate::format::count;
 use crate::logging::{self, LogLevel};
+use crate::tasks::plot_future;
 use crate::terminal;
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency, Series,
-    read_csv_for,
+    Bands, Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency,
+    Future, Intervals, Level, Series, read_csv_for,
 };
 
 /// The line of the command in `--help`.
@@ -36,9 +38,16 @@ pub struct ForecastArgs {
     /// Forecast this many time steps, at least 1 [default: the horizon of the model].
     #[arg(long = "steps")]
     steps: Option<usize>,
+    /// Add intervals that should contain this percentage of the actual values, one or more, such as 80 95; columns NAME-lo-80 and
+    /// NAME-hi-80.
+    #[arg(long = "level", value_name = "PERCENT", num_args = 1.., value_delimiter = ',')]
+    level: Vec<Level>,
     /// Write to this CSV file [default: standard output].
     #[arg(long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Plot the forecast after the latest rows, to STEM.png and STEM.svg.
+    #[arg(long = "plot", value_name = "STEM")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     series: CsvConfig,
     #[command(flatten)]
@@ -69,12 +78,12 @@ impl ForecastArgs {
         self.check_output()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
         let mut series = self.read(trained.as_ref())?;
-        let forecaster = match trained {
-            Some(TrainedForecaster { forecaster, fill, season, .. }) => {
+        let (forecaster, intervals) = match trained {
+            Some(TrainedForecaster { forecaster, fill, season, intervals, .. }) => {
                 series.fill(self.fill.unwrap_or(fill), season.or(series.season), &[])?;
-                forecaster
+                (forecaster, intervals)
             }
-            None => self.baseline(&series)?,
+            None => (self.baseline(&series)?, None),
         };
         series.notes.iter().for_each(|note| log::info!("{note}"));
         let steps = self.steps.unwrap_or(forecaster.horizon());
@@ -88,11 +97,44 @@ impl ForecastArgs {
         );
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
         check_finite(&series, &forecast)?;
-        let table = table(&series, forecaster.stride(), &forecast)?;
+        if self.model.is_none() && steps > forecaster.horizon() {
+            log::info!(
+                "the model forecasts {} at once; later steps are forecast from the forecasts before them",
+                count(forecaster.horizon() as u64, "step")
+            );
+        }
+        let bands = self.bands(&*forecaster, intervals, &series, steps)?;
+        let future = Future { series: &series, stride: forecaster.stride(), forecast, bands };
+        if let Some(stem) = &self.plot {
+            plot_future(stem, &future)?;
+        }
+        let table = future.csv()?;
         match &self.output {
             Some(path) => Ok(write_atomic(path, &table)?),
             None => terminal::write(&table),
         }
+    }
+
+    /// Returns the intervals of the levels that were asked for. Those of a baseline are from the errors of its forecasts of the file.
+    ///
+    /// # Errors
+    /// Fails if there are too few errors of earlier forecasts.
+    fn bands(
+        &self,
+        forecaster: &dyn Forecaster,
+        of_checkpoint: Option<Intervals>,
+        series: &Series,
+        steps: usize,
+    ) -> Result<Option<Bands>> {
+        if self.level.is_empty() {
+            return Ok(None);
+        }
+        let intervals = forecaster.rolling_intervals(series, steps)?.or(of_checkpoint).context(
+            "cannot make intervals: found no errors of earlier forecasts, expected those of a validation split; try a checkpoint \
+             of a run with a validation split, and fewer steps and columns",
+        )?;
+        intervals.check(&self.level, steps)?;
+        Ok(Some(Bands { intervals, levels: self.level.clone() }))
     }
 
     /// Fails if the output would replace the file that is read.
@@ -157,20 +199,4 @@ fn check_finite(series: &Series, forecast: &[Vec<f64>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Returns the forecast as CSV. The first column has the next timestamps if the series is regular, else the steps ahead.
-fn table(series: &Series, stride: usize, forecast: &[Vec<f64>]) -> Result<Vec<u8>> {
-    let steps = forecast.len();
-    let (column, labels): (_, Vec<String>) = match series.timestamps.after(steps, stride) {
-        Some(times) => ("time", times.labels()),
-        None => ("step", (1..=steps).map(|step| step.to_string()).collect()),
-    };
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(std::iter::once(column).chain(series.names.iter().map(String::as_str)))?;
-    for (label, row) in labels.into_iter().zip(forecast) {
-        let cells = row.iter().map(f64::to_string);
-        writer.write_record(std::iter::once(label).chain(cells))?;
-    }
-    writer.into_inner().context("cannot write the forecast")
 }

@@ -18,8 +18,8 @@ use text_recognizer::util::Progress;
 use crate::tasks::{Classification, Forecasting, Task};
 use crate::time_series::models::{self, ForecastConfig};
 use crate::time_series::{
-    Baseline, BaselineConfig, CsvConfig, Series, SeriesDataModule, SyntheticConfig, Target, WindowConfig,
-    read_csv, synthetic,
+    Baseline, BaselineConfig, CsvConfig, LevelConfig, Series, SeriesDataModule, SyntheticConfig, Target,
+    WindowConfig, read_csv, synthetic,
 };
 
 /// The flags of one config type.
@@ -117,6 +117,31 @@ pub struct Data {
     pub task: Box<dyn Task>,
     /// The flags of the data, with numbers in place of `auto`.
     pub config: Value,
+    /// The data module of a time series; `None` for other data.
+    pub series: Option<Rc<SeriesDataModule>>,
+}
+
+impl Data {
+    /// Returns whether the model is to be trained on all rows after the run.
+    pub fn refits(&self) -> bool {
+        self.series.as_ref().is_some_and(|module| module.windows().refit_on_all)
+    }
+
+    /// Returns the same data with all rows in the training split; `None` for data without splits by time.
+    ///
+    /// # Errors
+    /// Fails if the rows cannot be scaled.
+    pub fn on_all_rows(&self) -> Result<Option<Self>> {
+        let Some(module) = &self.series else { return Ok(None) };
+        let module = Rc::new(module.on_all_rows()?);
+        let levels = LevelConfig { level: self.task.levels().to_vec() };
+        Ok(Some(Self {
+            task: Box::new(Forecasting::new(Rc::clone(&module), levels)),
+            series: Some(Rc::clone(&module)),
+            module,
+            config: self.config.clone(),
+        }))
+    }
 }
 
 fn typed<C: DeserializeOwned>(config: &Value, name: &str) -> Result<C> {
@@ -180,7 +205,7 @@ impl DataEntry {
     ) -> Self {
         let build = move |config: &Value, _: Target, download: Option<OnDownload>| -> Result<Data> {
             let module = Rc::new(build(typed(config, name)?, download)?);
-            Ok(Data { module, task: Box::new(Classification), config: config.clone() })
+            Ok(Data { module, task: Box::new(Classification), config: config.clone(), series: None })
         };
         let (task, flags) = (Classification::NAME, Flags::of::<C>());
         Self { name, about, task, flags, defaults: &[], training: None, build: Box::new(build) }
@@ -193,13 +218,15 @@ impl DataEntry {
         read: fn(&C) -> Result<Series>,
     ) -> Self {
         let build = move |config: &Value, target: Target, _: Option<OnDownload>| -> Result<Data> {
-            let SeriesFlags { source, windows, baselines } = typed::<SeriesFlags<C>>(config, name)?;
+            let SeriesFlags { source, windows, baselines, levels } = typed::<SeriesFlags<C>>(config, name)?;
             let series = read(&source)?;
             let module = Rc::new(SeriesDataModule::new(series, windows, baselines.clone(), target)?);
             module.series().notes.iter().for_each(|note| log::info!("{note}"));
+            let windows = module.windows().clone();
             let config =
-                serde_json::to_value(SeriesFlags { source, windows: module.windows().clone(), baselines })?;
-            Ok(Data { task: Box::new(Forecasting::new(Rc::clone(&module))), module, config })
+                serde_json::to_value(SeriesFlags { source, windows, baselines, levels: levels.clone() })?;
+            let task = Box::new(Forecasting::new(Rc::clone(&module), levels));
+            Ok(Data { task, series: Some(Rc::clone(&module)), module, config })
         };
         let (task, flags) = (Forecasting::NAME, Flags::of::<SeriesFlags<C>>());
         Self { name, about, task, flags, defaults, training, build: Box::new(build) }
@@ -223,6 +250,9 @@ struct SeriesFlags<C: Args> {
     windows: WindowConfig,
     #[command(flatten)]
     baselines: BaselineConfig,
+    #[command(flatten)]
+    #[serde(default)]
+    levels: LevelConfig,
 }
 
 /// Makes the defaults of the TensorFlow time-series course, followed by the given defaults of a model.

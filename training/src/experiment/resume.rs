@@ -12,7 +12,7 @@ use text_recognizer::util::files::read_limited;
 
 use super::config::{FolderConfig, RunConfig, flatten};
 use super::registry::{self, ModelKind};
-use crate::time_series::{BaselineConfig, CsvConfig};
+use crate::time_series::{BaselineConfig, CsvConfig, LevelConfig};
 use crate::trainer::checkpointing::ResumePoint;
 use crate::trainer::{AfterLrFind, LrFindConfig, TrainerConfig, check_links, config_in, last_in, result_in};
 
@@ -30,7 +30,8 @@ pub struct Resume {
 }
 
 impl Resume {
-    fn in_folder(folder: PathBuf) -> Self {
+    /// Returns the run in a folder, from its last checkpoint if it has one.
+    pub fn in_folder(folder: PathBuf) -> Self {
         let checkpoint = Some(last_in(&folder)).filter(|last| last.exists());
         Self { folder, checkpoint, passed_over: None, allow_changed_data: false }
     }
@@ -203,8 +204,14 @@ fn untrained(config: &Value) -> Option<String> {
 
 /// Returns the flags that a resumed run may change: its budget, its outputs and its device.
 pub fn free() -> impl Iterator<Item = &'static str> {
-    let groups =
-        [MnistConfig::FREE, CsvConfig::FREE, FolderConfig::FREE, LrFindConfig::FREE, BaselineConfig::FREE];
+    let groups = [
+        MnistConfig::FREE,
+        CsvConfig::FREE,
+        FolderConfig::FREE,
+        LrFindConfig::FREE,
+        BaselineConfig::FREE,
+        LevelConfig::FREE,
+    ];
     TrainerConfig::free().chain(groups.into_iter().flatten().copied())
 }
 

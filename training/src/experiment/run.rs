@@ -13,6 +13,7 @@ use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
 use super::config::{RunConfig, flatten};
+use super::refit::{Refit, Validated};
 use super::registry::{self, Data, ModelKind, Network, OnDownload};
 use super::resume::experiment_of;
 use super::{Finished, Outcome, Resume};
@@ -118,7 +119,9 @@ fn run_baseline(
         checkpoint::write(&folder.best(), &[], &metadata(config, data, identity)?)?;
     }
     experiment.signals.end_at_once(None, folder.as_ref());
-    let finished = finish(config, folder.as_ref(), &*data.task, &trained, Results::default())?;
+    let best = folder.as_ref().map(RunFolder::best);
+    let finished =
+        finish(config, folder.as_ref(), best.as_deref(), &*data.task, &trained, Results::default())?;
     folder.iter().for_each(RunFolder::keep);
     Ok(Outcome::Finished(Box::new(finished)))
 }
@@ -131,6 +134,8 @@ struct Results {
     profile: String,
     /// The errors of files that could not be written.
     errors: Vec<anyhow::Error>,
+    /// The model that was trained on all rows.
+    refit: Option<Refit>,
 }
 
 /// A run of a network.
@@ -285,8 +290,9 @@ impl Run<'_> {
         }
         // All is saved, so that a signal need not wait for evaluation and plots.
         self.experiment.signals.end_at_once(folder.map(RunFolder::path), None);
-        if let Some(best) = fit.best_path() {
-            let load = || lit.parameters().load(&checkpoint::read_weights(&best)?);
+        let best = fit.best_path();
+        if let Some(best) = &best {
+            let load = || lit.parameters().load(&checkpoint::read_weights(best)?);
             load().context("cannot evaluate the best weights")?;
         }
         let values = self.evaluate(&**lit, loaders, &summary)?;
@@ -297,9 +303,30 @@ impl Run<'_> {
             let steps = self.trainer.gradients.steps(loaders.train.len());
             errors.extend(history::plot_metrics(&folder.metrics(), &folder.artifact("metrics"), steps).err());
         }
+        let refit = match self.refit(config, &summary)? {
+            Ok(refit) => refit,
+            Err(signal) => {
+                let folder = folder.map(|folder| folder.path().to_owned());
+                return Ok(Outcome::Stopped { signal, folder, profile });
+            }
+        };
+        self.experiment.signals.end_at_once(folder.map(RunFolder::path), None);
         let trained = Trained::Network(Rc::clone(lit), Rc::clone(loaders), summary.clone());
-        let results = Results { values, summary: Some(summary), profile, errors };
-        Ok(Outcome::Finished(Box::new(finish(config, folder, &*self.data.task, &trained, results)?)))
+        let results = Results { values, summary: Some(summary), profile, errors, refit };
+        let task = &*self.data.task;
+        Ok(Outcome::Finished(Box::new(finish(config, folder, best.as_deref(), task, &trained, results)?)))
+    }
+
+    /// Trains a model on all rows if `--refit_on_all` is set. Returns the signal that stopped the training instead.
+    fn refit(&self, config: &RunConfig, summary: &FitSummary) -> Result<Result<Option<Refit>, i32>> {
+        let Self { network, data, identity, device, reporter, .. } = *self;
+        let Experiment { signals, strategy, .. } = self.experiment;
+        if !data.refits() || config.trainer.fast_dev_run {
+            return Ok(Ok(None));
+        }
+        let refit = Validated { config, network, data, identity, device, summary }
+            .refit(signals, *strategy, reporter)?;
+        Ok(refit.map(Some))
     }
 
     /// Builds the network with its loss, and loads the weights of `--load_checkpoint` into it.
@@ -334,18 +361,29 @@ impl Run<'_> {
     }
 }
 
-/// Reports on a trained model and writes its results. Files that cannot be written do not hide the results.
+/// Reports on a trained model and writes its results; `best` is the checkpoint of its weights. Files that cannot be written do not
+/// hide the results.
 fn finish(
     config: &RunConfig,
     folder: Option<&RunFolder>,
+    best: Option<&Path>,
     task: &dyn Task,
     trained: &Trained,
     results: Results,
 ) -> Result<Finished> {
-    let Results { values, summary, profile, mut errors } = results;
+    let Results { values, summary, profile, mut errors, refit } = results;
     let mut report = task.report(&config.model, trained, folder)?;
     let results = report.metrics.take().unwrap_or(values);
     errors.append(&mut report.errors);
+    let extras = report.extras.take();
+    if let (Some(refit), Some(folder)) = (&refit, folder) {
+        errors.extend(refit.write(folder, extras.as_ref()).err());
+        report.table += &refit.line();
+        report.json.insert("refit".into(), refit.json());
+    }
+    if let (Some(extras), Some(best)) = (extras, best) {
+        errors.extend(checkpoint::set_extras(best, extras).err().map(Into::into));
+    }
     let path = folder.map(|folder| folder.path().to_owned());
     let mut finished =
         Finished { config: config.clone(), folder: path, summary, results, report, profile, errors };
@@ -371,7 +409,7 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
 
 /// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the flags
 /// that the weights depend on, and the identity of the data.
-fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
+pub(super) fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
     let description = Description {
         model: config.model.clone(),
         model_config: config.model_config.clone(),

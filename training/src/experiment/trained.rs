@@ -12,9 +12,11 @@ use text_recognizer::models::Model;
 use text_recognizer::nn::Placement;
 
 use super::registry::{self, ModelKind};
-use crate::format::listed;
+use crate::format::{count, listed};
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
-use crate::time_series::{BaselineForecaster, Columns, Fill, Forecaster, Frequency, NetworkForecaster};
+use crate::time_series::{
+    BaselineForecaster, Columns, Fill, Forecaster, Frequency, Intervals, NetworkForecaster,
+};
 
 /// Windows per batch of a forecast.
 const BATCH_SIZE: usize = 1024;
@@ -33,6 +35,8 @@ pub struct TrainedForecaster {
     pub season: Option<usize>,
     /// The frequency of the series that it was trained on; `None` if it has none or is not in the checkpoint.
     pub frequency: Option<Frequency>,
+    /// The sizes of intervals; `None` if they are not in the checkpoint.
+    pub intervals: Option<Intervals>,
 }
 
 /// Loads the forecasting model of the checkpoint `path`, on the CPU.
@@ -59,6 +63,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
     let horizon = check(&data, &extras)?;
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
     let (fill, season, frequency) = (extras.fill, extras.baselines.season, extras.frequency);
+    let intervals = extras.intervals.clone();
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
             baseline: *baseline,
@@ -75,7 +80,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
             Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
         }
     };
-    Ok(TrainedForecaster { forecaster, columns, fill, season, frequency })
+    Ok(TrainedForecaster { forecaster, columns, fill, season, frequency, intervals })
 }
 
 /// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.
@@ -99,6 +104,13 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
     ensure!((1..=MAX_STRIDE).contains(&stride), "its stride is {stride}, expected 1 to {MAX_STRIDE}");
     ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");
     extras.baselines.validate()?;
+    if let Some(intervals) = &extras.intervals {
+        ensure!(
+            intervals.is_valid(horizon as usize, columns),
+            "its intervals are not valid, expected sizes for {horizon} steps ahead of {}",
+            count(columns as u64, "column")
+        );
+    }
     Ok(horizon)
 }
 
@@ -185,6 +197,14 @@ mod tests {
                 *bad["description"].pointer_mut(place).unwrap() = value.clone();
                 let error = format!("{:#}", load(&bad, &weights).err().unwrap());
                 assert!(error.contains(part) && error.contains("x.safetensors"), "{model} {value}: {error}");
+            }
+            for (intervals, part) in
+                [(json!([]), "its intervals are not valid"), (json!(1), "description of the series")]
+            {
+                let mut bad = good.clone();
+                bad["description"]["extras"]["intervals"] = json!({"steps": intervals});
+                let error = format!("{:#}", load(&bad, &weights).err().unwrap());
+                assert!(error.contains(part), "{model}: {error}");
             }
         }
     }

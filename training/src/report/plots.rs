@@ -6,8 +6,8 @@
 
 mod axis;
 mod chart;
+mod forecast;
 mod metrics;
-mod paths;
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,8 @@ use kuva::render::render::Scene;
 
 use axis::{Axis, extent, plottable};
 use chart::{COLORS, Chart, Curve};
+pub use forecast::{Band, ForecastColumn, Path as ForecastPath, forecast};
 pub use metrics::{Measured, metrics};
-pub use paths::{PathsColumn, paths};
 use text_recognizer::util::files::write_atomic;
 
 /// The width of a plot of one panel, in pixels of the SVG. The PNG has twice as many pixels, for sharp text.
@@ -50,30 +50,6 @@ const PANELS: usize = 12;
 /// Fails if a column is not as long as `x`, a column has no finite value, or the folder cannot be written to.
 pub fn series(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[(String, Vec<f64>)]) -> Result<()> {
     panels(stem, labels, x, columns, |(name, values)| Ok((name, vec![curve(name, COLORS[0], x, values)?])))
-}
-
-/// The actual values and the forecast of one column.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ForecastColumn {
-    /// The column's name.
-    pub name: String,
-    /// The actual values, one per point on the x axis; NaN if there is none.
-    pub actual: Vec<f64>,
-    /// The forecast, one value per point on the x axis; NaN if there is none.
-    pub forecast: Vec<f64>,
-}
-
-/// Plots the forecast of each column over its actual values, with one panel per column. Plots at most 12 columns.
-///
-/// # Errors
-/// Fails if a column is not as long as `x`, a column has no finite value, or the folder cannot be written to.
-pub fn forecast(stem: &Path, labels: &PlotLabels, x: &[f64], columns: &[ForecastColumn]) -> Result<()> {
-    panels(stem, labels, x, columns, |ForecastColumn { name, actual, forecast }| {
-        let mut actual = curve("actual", COLORS[0], x, actual)?;
-        // Actual values are noisy: a thin line behind the forecast.
-        actual.width = 1.2;
-        Ok((name, vec![actual, curve("forecast", COLORS[1], x, forecast)?]))
-    })
 }
 
 /// Plots one panel per column, one below the other. `curves` returns the name and the lines of a column.
@@ -216,7 +192,9 @@ mod tests {
     }
 
     fn forecasts(actual: &[f64], forecast: &[f64]) -> Vec<ForecastColumn> {
-        vec![ForecastColumn { name: "v".into(), actual: actual.to_vec(), forecast: forecast.to_vec() }]
+        let points = forecast.iter().zip(1..).map(|(&y, x)| (f64::from(x), y)).collect();
+        let path = ForecastPath { points, bands: Vec::new() };
+        vec![ForecastColumn { name: "v".into(), actual: actual.to_vec(), paths: vec![path] }]
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -326,16 +304,6 @@ mod tests {
         assert!(lr_find(&stem, &[0.0, -1.0], &[1.0, 2.0], None).is_err());
         assert_eq!(fs::read(with_suffix(&stem, ".png")).unwrap(), before);
         assert_eq!(names(folder.path()), ["plot.png", "plot.svg"]);
-    }
-
-    #[test]
-    fn forecast_of_another_length_fails_with_both_lengths() {
-        let folder = tempfile::tempdir().unwrap();
-        let result =
-            forecast(&folder.path().join("f"), &LABELS, &[1.0, 2.0], &forecasts(&[1.0, 2.0], &[1.0]));
-        let error = format!("{:#}", result.unwrap_err());
-        assert!(error.contains("forecast has 1 values for 2 points"), "{error}");
-        assert!(names(folder.path()).is_empty());
     }
 
     #[test]

@@ -6,30 +6,35 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use text_recognizer::data::{DataModule, DataSpec};
-use text_recognizer::lit_models::{LitConfig, LitModel, Metric, MetricName};
+use text_recognizer::lit_models::{LitConfig, LitModel};
 use text_recognizer::models::Model;
 
 use super::{Report, Task, Trained};
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecast, Forecaster, Frequency, NetworkForecaster,
-    Scaler, SeriesDataModule,
+    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecaster, Frequency, Intervals, Level, LevelConfig,
+    NetworkForecaster, Scaler, SeriesDataModule,
 };
-use crate::trainer::{Loaders, Record, RunFolder};
+use crate::trainer::{Loaders, RunFolder};
 
+mod backtest;
 mod comparison;
+mod coverage;
 mod diagnosis;
 mod lit;
 mod plots;
+mod splits;
 
-use comparison::Comparison;
+pub use backtest::BacktestReport;
 use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
-pub use plots::series as plot_series;
+pub use plots::{future as plot_future, series as plot_series};
+use splits::Splits;
 
 /// The task of forecasting a series.
 #[derive(Debug)]
 pub struct Forecasting {
     module: Rc<SeriesDataModule>,
+    levels: LevelConfig,
 }
 
 /// The fields that forecasting adds to a checkpoint.
@@ -50,15 +55,18 @@ pub struct ForecastingExtras {
     /// The frequency of the series; `None` for a series without one, and in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frequency: Option<Frequency>,
+    /// The sizes of intervals; `None` without a validation split, and in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
 }
 
 impl Forecasting {
     /// The name of the task in checkpoints.
     pub const NAME: &str = "forecasting";
 
-    /// Creates the task for the series of `module`.
-    pub fn new(module: Rc<SeriesDataModule>) -> Self {
-        Self { module }
+    /// Creates the task for the series of `module`, whose forecasts have intervals of `levels`.
+    pub fn new(module: Rc<SeriesDataModule>, levels: LevelConfig) -> Self {
+        Self { module, levels }
     }
 
     fn network(&self, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Box<dyn Forecaster> {
@@ -71,6 +79,19 @@ impl Forecasting {
         })
     }
 
+    /// Returns the fields of a checkpoint that do not depend on the trained model.
+    fn extras_of_data(&self) -> ForecastingExtras {
+        ForecastingExtras {
+            scaler: self.module.scaler().clone(),
+            stride: self.module.windows().stride,
+            baselines: self.module.baselines().clone(),
+            named: Some(self.module.series().named),
+            fill: self.module.windows().fill,
+            frequency: self.module.series().timestamps.frequency(),
+            intervals: None,
+        }
+    }
+
     fn baseline(&self, baseline: Baseline) -> BaselineForecaster {
         let windows = self.module.windows();
         BaselineForecaster {
@@ -81,27 +102,21 @@ impl Forecasting {
         }
     }
 
-    /// Forecasts the rows of the validation split that are in `loaders`, or all without `loaders`. Returns `None` if `loaders`
-    /// have no validation split.
-    fn forecast(&self, forecaster: &dyn Forecaster, loaders: Option<&Loaders>) -> Result<Option<Forecast>> {
-        let mut rows = self.module.validation();
-        if let Some(loaders) = loaders {
-            let Some(val) = &loaders.val else { return Ok(None) };
-            // `--limit_val_batches` limits the forecast too.
-            if !loaders.overfits {
-                // The target of the last window reaches horizon - 1 steps beyond its first row.
-                let reach = (forecaster.horizon() - 1).saturating_mul(forecaster.stride());
-                let made = self.module.rows_of(val.rows())?;
-                rows.end = rows.end.min(rows.start.saturating_add(made).saturating_add(reach));
-            }
+    fn forecaster(&self, trained: &Trained) -> Box<dyn Forecaster> {
+        match trained {
+            Trained::Network(lit, loaders, _) => self.network(lit, loaders),
+            Trained::Baseline(baseline) => Box::new(self.baseline(*baseline)),
         }
-        Forecast::new(forecaster, self.module.series(), rows).map(Some)
     }
 }
 
 impl Task for Forecasting {
     fn name(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn levels(&self) -> &[Level] {
+        &self.levels.level
     }
 
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
@@ -112,66 +127,39 @@ impl Task for Forecasting {
     }
 
     fn extras(&self) -> Value {
-        json!(ForecastingExtras {
-            scaler: self.module.scaler().clone(),
-            stride: self.module.windows().stride,
-            baselines: self.module.baselines().clone(),
-            named: Some(self.module.series().named),
-            fill: self.module.windows().fill,
-            frequency: self.module.series().timestamps.frequency(),
-        })
+        json!(self.extras_of_data())
     }
 
-    /// Forecasts the validation split, writes the forecast and its plots, and compares its error with those of the baselines.
+    /// Forecasts the validation split and the test split, writes the forecasts and their plots, compares their errors with those of
+    /// the baselines, and measures how many actual values the intervals contain.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
-        let (forecast, metrics) = match trained {
-            Trained::Network(lit, loaders, _) => {
-                (self.forecast(&*self.network(lit, loaders), Some(loaders))?, None)
-            }
-            Trained::Baseline(baseline) => {
-                let forecast = self.forecast(&self.baseline(*baseline), None)?;
-                let metrics = forecast.as_ref().map(metrics).transpose()?;
-                (forecast, metrics)
-            }
+        let Some(splits) = Splits::forecast(self, trained)? else { return Ok(Report::default()) };
+        let mut report = Report {
+            metrics: matches!(trained, Trained::Baseline(_)).then(|| splits.metrics()).transpose()?,
+            errors: folder.map_or(Vec::new(), |folder| splits.write(folder, &self.module)),
+            ..Report::default()
         };
-        let Some(forecast) = forecast else { return Ok(Report { metrics, ..Report::default() }) };
-        let errors = folder.map_or(Vec::new(), |folder| write(folder, &forecast, &self.module));
-        let comparison = Comparison::new(name, &forecast, self)?;
+        let comparison = splits.comparison(name, self)?;
         let diagnosis = match trained {
             Trained::Network(lit, loaders, summary) => {
-                Diagnosis::of_network(&comparison, &forecast, &self.module, (&**lit, loaders, summary))?
+                let of = (&**lit, &**loaders, summary);
+                Diagnosis::of_network(&comparison, splits.validation(), &self.module, of)?
             }
             Trained::Baseline(_) => Diagnosis::default(),
         };
-        let json = [("forecast", comparison.json()), ("findings", diagnosis.json())];
-        Ok(Report {
-            metrics,
-            table: comparison.table() + &diagnosis.table(),
-            json: json.into_iter().map(|(name, json)| (name.to_owned(), json)).collect(),
-            errors,
-        })
-    }
-}
-
-/// Returns the metrics of a forecast as validation metrics, named `val_METRIC`.
-fn metrics(forecast: &Forecast) -> Result<Record> {
-    let mut values = Vec::new();
-    for metric in MetricName::OF_NUMBERS {
-        // A relative error has no value if all actual values are 0.
-        if let Some(value) = forecast.metric(metric)? {
-            values.push((format!("val_{}", metric.name()), value));
+        report.table = comparison.table();
+        report.add("forecast", comparison.json());
+        if let Some(test) = splits.test_comparison(name, self)? {
+            report.table += &test.table();
+            report.add("test_forecast", test.json());
         }
+        let coverage = splits.coverage()?;
+        report.table += &coverage.table();
+        report.table += &diagnosis.table();
+        report.add("coverage", coverage.json());
+        report.add("findings", diagnosis.json());
+        let intervals = splits.into_intervals();
+        report.extras = Some(json!(ForecastingExtras { intervals, ..self.extras_of_data() }));
+        Ok(report)
     }
-    Ok(Record { epoch: 0, step: 0, values })
-}
-
-/// Writes a forecast as CSV, plots it against the actual values, and plots the whole series. Returns the errors of files that
-/// cannot be written.
-fn write(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Vec<anyhow::Error> {
-    let written = [
-        forecast.write_csv(&folder.artifact("forecast.csv")),
-        plots::series(&folder.artifact("series"), module.series()),
-        plots::forecast(folder, forecast, module),
-    ];
-    written.into_iter().filter_map(Result::err).collect()
 }

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
-use super::window_config::{ShuffleBuffer, WindowConfig};
+use super::window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
 use super::{BaselineConfig, Layout, Scaler, Series, Target, WindowDataset};
 use crate::flags::Auto;
 use crate::format::count;
@@ -31,6 +31,8 @@ pub struct SeriesDataModule {
     has_missing: bool,
     baselines: BaselineConfig,
     scaler: Scaler,
+    /// The number of rows of the training split.
+    training: usize,
     /// The rows of the validation split.
     validation: Range<usize>,
     target: Target,
@@ -51,6 +53,9 @@ impl SeriesDataModule {
     ) -> Result<Self> {
         config.validate()?;
         baselines.validate()?;
+        if let Some(end) = config.end_time {
+            series = before(series, end)?;
+        }
         let rows = series.len();
         let split = config.split_time.of(rows);
         let end = config.test_time.map_or(rows, |point| point.of(rows));
@@ -95,8 +100,33 @@ impl SeriesDataModule {
             has_missing,
             baselines,
             scaler,
+            training: split,
             validation: split..end,
             target,
+        })
+    }
+
+    /// Returns the same data with all rows in the training split, and scaling and filled gaps of all rows. Its validation split is
+    /// then no measure.
+    ///
+    /// # Errors
+    /// Fails if single precision cannot hold the scaled values.
+    pub fn on_all_rows(&self) -> Result<Self> {
+        let rows = self.series.len();
+        let mut series = self.series.head(rows)?;
+        let scaler = Scaler::fit(self.config.scaling, &series.values)?;
+        series.fill(self.config.fill, self.baselines.season, &[])?;
+        check_precision(&mut series, &scaler)?;
+        Ok(Self {
+            series,
+            config: self.config.clone(),
+            window_size: self.window_size,
+            has_missing: self.has_missing,
+            baselines: self.baselines.clone(),
+            scaler,
+            training: rows,
+            validation: self.validation.clone(),
+            target: self.target,
         })
     }
 
@@ -113,6 +143,12 @@ impl SeriesDataModule {
     /// Returns the rows of the validation split.
     pub fn validation(&self) -> Range<usize> {
         self.validation.clone()
+    }
+
+    /// Returns the rows of the test split; `None` if there is none.
+    pub fn test(&self) -> Option<Range<usize>> {
+        let rows = self.validation.end..self.series.len();
+        (!rows.is_empty()).then_some(rows)
     }
 
     /// Returns the configuration of splits and windows, whose window size is a number.
@@ -146,17 +182,16 @@ impl SeriesDataModule {
         self.has_missing
     }
 
-    /// Returns how many rows of the validation split the first `windows` windows forecast at one step ahead, with the rows between
-    /// them whose windows are left out. All windows forecast all rows.
+    /// Returns how many rows of a split, `rows`, its first `windows` windows forecast at one step ahead, with the rows between them
+    /// whose windows are left out. All windows forecast all rows.
     ///
     /// # Errors
     /// Fails if there are fewer windows.
-    pub fn rows_of(&self, windows: usize) -> Result<usize> {
+    pub fn rows_of(&self, rows: &Range<usize>, windows: usize) -> Result<usize> {
         if !self.has_missing || windows == 0 {
             return Ok(windows);
         }
-        let Range { start, end } = self.validation;
-        let all = self.forecasts(&self.scaled()?, start, end)?;
+        let all = self.forecasts(&self.scaled()?, rows.start, rows.end)?;
         Ok(if windows == all.len() { all.len() + all.left_out() } else { all.index(windows - 1)? + 1 })
     }
 
@@ -182,6 +217,20 @@ impl SeriesDataModule {
         })?;
         scaled.windows(start..to, self.layout(1))
     }
+}
+
+/// Returns the rows of `series` before `end`.
+fn before(series: Series, end: SplitPoint) -> Result<Series> {
+    let (all, rows) = (series.len(), end.of(series.len()));
+    if !(1..=all).contains(&rows) {
+        return Err(Error::invalid("end_time", rows, format!("between 1 and {all}, the rows of the series")));
+    }
+    let mut head = series.head(rows)?;
+    head.notes = series.notes;
+    if rows < all {
+        head.notes.push(format!("left out the last {} (--end_time)", count((all - rows) as u64, "row")));
+    }
+    Ok(head)
 }
 
 /// The scaled values of a series, `[rows, columns]`.
@@ -241,11 +290,10 @@ impl DataModule for SeriesDataModule {
 
     fn setup(&self) -> Result<DataSplits> {
         let scaled = self.scaled()?;
-        let Range { start: split, end } = self.validation;
-        let rows = self.series.len();
-        let train = scaled.windows(0..split, self.layout(self.config.shift))?;
-        let val = self.forecasts(&scaled, split, end)?;
-        let test = (end < rows).then(|| self.forecasts(&scaled, end, rows)).transpose()?;
+        let Range { start, end } = self.validation;
+        let train = scaled.windows(0..self.training, self.layout(self.config.shift))?;
+        let val = self.forecasts(&scaled, start, end)?;
+        let test = self.test().map(|rows| self.forecasts(&scaled, rows.start, rows.end)).transpose()?;
         for (split, windows) in
             [("training", Some(&train)), ("validation", Some(&val)), ("test", test.as_ref())]
         {

@@ -9,7 +9,7 @@ use tch::Tensor;
 use text_recognizer::lit_models::{Metric, MetricName, Running, mean_of_groups};
 use text_recognizer::util::files::write_atomic;
 
-use super::{Forecaster, Series};
+use super::{Forecaster, Intervals, Level, Series};
 
 /// Forecasts of consecutive rows of a series, with the actual values.
 #[derive(Debug)]
@@ -52,14 +52,7 @@ impl Forecast {
     /// Returns the sum and the weight of a metric per column, over all steps ahead. An element without a forecast or without an
     /// actual value adds nothing.
     fn parts(&self, metric: MetricName) -> Result<Vec<[f64; 2]>> {
-        let metric = metric.by_column(self.names.len());
-        let mut running = Running::default();
-        for step in &self.steps {
-            let actual = self.actual.f_where_scalarother(&step.f_isfinite()?, f64::NAN)?;
-            let part = metric.sum(step, &actual)?;
-            running.add(&part.sum, part.count)?;
-        }
-        Ok(running.parts().to_vec())
+        parts(metric, self.steps.iter().map(|step| (step, &self.actual)))
     }
 
     /// Returns a metric of each column, over all steps ahead and all elements with a forecast and an actual value; NaN for a column
@@ -102,27 +95,35 @@ impl Forecast {
         Ok(self)
     }
 
-    /// Writes the columns `time`, `actual` and `forecast` as CSV. With several columns, their names get the suffix `_NAME`; with
-    /// several steps ahead, `forecast` gets the suffix `_STEP`. A missing forecast is an empty cell.
+    /// Writes the columns `time`, `actual` and `forecast` as CSV, and the lower and upper ends of the intervals as `lo-LEVEL` and
+    /// `hi-LEVEL`. With several columns, their names get the suffix `_NAME`; with several steps ahead, those of forecasts get the
+    /// suffix `_STEP`. A missing forecast is an empty cell.
     ///
     /// # Errors
     /// Fails if the file cannot be written.
-    pub fn write_csv(&self, path: &Path) -> Result<()> {
+    pub fn write_csv(&self, path: &Path, bands: Option<&Bands>) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let column = |prefix: &str, name: &str| {
             if self.names.len() > 1 { format!("{prefix}_{name}") } else { prefix.to_owned() }
         };
-        let mut header = vec!["time".to_owned()];
-        header.extend(self.names.iter().map(|name| column("actual", name)));
-        for step in 1..=self.steps.len() {
-            let step = if self.steps.len() > 1 { format!("_{step}") } else { String::new() };
-            header.extend(self.names.iter().map(|name| column("forecast", name) + &step));
-        }
-        writer.write_record(&header)?;
         let values =
             |tensor: &Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(tensor.f_contiguous()?.f_view(-1)?)?) };
-        let tables = std::iter::once(&self.actual).chain(&self.steps).map(values);
-        let (tables, columns) = (tables.collect::<Result<Vec<_>>>()?, self.names.len());
+        let mut header = vec!["time".to_owned()];
+        header.extend(self.names.iter().map(|name| column("actual", name)));
+        let (mut tables, columns) = (vec![values(&self.actual)?], self.names.len());
+        for (at, made) in self.steps.iter().enumerate() {
+            let step = if self.steps.len() > 1 { format!("_{}", at + 1) } else { String::new() };
+            header.extend(self.names.iter().map(|name| column("forecast", name) + &step));
+            tables.push(values(made)?);
+            for (level, ends) in bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(made, at))? {
+                for (end, prefix) in ends.iter().zip(["lo", "hi"]) {
+                    let prefix = format!("{prefix}-{level}");
+                    header.extend(self.names.iter().map(|name| column(&prefix, name) + &step));
+                    tables.push(values(end)?);
+                }
+            }
+        }
+        writer.write_record(&header)?;
         let mut cell = String::new();
         for (row, time) in self.time.iter().enumerate() {
             writer.write_field(time)?;
@@ -137,6 +138,50 @@ impl Forecast {
             writer.write_record(None::<&[u8]>)?;
         }
         Ok(write_atomic(path, &writer.into_inner().context("cannot write the forecast")?)?)
+    }
+}
+
+/// Returns the sum and the weight of a metric per column, over pairs of forecasts and actual values, each `[rows, columns]`.
+fn parts<'a>(
+    metric: MetricName,
+    pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>,
+) -> Result<Vec<[f64; 2]>> {
+    let mut running = Running::default();
+    for (made, actual) in pairs {
+        let actual = actual.f_where_scalarother(&made.f_isfinite()?, f64::NAN)?;
+        let part = metric.by_column(actual.size()[1] as usize).sum(made, &actual)?;
+        running.add(&part.sum, part.count)?;
+    }
+    Ok(running.parts().to_vec())
+}
+
+/// Returns the mean over the columns of a metric of pairs of forecasts and actual values, each `[rows, columns]`; `None` if no column
+/// has it.
+///
+/// # Errors
+/// Fails if libtorch does.
+pub(super) fn mean_of_columns(metric: MetricName, pairs: &[(Tensor, Tensor)]) -> Result<Option<f64>> {
+    let parts = parts(metric, pairs.iter().map(|(made, actual)| (made, actual)))?;
+    Ok(mean_of_groups(&parts, |mean| metric.finish(mean)))
+}
+
+/// The intervals around forecasts, and the levels of them that are written and plotted.
+#[derive(Debug, Clone)]
+pub struct Bands {
+    /// The sizes of the intervals.
+    pub intervals: Intervals,
+    /// The levels, in the order of the columns of a table.
+    pub levels: Vec<Level>,
+}
+
+impl Bands {
+    /// Returns the lower and the upper end of the intervals of each level, for a forecast `step` steps ahead, from 0:
+    /// `[rows, columns]`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn ends(&self, made: &Tensor, step: usize) -> Result<Vec<(Level, [Tensor; 2])>> {
+        self.levels.iter().map(|&level| Ok((level, self.intervals.ends(made, step, level)?))).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
-use super::{Baseline, BaselineConfig, Layout, Past, Scaler, Series, WindowDataset};
+use super::{Baseline, BaselineConfig, Intervals, Layout, Past, Scaler, Series, WindowDataset};
 use crate::format::count;
 
 /// A model that forecasts a series from its past.
@@ -37,6 +37,15 @@ pub trait Forecaster {
     /// # Errors
     /// Fails if the series has too few rows, or other columns than the model.
     fn forecast_future(&self, series: &Series, steps: usize) -> Result<Tensor>;
+
+    /// Returns the sizes of intervals for `steps` steps ahead from the errors of forecasts of `series` itself, each from the rows
+    /// before it. Returns `None` for a model that was trained on a series, whose errors on it would be too small.
+    ///
+    /// # Errors
+    /// Fails if the series has too few rows.
+    fn rolling_intervals(&self, _series: &Series, _steps: usize) -> Result<Option<Intervals>> {
+        Ok(None)
+    }
 }
 
 /// A trained network. It forecasts `horizon` steps at once, and further steps from its own forecasts.
@@ -188,6 +197,9 @@ pub struct BaselineForecaster {
 }
 
 impl BaselineForecaster {
+    /// The most rows whose errors intervals are from. More would add little.
+    const MOST_ORIGINS: usize = 2000;
+
     /// Prepares the values of each column.
     fn pasts<'a>(&self, columns: &'a [Vec<f64>]) -> Result<Vec<Past<'a>>> {
         columns.iter().map(|values| Ok(self.baseline.from_past(&self.config, values)?)).collect()
@@ -213,6 +225,14 @@ impl Forecaster for BaselineForecaster {
             placed(&made, gap as i64, rows.len() as i64)
         });
         steps.collect()
+    }
+
+    fn rolling_intervals(&self, series: &Series, steps: usize) -> Result<Option<Intervals>> {
+        let rows = series.len() / 2..series.len();
+        let rows = rows.start.max(rows.end.saturating_sub(Self::MOST_ORIGINS))..rows.end;
+        let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
+        let rolling = Self { horizon: steps, config: self.config.clone(), ..*self };
+        Intervals::of(&rolling.forecast_rows(series, rows)?, &actual)
     }
 
     fn forecast_future(&self, series: &Series, steps: usize) -> Result<Tensor> {

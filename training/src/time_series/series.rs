@@ -102,6 +102,22 @@ impl Series {
         Ok(())
     }
 
+    /// Returns the first `rows` rows, without filled gaps. The values are a view of those of this series.
+    ///
+    /// # Errors
+    /// Fails if there are fewer rows.
+    pub fn head(&self, rows: usize) -> Result<Self> {
+        Ok(Self {
+            timestamps: self.timestamps.head(rows),
+            names: self.names.clone(),
+            named: self.named,
+            values: self.values.f_narrow(0, 0, rows as i64)?,
+            filled: None,
+            season: self.season,
+            notes: Vec::new(),
+        })
+    }
+
     /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.size().first().map_or(0, |&rows| rows as usize)

@@ -174,6 +174,16 @@ impl Timestamps {
         }
     }
 
+    /// Returns the first `rows` timestamps, or all if there are fewer.
+    pub fn head(&self, rows: usize) -> Self {
+        let times = match &self.times {
+            Times::Rows(all) => Times::Rows(rows.min(*all)),
+            Times::Numbers(numbers) => Times::Numbers(numbers[..rows.min(numbers.len())].to_vec()),
+            Times::Dates(dates) => Times::Dates(dates[..rows.min(dates.len())].to_vec()),
+        };
+        Self { times, form: self.form.clone(), clock: self.clock.clone(), step: self.step }
+    }
+
     /// Returns the next `count` timestamps after the last one, each `stride` rows after the one before. Returns `None` if the
     /// timestamps are irregular, or if one of them is after the end of the calendar.
     pub fn after(&self, count: usize, stride: usize) -> Option<Self> {

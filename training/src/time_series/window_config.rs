@@ -83,6 +83,14 @@ pub struct WindowConfig {
     /// End the validation split and start the test split here [default: no test split].
     #[arg(long = "test_time")]
     pub test_time: Option<SplitPoint>,
+    /// Use only the rows before this one: a row, or a share of all rows [default: all rows].
+    #[arg(long = "end_time")]
+    #[serde(default)]
+    pub end_time: Option<SplitPoint>,
+    /// After the run, train a model on all rows, for as many epochs as gave the best validation: checkpoints/refit.safetensors.
+    #[arg(long = "refit_on_all", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    #[serde(default)]
+    pub refit_on_all: bool,
     /// Forecast from a window of this many time steps; auto: two seasons, or 20 without a season, at most half of the training
     /// split and 256.
     #[arg(long = "window_size", default_value_t = Auto::Number(20))]
@@ -164,6 +172,8 @@ mod tests {
         WindowConfig {
             split_time: SplitPoint::Share(0.8),
             test_time: None,
+            end_time: None,
+            refit_on_all: false,
             window_size: Auto::AUTO,
             horizon: 1,
             shift: 1,

@@ -14,6 +14,8 @@ use text_recognizer::util::files::{TEMPORARY, create_folder_synced, write_atomic
 
 /// The file name of the best checkpoint.
 pub const BEST: &str = "best.safetensors";
+/// The file name of the checkpoint of a model that was trained on all rows.
+const REFIT: &str = "refit.safetensors";
 /// The file name of the last checkpoint.
 pub const LAST: &str = "last.safetensors";
 /// The prefix of the file names of the state beside the last checkpoint.
@@ -159,6 +161,11 @@ impl RunFolder {
         self.checkpoints().join(BEST)
     }
 
+    /// Returns the file of the model that was trained on all rows, for `--refit_on_all`.
+    pub fn refit(&self) -> PathBuf {
+        self.checkpoints().join(REFIT)
+    }
+
     /// Returns the file of the last checkpoint.
     pub fn last(&self) -> PathBuf {
         last_in(&self.path)
@@ -194,6 +201,13 @@ impl RunFolder {
 /// Returns the configuration's file in a run's folder.
 pub fn config_in(run: &Path) -> PathBuf {
     run.join("config.json")
+}
+
+/// Returns the checkpoint that forecasts of a finished run are made with: of the model that was trained on all rows, if there is one,
+/// else the best.
+pub fn final_in(run: &Path) -> PathBuf {
+    let refit = checkpoints_in(run).join(REFIT);
+    if refit.exists() { refit } else { checkpoints_in(run).join(BEST) }
 }
 
 /// Returns the last checkpoint's file in a run's folder.

@@ -17,7 +17,8 @@ fn dnn_on_a_series_writes_its_forecast_and_forecasts_another_file() {
     let lab = Lab::new();
     let run = train(&lab, &["--model", "dnn", "--max_epochs", "20"]);
     let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
-    assert_eq!((csv.lines().next(), csv.lines().count()), (Some("time,actual,forecast"), 462));
+    let header = "time,actual,forecast,lo-80,hi-80,lo-95,hi-95";
+    assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header), 462));
     for plot in ["series.png", "forecast.svg", "metrics.png"] {
         assert!(fs::metadata(run.folder.join(plot)).unwrap().len() > 5000, "{plot}");
     }
@@ -52,8 +53,11 @@ fn every_network_with_two_columns_and_three_steps_ahead_writes_its_forecast() {
     for model in ["linear", "dnn", "rnn", "lstm", "gru", "conv_lstm"] {
         let run = train(&lab, &[&args[..], &[model]].concat());
         let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
-        let header = "time,actual_a,actual_b,forecast_a_1,forecast_b_1,forecast_a_2,forecast_b_2,forecast_a_3,forecast_b_3";
-        assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header), 61), "{model}");
+        let of_step = |step| {
+            ["forecast", "lo-80", "hi-80", "lo-95", "hi-95"].map(|of| format!("{of}_a_{step},{of}_b_{step}"))
+        };
+        let header = format!("time,actual_a,actual_b,{}", [1, 2, 3].map(of_step).concat().join(","));
+        assert_eq!((csv.lines().next(), csv.lines().count()), (Some(header.as_str()), 61), "{model}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod backtest;
 mod baselines;
 mod command_line;
 mod damaged_state;
@@ -12,6 +13,7 @@ mod first_contact;
 mod forecasting;
 mod format1;
 mod fuzz;
+mod intervals;
 mod keras_golden;
 mod kills;
 mod lab;

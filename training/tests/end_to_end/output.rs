@@ -92,6 +92,8 @@ fn output_into_a_closed_pipe_is_not_an_error() {
             "training/tests/golden/format1/sales.csv",
             "--time_column",
             "day",
+            "--decimal",
+            ".",
         ],
         &["--print_config"],
     ];

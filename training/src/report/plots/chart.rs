@@ -1,6 +1,7 @@
 //! One panel of a plot: curves on two axes, in the same style for all plots.
 
 use anyhow::{Context, Result};
+use kuva::plot::BandPlot;
 use kuva::plot::legend::{LegendEntry, LegendPosition, LegendShape};
 use kuva::prelude::{Layout, LinePlot, Plot, ReferenceLine, ScatterPlot, Theme};
 
@@ -26,6 +27,72 @@ pub(super) struct Curve {
     pub dots: bool,
     /// The pieces of the line between its gaps.
     pub pieces: Vec<Vec<(f64, f64)>>,
+    /// Areas behind the line.
+    pub areas: Vec<Area>,
+}
+
+/// A named area between two lines.
+#[derive(Debug, Clone)]
+pub(super) struct Area {
+    pub name: String,
+    color: &'static str,
+    /// The pieces between its gaps: x, and the lower and the upper y.
+    pieces: Vec<Vec<(f64, (f64, f64))>>,
+}
+
+impl Area {
+    /// The opacity of an area. Areas lie above each other, so that the narrowest is the darkest.
+    const OPACITY: f64 = 0.16;
+
+    /// Creates an area, with a gap at each value that cannot be plotted.
+    pub fn new(name: &str, color: &'static str, points: impl Iterator<Item = (f64, (f64, f64))>) -> Self {
+        let mut pieces = vec![Vec::new()];
+        for (x, (low, high)) in points {
+            match (plottable(x), plottable(low), plottable(high), pieces.last_mut()) {
+                (Some(x), Some(low), Some(high), Some(piece)) => piece.push((x, (low, high))),
+                _ => pieces.push(Vec::new()),
+            }
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        Self { name: name.to_owned(), color, pieces }
+    }
+
+    /// Returns the points of both lines.
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.pieces.iter().flatten().flat_map(|&(x, (low, high))| [(x, low), (x, high)])
+    }
+
+    /// Returns the pieces, with at most one point per pixel column, whose ends contain those of its points.
+    fn plots(&self, x: &Axis, y: &Axis) -> impl Iterator<Item = Plot> {
+        self.pieces.iter().map(|piece| {
+            let place = |value| clamp(y, y.place(value));
+            let groups = piece.chunks(piece.len().div_ceil(COLUMNS as usize)).map(|group| {
+                let low = group.iter().map(|(_, ends)| ends.0).fold(f64::INFINITY, f64::min);
+                let high = group.iter().map(|(_, ends)| ends.1).fold(f64::NEG_INFINITY, f64::max);
+                (x.place(group[0].0), place(low), place(high))
+            });
+            let groups: Vec<_> = groups.collect();
+            let column = |of: fn(&(f64, f64, f64)) -> f64| groups.iter().map(of).collect::<Vec<_>>();
+            BandPlot::new(column(|group| group.0), column(|group| group.1), column(|group| group.2))
+                .with_color(self.color)
+                .with_opacity(Self::OPACITY)
+                .into()
+        })
+    }
+
+    /// Returns the entry of an area that lies on `below` others, in the color that this gives on white.
+    fn legend(&self, below: usize) -> LegendEntry {
+        let opacity = 1.0 - (1.0 - Self::OPACITY).powi(below as i32 + 1);
+        let part = |at: usize| u8::from_str_radix(&self.color[at..at + 2], 16).unwrap_or_default();
+        let mixed = [1, 3, 5].map(|at| (255.0 - opacity * (255.0 - f64::from(part(at)))).round() as u8);
+        let [red, green, blue] = mixed;
+        LegendEntry {
+            label: self.name.clone(),
+            color: format!("#{red:02x}{green:02x}{blue:02x}"),
+            shape: LegendShape::Rect,
+            dasharray: None,
+        }
+    }
 }
 
 impl Curve {
@@ -39,7 +106,7 @@ impl Curve {
             }
         }
         pieces.retain(|piece| !piece.is_empty());
-        Curve { name: name.to_owned(), color, width: 1.8, dots: false, pieces }
+        Curve { name: name.to_owned(), color, width: 1.8, dots: false, pieces, areas: Vec::new() }
     }
 
     /// Returns the points of all pieces.
@@ -47,13 +114,26 @@ impl Curve {
         self.pieces.iter().flatten().copied()
     }
 
-    fn legend(&self) -> LegendEntry {
-        LegendEntry {
+    /// Returns the points of the line and of the areas.
+    fn extents(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.points().chain(self.areas.iter().flat_map(Area::points))
+    }
+
+    /// Returns the entries of the line and of its areas. Areas of the same name have one entry.
+    fn legend(&self) -> Vec<LegendEntry> {
+        let line = LegendEntry {
             label: self.name.clone(),
             color: self.color.to_owned(),
             shape: LegendShape::Line,
             dasharray: None,
+        };
+        let mut entries = vec![line];
+        for area in &self.areas {
+            if entries.iter().all(|entry| entry.label != area.name) {
+                entries.push(area.legend(entries.len() - 1));
+            }
         }
+        entries
     }
 
     fn plots(&self, x: &Axis, y: &Axis) -> Vec<Plot> {
@@ -129,7 +209,7 @@ impl Chart {
     /// # Errors
     /// Fails if no point has finite coordinates.
     pub fn new(title: &str, x_title: &str, y_title: &str, curves: Vec<Curve>) -> Result<Self> {
-        let points = || curves.iter().flat_map(Curve::points);
+        let points = || curves.iter().flat_map(Curve::extents);
         let nothing = "no finite value, expected at least one";
         let x = extent(points().map(|p| p.0)).context(nothing)?;
         let y = extent(points().map(|p| p.1)).context(nothing)?;
@@ -172,7 +252,7 @@ impl Chart {
         layout.title = written(&self.title);
         layout.x_label = written(&self.x_title);
         layout.y_label = written(&self.y_title);
-        let mut legend: Vec<_> = self.curves.iter().map(Curve::legend).collect();
+        let mut legend: Vec<_> = self.curves.iter().flat_map(Curve::legend).collect();
         if let Some((place, label)) = &self.mark {
             let dashes = "5 4";
             let line = ReferenceLine::vertical(self.x.place(*place)).with_color(INK).with_dasharray(dashes);
@@ -190,7 +270,10 @@ impl Chart {
                 .with_legend_position(LegendPosition::OutsideBottomColumns)
                 .with_legend_box(false);
         }
-        let plots = self.curves.iter().flat_map(|curve| curve.plots(&self.x, &self.y)).collect();
+        let areas = self.curves.iter().flat_map(|curve| &curve.areas);
+        let areas = areas.flat_map(|area| area.plots(&self.x, &self.y));
+        let lines = self.curves.iter().flat_map(|curve| curve.plots(&self.x, &self.y));
+        let plots = areas.chain(lines).collect();
         (plots, layout)
     }
 }

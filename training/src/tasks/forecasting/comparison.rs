@@ -13,8 +13,10 @@ use crate::time_series::{Baseline, Counts, Forecast, MaseScales};
 /// The most columns that the table lists.
 const MOST_COLUMNS: usize = 12;
 
-/// The forecast errors on the validation split.
+/// The forecast errors on a split.
 pub struct Comparison {
+    /// The name of the split.
+    split: &'static str,
     /// The number of steps ahead.
     horizon: usize,
     /// Rows per season; `None` if unknown.
@@ -39,17 +41,23 @@ struct Column {
 }
 
 impl Comparison {
-    /// Compares the forecast of the model `name` with those of the baselines, over the same rows.
+    /// Compares the forecast of the model `name` with those of the baselines, over the same rows, which start at `start`. `split` is
+    /// the name of their split.
     ///
     /// # Errors
     /// Fails if libtorch does.
-    pub fn new(name: &str, forecast: &Forecast, task: &Forecasting) -> Result<Self> {
+    pub fn new(
+        name: &str,
+        (split, start): (&'static str, usize),
+        forecast: &Forecast,
+        task: &Forecasting,
+    ) -> Result<Self> {
         let series = task.module.series();
         let of = |forecast: &Forecast| {
             Ok::<_, anyhow::Error>(forecast.metric(MetricName::Mae)?.unwrap_or(f64::NAN))
         };
         let mut maes = vec![(name.to_owned(), of(forecast)?)];
-        let (start, season) = (task.module.validation().start, task.module.baselines().season);
+        let season = task.module.baselines().season;
         let rows = start..start + forecast.time.len();
         for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
             // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
@@ -57,11 +65,12 @@ impl Comparison {
                 maes.push((baseline.name().to_owned(), of(&made.only_where(forecast)?)?));
             }
         }
-        let scales = MaseScales::new(series, start, season)?;
+        let scales = MaseScales::new(series, task.module.validation().start, season)?;
         let of_columns = forecast.columns(MetricName::Mae)?;
         let columns = forecast.names.iter().zip(&of_columns).zip(scales.scaled(&of_columns));
         let columns = columns.map(|((name, &mae), mase)| Column { name: name.clone(), mae, mase });
         Ok(Self {
+            split,
             horizon: forecast.steps.len(),
             season,
             maes,
@@ -95,7 +104,7 @@ impl Comparison {
         let ahead =
             if self.horizon == 1 { "one step".into() } else { format!("1 to {} steps", self.horizon) };
         let season = self.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
-        let mut text = format!("MAE of forecasts of the validation split, {ahead} ahead{season}\n");
+        let mut text = format!("MAE of forecasts of the {} split, {ahead} ahead{season}\n", self.split);
         // Writing to a string cannot fail.
         for (name, mae) in rows {
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use tch::Tensor;
 
-use crate::report::plots::{self, ForecastColumn, PathsColumn, PlotLabels};
-use crate::time_series::{Forecast, Series, SeriesDataModule};
-use crate::trainer::RunFolder;
+use crate::format::count;
+use crate::report::plots::{self, Band, ForecastColumn, ForecastPath, PlotLabels};
+use crate::time_series::{Backtest, Bands, Fold, Forecast, Future, Level, Series, SeriesDataModule};
 
 /// The most points in time whose forecasts of several steps are plotted.
 const MOST_ORIGINS: usize = 6;
@@ -49,53 +49,155 @@ fn extremes(values: &[f64]) -> [f64; 2] {
     values.iter().fold([f64::NAN; 2], |[least, greatest], &value| [least.min(value), greatest.max(value)])
 }
 
-/// Plots a forecast over the actual values: of one step ahead for each row, and of several steps ahead from a few points in time,
-/// with some of the past.
-pub fn forecast(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
-    match &forecast.steps[..] {
-        [only] => one_step(folder, forecast, only, module),
-        _ => several_steps(folder, forecast, module),
-    }
-}
-
-fn column(tensor: &Tensor, at: usize) -> Result<Vec<f64>> {
-    Ok(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?)?)
-}
-
-fn one_step(folder: &RunFolder, forecast: &Forecast, step: &Tensor, module: &SeriesDataModule) -> Result<()> {
-    let columns = forecast.names.iter().cloned().zip(0..).map(|(name, at)| {
-        Ok(ForecastColumn { name, actual: column(&forecast.actual, at)?, forecast: column(step, at)? })
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let from = module.validation().start;
-    let x = module.series().timestamps.numbers_of(from..from + forecast.time.len());
-    let labels = labels("one-step forecast of the validation split", module.series());
-    plots::forecast(&folder.artifact("forecast"), &labels, &x, &columns)
-}
-
-fn several_steps(folder: &RunFolder, forecast: &Forecast, module: &SeriesDataModule) -> Result<()> {
+/// Plots the forecast of a split, its name and its first row, over the actual values, with its intervals: of one step ahead for each
+/// row, and of several steps ahead from a few points in time, with some of the past.
+pub fn forecast(
+    stem: &Path,
+    (split, start): (&str, usize),
+    forecast: &Forecast,
+    series: &Series,
+    bands: Option<&Bands>,
+) -> Result<()> {
     let (rows, horizon) = (forecast.time.len(), forecast.steps.len());
     let reach = (horizon - 1).saturating_mul(forecast.stride).min(rows.saturating_sub(1));
     let origins = origins(rows, reach);
-    let from = module.validation().start;
-    let start = from.saturating_sub(2 * (reach + 1));
-    let x = module.series().timestamps.numbers_of(start..from + rows);
-    let columns = forecast.names.iter().cloned().zip(0..).map(|(name, at)| {
-        let actual = module.series().column(at)?.get(start..from + rows).unwrap_or_default().to_vec();
-        let steps = forecast.steps.iter().map(|step| column(step, at)).collect::<Result<Vec<_>>>()?;
-        let path = |origin: usize| {
-            let places =
-                steps.iter().enumerate().map(move |(step, made)| (origin + step * forecast.stride, made));
-            places.filter_map(|(row, made)| Some((*x.get(from - start + row)?, *made.get(row)?))).collect()
-        };
-        Ok(PathsColumn { name, actual, paths: origins.iter().map(|&origin| path(origin)).collect() })
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let title = match origins.len() {
-        1 => format!("forecast of {horizon} steps in the validation split"),
-        many => format!("{many} of the forecasts of {horizon} steps in the validation split"),
+    let title = match (horizon, origins.len()) {
+        (1, _) => format!("one-step forecast of the {split} split"),
+        (_, 1) => format!("forecast of {horizon} steps in the {split} split"),
+        (_, many) => format!("{many} of the forecasts of {horizon} steps in the {split} split"),
     };
-    plots::paths(&folder.artifact("forecast"), &labels(&title, module.series()), &x, &columns)
+    let from = if horizon == 1 { start } else { start.saturating_sub(2 * (reach + 1)) };
+    let x = series.timestamps.numbers_of(from..start + rows);
+    // Of each step ahead: the forecasts, and the ends of their intervals.
+    let steps = forecast.steps.iter().enumerate().map(|(at, made)| {
+        let ends = bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(made, at))?;
+        Ok((made, ends))
+    });
+    let steps = steps.collect::<Result<Vec<_>>>()?;
+    let columns = forecast.names.iter().cloned().zip(0..).map(|(name, at)| {
+        let actual = series.column(at)?.get(from..start + rows).unwrap_or_default().to_vec();
+        let lines = steps.iter().map(|(made, ends)| Line::new(made, ends, at)).collect::<Result<Vec<_>>>()?;
+        let x = |row: usize| x.get(start - from + row).copied().unwrap_or(f64::NAN);
+        let paths = match &lines[..] {
+            [only] => vec![path((0..rows).map(|row| (x(row), only, row)))],
+            _ => {
+                let of = |origin: usize| {
+                    let places = lines.iter().enumerate();
+                    path(
+                        places
+                            .map(|(step, line)| (origin + step * forecast.stride, line))
+                            .filter_map(|(row, line)| (row < rows).then_some((x(row), line, row))),
+                    )
+                };
+                origins.iter().map(|&origin| of(origin)).collect()
+            }
+        };
+        Ok(ForecastColumn { name, actual, paths })
+    });
+    plots::forecast(stem, &labels(&title, series), &x, &columns.collect::<Result<Vec<_>>>()?)
+}
+
+/// Plots a forecast of the future after the latest rows of its series, with its intervals.
+///
+/// # Errors
+/// Fails if the files cannot be written.
+pub fn future(stem: &Path, future: &Future) -> Result<()> {
+    let Future { series, stride, forecast, bands } = future;
+    let steps = forecast.len();
+    let season = series.season.unwrap_or(1);
+    let shown = series.len().min(MOST_GROUPS).min((3 * steps * stride).max(3 * season).max(20));
+    let from = series.len() - shown;
+    let past = series.timestamps.numbers_of(from..series.len());
+    let last = past.last().copied().unwrap_or(0.0);
+    let next = future.times().map_or_else(
+        || (1..=steps).map(|step| last + (step * stride) as f64).collect(),
+        |times| times.numbers(),
+    );
+    let x = [past, next.clone()].concat();
+    let columns = series.names.iter().enumerate().map(|(at, name)| {
+        let mut actual = series.column(at)?.split_off(from);
+        actual.resize(x.len(), f64::NAN);
+        let levels = bands.iter().flat_map(|bands| bands.levels.iter().map(move |level| (bands, *level)));
+        let mut levels: Vec<_> = levels.collect();
+        levels.sort_by_key(|(_, level)| std::cmp::Reverse(*level));
+        let of_level = |(bands, level): (&Bands, Level)| Band {
+            name: format!("{level} %"),
+            ends: bands.intervals.ends_of_path(forecast, level).iter().map(|row| row[at]).collect(),
+        };
+        let path = ForecastPath {
+            points: next.iter().copied().zip(forecast.iter().map(|row| row[at])).collect(),
+            bands: levels.into_iter().map(of_level).collect(),
+        };
+        Ok(ForecastColumn { name: name.clone(), actual, paths: vec![path] })
+    });
+    let title = format!("forecast of {} after the last row", count(steps as u64, "step"));
+    plots::forecast(stem, &labels(&title, series), &x, &columns.collect::<Result<Vec<_>>>()?)
+}
+
+/// The forecasts of one column at one step ahead, with the ends of their intervals.
+struct Line {
+    made: Vec<f64>,
+    /// The widest interval first.
+    ends: Vec<(Level, [Vec<f64>; 2])>,
+}
+
+impl Line {
+    fn new(made: &Tensor, ends: &[(Level, [Tensor; 2])], at: usize) -> Result<Self> {
+        let column = |tensor: &Tensor| -> Result<Vec<f64>> {
+            Ok(Vec::<f64>::try_from(tensor.f_select(1, at as i64)?.f_contiguous()?)?)
+        };
+        let ends = ends.iter().map(|(level, [low, high])| Ok((*level, [column(low)?, column(high)?])));
+        let mut ends = ends.collect::<Result<Vec<_>>>()?;
+        ends.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        Ok(Self { made: column(made)?, ends })
+    }
+}
+
+/// Returns the line through points: the x, and the line and the row of its forecast.
+fn path<'a>(points: impl Iterator<Item = (f64, &'a Line, usize)>) -> ForecastPath {
+    let points: Vec<_> = points.collect();
+    let levels = points.first().map_or(0, |(_, line, _)| line.ends.len());
+    let bands = (0..levels).filter_map(|at| {
+        let (level, _) = points.first()?.1.ends[at];
+        let ends = points.iter().map(|(_, line, row)| {
+            let [low, high] = &line.ends[at].1;
+            (low[*row], high[*row])
+        });
+        Some(Band { name: format!("{level} %"), ends: ends.collect() })
+    });
+    ForecastPath {
+        bands: bands.collect(),
+        points: points.iter().map(|(x, line, row)| (*x, line.made[*row])).collect(),
+    }
+}
+
+/// Plots the forecasts of a backtest from a few cutoffs over the actual values, with some of the past.
+///
+/// # Errors
+/// Fails if the files cannot be written.
+pub fn backtest(stem: &Path, model: &str, backtest: &Backtest, module: &SeriesDataModule) -> Result<()> {
+    let (series, all) = (module.series(), backtest.folds.len());
+    // The last forecast is among them, and others do not overlap with it.
+    let shown: Vec<&Fold> = backtest.folds.iter().rev().step_by(all.div_ceil(MOST_ORIGINS)).collect();
+    let first = shown.last().map_or(0, |fold| fold.cutoff);
+    let span = series.len() - first;
+    let from = first.saturating_sub(span.max(2 * module.baselines().season.unwrap_or(1)));
+    let x = series.timestamps.numbers_of(from..series.len());
+    let columns = series.names.iter().enumerate().map(|(at, name)| {
+        let actual = series.column(at)?.split_off(from);
+        let of_fold = |fold: &&Fold| -> Result<ForecastPath> {
+            let line = Line::new(&fold.made, &fold.ends, at)?;
+            Ok(path(fold.rows.iter().enumerate().map(|(step, row)| (x[row - from], &line, step))))
+        };
+        let paths = shown.iter().map(of_fold).collect::<Result<_>>()?;
+        Ok(ForecastColumn { name: name.clone(), actual, paths })
+    });
+    let title = match (all, shown.len()) {
+        (1, _) => format!("backtest of {model}"),
+        (all, shown) if all == shown => format!("backtest of {model}, {all} folds"),
+        (all, shown) => format!("backtest of {model}, {shown} of {all} folds"),
+    };
+    plots::forecast(stem, &labels(&title, series), &x, &columns.collect::<Result<Vec<_>>>()?)
 }
 
 /// Returns the first rows of a few forecasts over `rows` rows, the first and the last complete one among them. Each ends `reach`

@@ -5,6 +5,8 @@ fn config() -> WindowConfig {
     WindowConfig {
         split_time: SplitPoint::Row(1000),
         test_time: None,
+        end_time: None,
+        refit_on_all: false,
         window_size: 20.into(),
         horizon: 1,
         shift: 1,
@@ -83,7 +85,10 @@ fn windows_of_a_series_with_gaps_are_complete_and_their_targets_are_not_filled()
     }
     // The rows 30 to 32 come before the gap at row 33; the windows of the rows 33 to 38 are left out.
     let module = with_gaps(Fill::None);
-    assert_eq!([0, 1, 3, 4].map(|windows| module.rows_of(windows).unwrap()), [0, 1, 3, 10]);
+    assert_eq!(
+        [0, 1, 3, 4].map(|windows| module.rows_of(&module.validation(), windows).unwrap()),
+        [0, 1, 3, 10]
+    );
 }
 
 #[test]

@@ -48,7 +48,10 @@ impl Fit<'_> {
     }
 
     /// Exchanges the weights and their average, if there is one.
-    pub(super) fn swap_average(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn swap_average(&mut self) -> Result<()> {
         match self.averaging.as_mut().filter(|averaging| averaging.is_active()) {
             Some(averaging) => averaging.swap(self.lit.parameters()),
             None => Ok(()),

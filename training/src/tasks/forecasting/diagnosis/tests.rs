@@ -8,7 +8,8 @@ use super::*;
 use crate::tasks::forecasting::{Forecasting, LitForecaster};
 use crate::time_series::models::{Dnn, DnnConfig};
 use crate::time_series::{
-    BaselineConfig, Forecaster, NetworkForecaster, Series, SyntheticConfig, Target, WindowConfig, synthetic,
+    BaselineConfig, Forecaster, LevelConfig, NetworkForecaster, Series, SyntheticConfig, Target,
+    WindowConfig, synthetic,
 };
 use crate::trainer::callbacks::StopReason;
 use crate::trainer::{Best, LoaderConfig, LossRange, SingleProcess};
@@ -38,7 +39,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     let series: Series = synthetic(&config).unwrap();
     let module =
         SeriesDataModule::new(series, windows(), BaselineConfig::default(), Target::AfterWindow).unwrap();
-    let task = Forecasting::new(std::rc::Rc::new(module));
+    let task = Forecasting::new(std::rc::Rc::new(module), LevelConfig::default());
     let module = &task.module;
     let model = Dnn::new(&DnnConfig::default(), &module.spec(), Placement::cpu(1)).unwrap();
     for (name, weights) in text_recognizer::models::Model::parameters(&model).iter() {
@@ -60,7 +61,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     };
     assert_eq!(network.horizon(), 1);
     let forecast = Forecast::new(&network, module.series(), module.validation()).unwrap();
-    let comparison = Comparison::new("dnn", &forecast, &task).unwrap();
+    let comparison = Comparison::new("dnn", ("validation", 200), &forecast, &task).unwrap();
     Diagnosis::of_network(&comparison, &forecast, module, (&*lit, &loaders, summary)).unwrap().0
 }
 

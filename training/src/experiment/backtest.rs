@@ -1,0 +1,201 @@
+//! Backtests a model: trains it before one or several cutoffs, and forecasts from each.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+use text_recognizer::util::files::read_limited;
+
+use super::registry::{self, Data, ModelKind};
+use super::{Experiment, Outcome, Reporter, Resume, RunConfig, TrainedForecaster, fit, load_forecaster};
+use crate::format::count;
+use crate::tasks::BacktestReport;
+use crate::time_series::{
+    Backtest, Baseline, BaselineForecaster, Fill, Fold, FoldConfig, Origins, SeriesDataModule,
+};
+use crate::trainer::{AfterLrFind, RunFolder, final_in, result_in};
+
+/// The name of the folder of the runs that train the models.
+pub const FOLDS: &str = "folds";
+
+/// The outcome of a backtest that did not fail.
+pub enum BacktestOutcome {
+    /// The backtest finished: its results, and its folder.
+    Finished(Box<BacktestReport>, RunFolder),
+    /// A signal stopped it. The folder is that to continue from.
+    Stopped(i32, PathBuf),
+}
+
+/// The configuration of a backtest. It writes it to `config.json`.
+#[derive(Debug, Clone, Serialize)]
+struct BacktestConfig<'a> {
+    #[serde(flatten)]
+    run: &'a RunConfig,
+    folds: &'a FoldConfig,
+}
+
+/// A run of the trainer shows nothing of its own.
+struct Silent;
+
+impl Reporter for Silent {}
+
+/// Forecasts from each cutoff, and writes a table, a plot and the results. Trains in runs of their own, whose folders are in the
+/// folder of the backtest; a resumed backtest continues with the run that was stopped. Levels of intervals without enough errors of
+/// earlier forecasts are left out, or are an error if `strict` is set.
+///
+/// # Errors
+/// Fails if the data is no series, if it has too few rows, or like [`fit()`].
+pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Result<BacktestOutcome> {
+    let config = &experiment.config;
+    check(config)?;
+    let model = registry::model(&config.model)?;
+    let data = registry::data(&config.data)?;
+    let data = data.build(&config.data_config, model.target(&config.model_config)?, None)?;
+    let module = series_of(&data, config)?;
+    let windows = module.windows();
+    let cutoffs = folds.cutoffs(module.series().len(), windows.horizon, windows.stride)?;
+    let levels = data.task.levels();
+    let origins = Origins { series: module.series(), folds, horizon: windows.horizon, levels, strict };
+    let folder = open(experiment, folds)?;
+    experiment.signals.end_at_once(Some(folder.path()), None);
+
+    let mut made = Vec::new();
+    match &model.kind {
+        ModelKind::Baseline(baseline) => made = baseline_folds(*baseline, module, &origins, &cutoffs)?,
+        ModelKind::Network(_) => {
+            let mut trained: Option<TrainedForecaster> = None;
+            for (&cutoff, number) in cutoffs.iter().zip(1..) {
+                if trained.is_none() || folds.refit {
+                    match train(experiment, &folder, cutoff, number)? {
+                        Ok(model) => trained = Some(model),
+                        Err(signal) => return Ok(BacktestOutcome::Stopped(signal, folder.path().to_owned())),
+                    }
+                }
+                let model = trained.as_ref().context("found no trained model")?;
+                let of = (model.fill, model.season);
+                made.push(origins.fold(&*model.forecaster, cutoff, of, model.intervals.as_ref())?);
+                log::info!("fold {number} of {}: {}", cutoffs.len(), count(cutoff as u64, "row"));
+            }
+        }
+    }
+    let others = Baseline::ALL.into_iter().filter(|baseline| baseline.name() != config.model);
+    let others = others.filter_map(|baseline| {
+        // A baseline is left out if it has too few rows before a cutoff, or needs a season that is unknown.
+        let folds = baseline_folds(baseline, module, &Origins { levels: &[], ..origins }, &cutoffs).ok()?;
+        Some((baseline.name().to_owned(), Backtest::new(folds)))
+    });
+    let made = Backtest::new(made);
+    let models = std::iter::once((config.model.clone(), made)).chain(others).collect();
+    let refit = matches!(model.kind, ModelKind::Network(_)).then_some(folds.refit);
+    let report = BacktestReport::new(module, models, levels, refit)?;
+    report.write(&folder)?;
+    folder.write_results(&report.json(&config.data, folder.path()))?;
+    folder.keep();
+    Ok(BacktestOutcome::Finished(Box::new(report), folder))
+}
+
+/// Fails if a flag makes no sense for a backtest.
+fn check(config: &RunConfig) -> Result<()> {
+    ensure!(
+        !config.trainer.fast_dev_run,
+        "cannot use --fast_dev_run with backtest: it writes no files; try --max_epochs 1"
+    );
+    ensure!(
+        config.lr_find.lr_find.is_none_or(|after| after != AfterLrFind::Only),
+        "cannot use --lr_find only with backtest: nothing is trained"
+    );
+    Ok(())
+}
+
+fn series_of<'a>(data: &'a Data, config: &RunConfig) -> Result<&'a Rc<SeriesDataModule>> {
+    data.series.as_ref().with_context(|| {
+        format!("cannot backtest {}: expected the data of a time series, such as --data csv", config.data)
+    })
+}
+
+/// Opens the folder of the backtest.
+fn open(experiment: &Experiment, folds: &FoldConfig) -> Result<RunFolder> {
+    if let Some(Resume { folder, .. }) = &experiment.resume {
+        return RunFolder::open(folder);
+    }
+    let config = &experiment.config;
+    let name = config.folder.name.clone().unwrap_or_else(|| format!("{}-backtest", config.folder_name()));
+    let folder = RunFolder::create(&config.folder.log_dir, &name)?;
+    folder.write_config(&BacktestConfig { run: config, folds })?;
+    Ok(folder)
+}
+
+fn baseline_folds(
+    baseline: Baseline,
+    module: &SeriesDataModule,
+    origins: &Origins,
+    cutoffs: &[usize],
+) -> Result<Vec<Fold>> {
+    let (windows, config) = (module.windows(), module.baselines());
+    let forecaster = BaselineForecaster {
+        baseline,
+        config: config.clone(),
+        horizon: windows.horizon,
+        stride: windows.stride,
+    };
+    let fold = |&cutoff: &usize| origins.fold(&forecaster, cutoff, (Fill::None, config.season), None);
+    cutoffs.iter().map(fold).collect()
+}
+
+/// Trains on the rows before a cutoff, or continues or reads an earlier run. Returns the model, or the signal that stopped the run.
+fn train(
+    experiment: &Experiment,
+    folder: &RunFolder,
+    cutoff: usize,
+    number: usize,
+) -> Result<Result<TrainedForecaster, i32>> {
+    let mut config = experiment.config.clone();
+    let windows = config.data_config.pointer_mut("/windows").and_then(Value::as_object_mut);
+    let windows = windows.context("found no windows in the configuration of the data")?;
+    windows.insert("end_time".into(), json!(cutoff));
+    // The rows after the cutoff are the test of a backtest.
+    windows.insert("test_time".into(), Value::Null);
+    config.folder.log_dir = folder.path().join(FOLDS);
+    config.folder.name = Some(format!("fold_{number}"));
+    let earlier = config.folder.log_dir.join(config.folder_name()).join("version_0");
+    let place = match earlier.join("config.json").is_file() {
+        true if result_in(&earlier).is_some_and(|file| file.ends_with("results.json")) => Some(earlier),
+        true => {
+            // The run has numbers in place of `auto`.
+            let bytes = read_limited(earlier.join("config.json"), RunConfig::MAX_BYTES)?;
+            let failed = || format!("cannot read the configuration of {}", earlier.display());
+            let config = serde_json::from_slice(&bytes).with_context(failed)?;
+            let allow_changed_data = experiment.resume.as_ref().is_some_and(|of| of.allow_changed_data);
+            let resume = Resume { allow_changed_data, ..Resume::in_folder(earlier) };
+            run(Experiment { config, resume: Some(resume), ..experiment.clone() })?
+        }
+        false => run(Experiment { config, resume: None, ..experiment.clone() })?,
+    };
+    experiment.signals.end_at_once(Some(folder.path()), None);
+    match place {
+        Some(place) => Ok(Ok(load_forecaster(&final_in(&place))?)),
+        None => Ok(Err(experiment.signals.stop().unwrap_or_default())),
+    }
+}
+
+/// Runs an experiment without messages. Returns its folder; `None` if a signal stopped it.
+fn run(experiment: Experiment) -> Result<Option<PathBuf>> {
+    let level = log::max_level();
+    // The notes on the series were shown before.
+    log::set_max_level(level.min(log::LevelFilter::Warn));
+    let outcome = fit(&experiment, &Silent);
+    log::set_max_level(level);
+    match outcome? {
+        Outcome::Finished(finished) => {
+            let mut errors = finished.errors.into_iter();
+            if let Some(error) = errors.next() {
+                return Err(error);
+            }
+            Ok(finished.folder)
+        }
+        Outcome::Stopped { .. } => Ok(None),
+        Outcome::LrFound { .. } => bail!("the run only searched a learning rate"),
+    }
+}

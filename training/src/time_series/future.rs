@@ -1,0 +1,66 @@
+//! A forecast of the time steps after the last row of a series.
+
+use anyhow::{Context, Result};
+
+use super::{Bands, Series, Timestamps};
+
+/// A forecast of the future of a series.
+#[derive(Debug)]
+pub struct Future<'a> {
+    /// The series.
+    pub series: &'a Series,
+    /// Rows from one step ahead to the next.
+    pub stride: usize,
+    /// The forecast, `[steps][columns]`, in the units of the series.
+    pub forecast: Vec<Vec<f64>>,
+    /// The intervals; `None` for none.
+    pub bands: Option<Bands>,
+}
+
+impl Future<'_> {
+    /// Returns the next timestamps; `None` if the series is irregular.
+    pub fn times(&self) -> Option<Timestamps> {
+        self.series.timestamps.after(self.forecast.len(), self.stride)
+    }
+
+    /// Returns the forecast as CSV. The first column has the next timestamps if the series is regular, else the steps ahead. The
+    /// intervals of a column follow it, as NAME-lo-LEVEL and NAME-hi-LEVEL.
+    ///
+    /// # Errors
+    /// Fails if memory does.
+    pub fn csv(&self) -> Result<Vec<u8>> {
+        let (first, labels): (_, Vec<String>) = match self.times() {
+            Some(times) => ("time", times.labels()),
+            None => ("step", (1..=self.forecast.len()).map(|step| step.to_string()).collect()),
+        };
+        let bands = self.bands.as_ref();
+        let levels = bands.map_or(&[][..], |bands| &bands.levels);
+        let ends = levels
+            .iter()
+            .filter_map(|&level| Some((level, bands?.intervals.ends_of_path(&self.forecast, level))));
+        let ends: Vec<_> = ends.collect();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut header = vec![first.to_owned()];
+        for name in &self.series.names {
+            header.push(name.clone());
+            header.extend(
+                ends.iter()
+                    .flat_map(|(level, _)| [format!("{name}-lo-{level}"), format!("{name}-hi-{level}")]),
+            );
+        }
+        writer.write_record(&header)?;
+        for (step, (label, row)) in labels.into_iter().zip(&self.forecast).enumerate() {
+            writer.write_field(label)?;
+            for (column, value) in row.iter().enumerate() {
+                writer.write_field(value.to_string())?;
+                for (_, ends) in &ends {
+                    let (low, high) = ends[step][column];
+                    writer.write_field(low.to_string())?;
+                    writer.write_field(high.to_string())?;
+                }
+            }
+            writer.write_record(None::<&[u8]>)?;
+        }
+        writer.into_inner().context("cannot write the forecast")
+    }
+}

@@ -1,0 +1,348 @@
+//! Prediction intervals from the errors of earlier forecasts.
+//!
+//! This is split conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005; Lei et al.,
+//! "Distribution-Free Predictive Inference for Regression", 2018): an interval with the level 80 is the forecast plus and minus the
+//! size that 80 % of the absolute errors of earlier forecasts, of as many steps ahead, do not exceed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::flags::default_flags;
+
+/// The share of actual values that an interval should contain, in percent, 1 to 99.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Level(u8);
+
+impl Level {
+    /// All levels.
+    const ALL: std::ops::RangeInclusive<u8> = 1..=99;
+
+    /// Returns the number of errors, of `errors`, that an interval of this level must be as large as: with one more value, each rank is
+    /// as likely. `None` if the errors are too few.
+    fn rank(self, errors: usize) -> Option<usize> {
+        let rank = ((errors + 1) * usize::from(self.0)).div_ceil(100);
+        (rank <= errors).then_some(rank)
+    }
+
+    /// Returns the least number of errors that an interval of this level needs.
+    pub fn needed(self) -> usize {
+        (usize::from(self.0)).div_ceil(usize::from(100 - self.0))
+    }
+}
+
+impl TryFrom<u8> for Level {
+    type Error = String;
+
+    fn try_from(percent: u8) -> Result<Self, String> {
+        Self::ALL.contains(&percent).then_some(Self(percent)).ok_or_else(|| expected(percent))
+    }
+}
+
+impl From<Level> for u8 {
+    fn from(level: Level) -> Self {
+        level.0
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<u8>().map_err(|_| expected(text))?.try_into()
+    }
+}
+
+fn expected(found: impl fmt::Display) -> String {
+    format!("found {found}, expected a whole number of percent from 1 to 99, such as 80")
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The levels of intervals.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LevelConfig {
+    /// Add intervals that should contain this percentage of the actual values, one or more, such as 80 95.
+    #[arg(long = "level", value_name = "PERCENT", num_args = 1.., value_delimiter = ',', default_values = ["80", "95"])]
+    pub level: Vec<Level>,
+}
+
+impl Default for LevelConfig {
+    fn default() -> Self {
+        default_flags()
+    }
+}
+
+impl LevelConfig {
+    /// The flags that a resumed run may change.
+    pub const FREE: &[&str] = &["level"];
+}
+
+/// The sizes of the intervals of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intervals {
+    /// For each step ahead and each column.
+    steps: Vec<Vec<Sizes>>,
+}
+
+/// The sizes of the intervals of one step ahead of one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Sizes {
+    /// The number of errors that they are from.
+    errors: usize,
+    /// For each level from 1 on half of the size of the interval. Levels that need more errors are left out.
+    halves: Vec<f64>,
+}
+
+impl Sizes {
+    fn of(mut errors: Vec<f64>) -> Self {
+        errors.sort_unstable_by(f64::total_cmp);
+        let half = |level| Level(level).rank(errors.len()).and_then(|rank| errors.get(rank.checked_sub(1)?));
+        Self { halves: Level::ALL.map_while(|level| half(level).copied()).collect(), errors: errors.len() }
+    }
+}
+
+impl Intervals {
+    /// The most steps ahead times columns, which bounds the size of a checkpoint.
+    const MOST: usize = 10_000;
+
+    /// Returns the intervals from the errors of forecasts: one tensor `[rows, columns]` per step ahead, and the actual values,
+    /// `[rows, columns]`. Returns `None` if there are too many steps and columns.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn of(forecasts: &[Tensor], actual: &Tensor) -> Result<Option<Self>> {
+        let columns = actual.size()[1] as usize;
+        if forecasts.len() * columns > Self::MOST {
+            return Ok(None);
+        }
+        let of_step = |step: &Tensor| -> Result<Vec<Sizes>> {
+            let errors = step.f_sub(actual)?.f_abs()?;
+            let column = |at| -> Result<Vec<f64>> { Ok(Vec::try_from(errors.f_select(1, at as i64)?)?) };
+            let present = |errors: Vec<f64>| errors.into_iter().filter(|error| error.is_finite()).collect();
+            (0..columns).map(|at| Ok(Sizes::of(present(column(at)?)))).collect()
+        };
+        let steps = forecasts.iter().map(of_step).collect::<Result<_>>()?;
+        Ok(Some(Self { steps }))
+    }
+
+    /// Returns whether a checkpoint has sizes for this many steps ahead and columns, all finite.
+    pub fn is_valid(&self, horizon: usize, columns: usize) -> bool {
+        let finite = |sizes: &Sizes| sizes.halves.iter().all(|half| half.is_finite() && *half >= 0.0);
+        self.steps.len() == horizon
+            && self.steps.iter().all(|step| step.len() == columns && step.iter().all(finite))
+    }
+
+    /// Returns half of the size of the interval of a step ahead, from 0, of a column; `None` if there are too few errors.
+    fn half(&self, step: usize, column: usize, level: Level) -> Option<f64> {
+        let sizes = self.steps.get(step)?.get(column)?;
+        sizes.halves.get(usize::from(level.0) - 1).copied()
+    }
+
+    /// Checks that there are intervals of these levels for the first `steps` steps ahead of all columns.
+    ///
+    /// # Errors
+    /// Fails with the numbers if there are too few steps or errors.
+    pub fn check(&self, levels: &[Level], steps: usize) -> Result<()> {
+        ensure!(
+            levels.is_empty() || steps <= self.steps.len(),
+            "cannot make intervals of {steps} steps: found errors of earlier forecasts of {} steps, expected as many steps; try \
+             fewer --steps, or a model with a longer --horizon",
+            self.steps.len()
+        );
+        for (sizes, step) in self.steps.iter().take(steps).zip(1..) {
+            for level in levels {
+                let short = sizes.iter().find(|sizes| sizes.halves.len() < usize::from(level.0));
+                if let Some(sizes) = short {
+                    let (found, needed) = (sizes.errors, level.needed());
+                    bail!(
+                        "cannot make an interval of level {level} for step {step}: found {found} errors of earlier forecasts, \
+                         expected at least {needed}; try a lower --level, or more rows in the validation split"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the levels, of `levels`, that all steps ahead and columns have.
+    pub fn possible(&self, levels: &[Level]) -> Vec<Level> {
+        levels.iter().copied().filter(|level| self.check(&[*level], self.steps.len()).is_ok()).collect()
+    }
+
+    /// Returns the lower and the upper end of the intervals of a forecast `step` steps ahead, from 0: `[rows, columns]`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does. A column without an interval has NaN.
+    pub fn ends(&self, made: &Tensor, step: usize, level: Level) -> Result<[Tensor; 2]> {
+        let columns = made.size()[1] as usize;
+        let halves: Vec<f64> =
+            (0..columns).map(|column| self.half(step, column, level).unwrap_or(f64::NAN)).collect();
+        let halves = Tensor::f_from_slice(&halves)?;
+        Ok([made.f_sub(&halves)?, made.f_add(&halves)?])
+    }
+
+    /// Returns the lower and the upper end of the intervals of a forecast whose rows are the time steps from `first` on, from 0:
+    /// `[steps, columns]`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn ends_from(&self, made: &Tensor, first: usize, level: Level) -> Result<[Tensor; 2]> {
+        let rows = (0..made.size()[0]).map(|row| {
+            let [low, high] = self.ends(&made.f_narrow(0, row, 1)?, first + row as usize, level)?;
+            Ok((low, high))
+        });
+        let (low, high): (Vec<_>, Vec<_>) = rows.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        Ok([Tensor::f_cat(&low, 0)?, Tensor::f_cat(&high, 0)?])
+    }
+
+    /// Returns the lower and the upper end of the interval of each step of a forecast of the future, `[steps][columns]`; NaN without
+    /// an interval.
+    pub fn ends_of_path(&self, made: &[Vec<f64>], level: Level) -> Vec<Vec<(f64, f64)>> {
+        let end = |step: usize, column: usize, value: f64| {
+            let half = self.half(step, column, level).unwrap_or(f64::NAN);
+            (value - half, value + half)
+        };
+        let row = |(step, row): (usize, &Vec<f64>)| -> Vec<(f64, f64)> {
+            row.iter().enumerate().map(|(column, &value)| end(step, column, value)).collect()
+        };
+        made.iter().enumerate().map(row).collect()
+    }
+
+    /// Counts the actual values of forecasts, as in [`Intervals::of`]: those within their interval, and all that have one.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn coverage(&self, forecasts: &[Tensor], actual: &Tensor, level: Level) -> Result<Coverage> {
+        let mut coverage = Coverage { level, within: 0, all: 0 };
+        for (at, step) in forecasts.iter().enumerate() {
+            coverage.add(actual, &self.ends(step, at, level)?)?;
+        }
+        Ok(coverage)
+    }
+}
+
+/// The number of actual values within intervals of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coverage {
+    /// The level of the intervals.
+    pub level: Level,
+    /// The values within their interval.
+    pub within: usize,
+    /// All values that have an interval.
+    pub all: usize,
+}
+
+impl Coverage {
+    /// Counts the actual values within the lower and upper ends of their intervals, all of the same shape. A value or an interval that
+    /// is NaN is not counted.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn add(&mut self, actual: &Tensor, [low, high]: &[Tensor; 2]) -> Result<()> {
+        let count = |mask: Tensor| -> Result<usize> {
+            Ok(mask.f_sum(tch::Kind::Int64)?.f_int64_value(&[])? as usize)
+        };
+        // Comparisons with NaN are false.
+        let within = actual.f_ge_tensor(low)?.f_logical_and(&actual.f_le_tensor(high)?)?;
+        self.within += count(within)?;
+        self.all += count(actual.f_sub(low)?.f_isfinite()?)?;
+        Ok(())
+    }
+
+    /// Returns the share of values within their interval, in percent; NaN without values.
+    pub fn percent(&self) -> f64 {
+        100.0 * self.within as f64 / self.all as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use text_recognizer::rng::Mt19937;
+
+    use super::*;
+
+    fn rows(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values).view([-1, 1])
+    }
+
+    fn level(percent: u8) -> Level {
+        percent.try_into().unwrap()
+    }
+
+    #[test]
+    fn level_outside_of_1_to_99_is_an_error() {
+        assert_eq!("80".parse::<Level>(), Ok(level(80)));
+        for text in ["0", "100", "80.5", "-1", "999", ""] {
+            assert!(text.parse::<Level>().unwrap_err().contains("from 1 to 99"), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_of_a_level_is_the_error_of_its_rank() {
+        let errors: Vec<f64> =
+            (1..=19).map(|at| if at % 2 == 0 { f64::from(at) } else { -f64::from(at) }).collect();
+        let intervals = Intervals::of(&[rows(&errors)], &rows(&[0.0; 19])).unwrap().unwrap();
+        // Ranks of 20: 16 for 80 %, and 19 for 95 %.
+        for (percent, expected) in [(80, Some(16.0)), (95, Some(19.0)), (50, Some(10.0)), (96, None)] {
+            assert_eq!(intervals.half(0, 0, level(percent)), expected, "{percent}");
+        }
+        let ends = intervals.ends(&rows(&[100.0]), 0, level(80)).unwrap();
+        assert_eq!(ends.map(|end| end.double_value(&[0, 0])), [84.0, 116.0]);
+        assert_eq!(intervals.ends_of_path(&[vec![100.0]], level(95)), [[(81.0, 119.0)]]);
+        let json = serde_json::to_string(&intervals).unwrap();
+        assert_eq!(serde_json::from_str::<Intervals>(&json).unwrap(), intervals);
+        assert!(intervals.is_valid(1, 1) && !intervals.is_valid(2, 1) && !intervals.is_valid(1, 2));
+    }
+
+    #[test]
+    fn check_without_enough_errors_or_steps_is_an_error_with_the_numbers() {
+        let of = |errors: usize| {
+            Intervals::of(&[rows(&vec![1.0; errors])], &rows(&vec![0.0; errors])).unwrap().unwrap()
+        };
+        for (percent, needed) in [(80, 4), (95, 19), (99, 99), (50, 1)] {
+            assert_eq!(level(percent).needed(), needed);
+            of(needed).check(&[level(percent)], 1).unwrap();
+            let error = of(needed - 1).check(&[level(percent)], 1).unwrap_err().to_string();
+            assert!(error.contains(&format!("found {} errors", needed - 1)), "{error}");
+            assert!(error.contains(&format!("at least {needed}")), "{error}");
+        }
+        let error = of(9).check(&[level(80)], 3).unwrap_err().to_string();
+        assert!(error.contains("intervals of 3 steps") && error.contains("of 1 step"), "{error}");
+        assert_eq!(of(9).possible(&[level(80), level(95)]), [level(80)]);
+    }
+
+    #[test]
+    fn coverage_of_new_errors_of_the_same_kind_is_near_the_level() {
+        let mut noise = Mt19937::new(7);
+        let mut draw = |rows: usize| -> Vec<f64> { (0..rows).map(|_| noise.randn()).collect() };
+        let (earlier, later) = (draw(400), draw(4000));
+        let zeros = |rows: usize| self::rows(&vec![0.0; rows]);
+        let intervals = Intervals::of(&[rows(&earlier)], &zeros(400)).unwrap().unwrap();
+        for percent in [50, 80, 95] {
+            let found = intervals.coverage(&[rows(&later)], &zeros(4000), level(percent)).unwrap();
+            let off = found.percent() - f64::from(percent);
+            assert!(found.all == 4000 && off.abs() < 5.0, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn missing_values_are_neither_errors_nor_covered() {
+        let made = rows(&[1.0, f64::NAN, 3.0, 4.0, 5.0]);
+        let actual = rows(&[2.0, 2.0, f64::NAN, 4.0, 5.0]);
+        let intervals = Intervals::of(&[made.shallow_clone()], &actual).unwrap().unwrap();
+        assert_eq!(intervals.steps[0][0].errors, 3);
+        let found = intervals.coverage(&[made], &actual, level(50)).unwrap();
+        assert_eq!((found.within, found.all), (2, 3));
+    }
+}
