@@ -1,4 +1,5 @@
-//! Networks that forecast time series, with the layers and the initial weights of Keras.
+//! Networks that forecast time series. Linear, dense and recurrent models have the layers and the initial weights of Keras; the
+//! models of papers have those of PyTorch.
 //!
 //! Every model maps windows, `x: [batch, window_size, features]`, to the next values, `[batch, horizon, targets]`. With
 //! `sequence_loss` it predicts the next value at each time step of the window, `[batch, window_size, targets]`.
@@ -7,19 +8,29 @@ use tch::Tensor;
 use text_recognizer::data::DataSpec;
 use text_recognizer::{Error, Result};
 
+mod blocks;
+mod channels;
 mod conv_lstm;
+mod dlinear;
 mod dnn;
 mod gru;
 mod linear;
 mod lstm;
+mod nbeats;
+mod nhits;
+mod nlinear;
 mod rnn;
 mod stack;
 
 pub use conv_lstm::{ConvLstm, ConvLstmConfig};
+pub use dlinear::{Dlinear, DlinearConfig};
 pub use dnn::{Dnn, DnnConfig};
 pub use gru::Gru;
 pub use linear::{Linear, LinearConfig};
 pub use lstm::Lstm;
+pub use nbeats::{Nbeats, NbeatsConfig, StackType};
+pub use nhits::{Nhits, NhitsConfig};
+pub use nlinear::{Nlinear, NlinearConfig};
 pub use rnn::{Rnn, RnnConfig};
 pub use stack::GatedConfig;
 
@@ -81,6 +92,28 @@ impl Window {
     }
 }
 
+impl Window {
+    /// Returns the number of covariates: the features after the targets.
+    fn covariates(&self) -> Result<i64> {
+        if self.features < self.targets {
+            let expected = format!("at least {}, the number of targets", self.targets);
+            return Err(Error::invalid("the number of columns of a window", self.features, expected));
+        }
+        Ok(self.features - self.targets)
+    }
+
+    /// Returns the targets, `[batch, targets, window_size]`, and the covariates, `[batch, window_size * covariates]`, if there are
+    /// any, of `x: [batch, window_size, features]`.
+    fn split(&self, x: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let targets = x.f_narrow(2, 0, self.targets)?.f_transpose(1, 2)?.f_contiguous()?;
+        let covariates = match self.covariates()? {
+            0 => None,
+            count => Some(x.f_narrow(2, self.targets, count)?.f_flatten(1, 2)?),
+        };
+        Ok((targets, covariates))
+    }
+}
+
 /// Fails if a size is below 1.
 fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
     match sizes.into_iter().find(|(_, size)| *size < 1) {
@@ -92,6 +125,19 @@ fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
 /// Fails if `layers` is not 1 to 1000. More layers would take too long to build.
 fn check_layers(layers: i64) -> Result<()> {
     if (1..=1000).contains(&layers) { Ok(()) } else { Err(Error::invalid("layers", layers, "1 to 1000")) }
+}
+
+/// Fails if there are no stacks, or not 1 to 1000 blocks in all stacks. `stacks` is the number of values of the flag `name`.
+fn check_blocks(name: &str, stacks: usize, blocks: i64) -> Result<()> {
+    if stacks == 0 {
+        return Err(Error::invalid(format!("the number of values of {name}"), 0, "at least 1"));
+    }
+    let most = 1000 / i64::try_from(stacks).unwrap_or(i64::MAX);
+    if (1..=most).contains(&blocks) {
+        return Ok(());
+    }
+    let expected = format!("1 to 1000 blocks in all {stacks} stacks");
+    Err(Error::invalid("blocks", blocks, expected))
 }
 
 /// Fails if `dropout` is not a probability below 1.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use crate::lab::{Lab, Trained, assert_error, binary, text};
+use crate::lab::{Lab, Trained, assert_error, binary, forecasting_networks, text};
 
 /// Trains on a series with these flags, in one thread on the CPU.
 fn train(lab: &Lab, args: &[&str]) -> Trained {
@@ -50,7 +50,7 @@ fn every_network_with_two_columns_and_three_steps_ahead_writes_its_forecast() {
     fs::write(&file, "day,a,b\n".to_owned() + &rows.collect::<String>()).unwrap();
     let mut args = vec!["--data=csv", "--csv", file.to_str().unwrap(), "--time_column=day", "--horizon=3"];
     args.extend(["--scaling=standard", "--max_epochs=5", "--optimizer=adam", "--lr=1e-3", "--model"]);
-    for model in ["linear", "dnn", "rnn", "lstm", "gru", "conv_lstm"] {
+    for model in forecasting_networks() {
         let run = train(&lab, &[&args[..], &[model]].concat());
         let csv = fs::read_to_string(run.folder.join("forecast.csv")).unwrap();
         let of_step = |step| {

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
+use training::experiment::registry::{MODELS, ModelEntry, ModelKind};
+use training::tasks::Forecasting;
 
 /// Flags for a network of 25,000 weights with 20 batches per epoch. A run takes 0.5 s, most of it the start of the process.
 pub const SMALL: [(&str, &str); 9] = [
@@ -75,6 +77,13 @@ pub fn resume(folder: &Path, args: &[&str]) -> Command {
     let mut command = binary(args);
     command.arg("--resume").arg(folder);
     command
+}
+
+/// Returns the names of all networks that forecast.
+pub fn forecasting_networks() -> impl Iterator<Item = &'static str> {
+    let is_network =
+        |entry: &&ModelEntry| entry.task == Forecasting::NAME && matches!(entry.kind, ModelKind::Network(_));
+    MODELS.iter().filter(is_network).map(|entry| entry.name)
 }
 
 /// A successful run.

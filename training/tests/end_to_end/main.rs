@@ -21,6 +21,7 @@ mod libtorch;
 mod numeric_flags;
 mod output;
 mod python;
+mod pytorch_golden;
 mod resume;
 mod run_folders;
 mod runs;

@@ -11,6 +11,10 @@ fn data(input: [i64; 2], output: [i64; 2]) -> DataSpec {
     DataSpec { input_dims: input.to_vec(), output_dims: output.to_vec(), mapping: Vec::new(), image: None }
 }
 
+fn interpretable() -> NbeatsConfig {
+    NbeatsConfig { stack_types: vec![StackType::Trend, StackType::Seasonality], ..Default::default() }
+}
+
 fn all(data: &DataSpec, sequence_loss: bool) -> Vec<Box<dyn Model>> {
     let placement = Placement::cpu(3);
     vec![
@@ -23,6 +27,12 @@ fn all(data: &DataSpec, sequence_loss: bool) -> Vec<Box<dyn Model>> {
                 .unwrap(),
         ),
         Box::new(Gru::new(&GatedConfig { sequence_loss, ..Default::default() }, data, placement).unwrap()),
+        Box::new(Nlinear::new(&NlinearConfig::default(), data, placement).unwrap()),
+        Box::new(Nlinear::new(&NlinearConfig { individual: true }, data, placement).unwrap()),
+        Box::new(Dlinear::new(&DlinearConfig::default(), data, placement).unwrap()),
+        Box::new(Nbeats::new(&NbeatsConfig::default(), data, placement).unwrap()),
+        Box::new(Nbeats::new(&interpretable(), data, placement).unwrap()),
+        Box::new(Nhits::new(&NhitsConfig::default(), data, placement).unwrap()),
         Box::new(
             ConvLstm::new(&ConvLstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap(),
         ),
@@ -49,19 +59,16 @@ fn sequence_output_at_the_last_step_equals_the_single_forecast() {
     let data = data([7, 1], [1, 1]);
     let x = Tensor::randn([5, 7, 1], tch::kind::FLOAT_CPU);
     let models = all(&data, false).into_iter().zip(all(&data, true));
-    for at_last_and_each in models.skip(2) {
+    let mut compared = 0;
+    for at_last_and_each in models {
         let run = |model: &dyn Model| model.forward(&x, &mut ForwardContext::eval()).unwrap();
         let (last, each) = (run(&*at_last_and_each.0), run(&*at_last_and_each.1));
         if each.size()[1] == 7 {
             assert!(each.narrow(1, 6, 1).allclose(&last, 1e-6, 1e-6, false));
-        } else {
-            assert_eq!(
-                at_last_and_each.0.parameters().names().len(),
-                14,
-                "only the bidirectional model has no sequence output here"
-            );
+            compared += 1;
         }
     }
+    assert_eq!(compared, 4, "the recurrent models have a sequence output");
 }
 
 #[test]
@@ -113,8 +120,62 @@ fn impossible_config_is_an_error_with_the_name() {
     for (expected, got) in table {
         assert!(got.contains(expected), "no {expected:?} in {got}");
     }
+    for (kernel_size, expected) in
+        [(0, "kernel_size is 0"), (4, "an odd number"), (7, "from 1 to 6, the window_size")]
+    {
+        let config = DlinearConfig { kernel_size: kernel_size.into(), ..Default::default() };
+        let error = Dlinear::new(&config, &one, Placement::cpu(0)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let nbeats = |config: NbeatsConfig, data: &DataSpec| {
+        Nbeats::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
+    };
+    let nhits = |config: NhitsConfig| Nhits::new(&config, &one, Placement::cpu(0)).unwrap_err().to_string();
+    let table = [
+        (
+            "values of stack_types is 0",
+            nbeats(NbeatsConfig { stack_types: vec![], ..Default::default() }, &one),
+        ),
+        (
+            "blocks is 501: expected 1 to 1000 blocks in all 2 stacks",
+            nbeats(NbeatsConfig { blocks: 501, ..interpretable() }, &one),
+        ),
+        ("degree is 101", nbeats(NbeatsConfig { degree: 101, ..Default::default() }, &one)),
+        ("horizon is 5000", nbeats(interpretable(), &data([6, 1], [5000, 1]))),
+        (
+            "pool_kernels is 7: expected 1 to 6",
+            nhits(NhitsConfig { pool_kernels: vec![7, 2, 1], ..Default::default() }),
+        ),
+        (
+            "values of pool_kernels is 0",
+            nhits(NhitsConfig { pool_kernels: vec![], downsampling: vec![], ..Default::default() }),
+        ),
+        (
+            "values of downsampling is 3: expected 2",
+            nhits(NhitsConfig { pool_kernels: vec![1, 1], ..Default::default() }),
+        ),
+        ("downsampling is 0", nhits(NhitsConfig { downsampling: vec![0, 2, 1], ..Default::default() })),
+        ("blocks is 0", nhits(NhitsConfig { blocks: 0, ..Default::default() })),
+    ];
+    for (expected, got) in table {
+        assert!(got.contains(expected), "no {expected:?} in {got}");
+    }
     let dnn = DnnConfig { layers: 0, ..Default::default() };
     assert!(Dnn::new(&dnn, &one, Placement::cpu(0)).unwrap_err().to_string().contains("layers is 0"));
+}
+
+#[test]
+fn more_targets_than_columns_is_an_error() {
+    let data = data([7, 1], [3, 2]);
+    let error = Nlinear::new(&NlinearConfig::default(), &data, Placement::cpu(0)).unwrap_err().to_string();
+    assert!(error.contains("is 1: expected at least 2, the number of targets"), "{error}");
+}
+
+#[test]
+fn dlinear_kernel_size_auto_is_25_or_the_longest_in_the_window() {
+    for (size, expected) in [(1, 1), (2, 1), (7, 7), (24, 23), (25, 25), (96, 25)] {
+        assert_eq!(DlinearConfig::default().kernel_size(size).unwrap(), expected, "{size}");
+    }
 }
 
 #[test]
@@ -140,6 +201,14 @@ fn default_config_equals_its_flags_and_round_trips_as_json() {
         assert!(serde_json::from_str::<C>(r#"{"unknown": 1}"#).is_err());
     }
     check::<LinearConfig>("{}");
+    check::<NlinearConfig>(r#"{"individual":false}"#);
+    check::<DlinearConfig>(r#"{"kernel_size":"auto","individual":false}"#);
+    check::<NbeatsConfig>(
+        r#"{"stack_types":["generic"],"blocks":3,"layers":4,"units":128,"degree":2,"dropout":0.0}"#,
+    );
+    check::<NhitsConfig>(
+        r#"{"pool_kernels":[2,2,1],"downsampling":[4,2,1],"blocks":1,"layers":2,"units":256,"dropout":0.0}"#,
+    );
     check::<DnnConfig>(r#"{"units":10,"layers":2,"dropout":0.0}"#);
     check::<RnnConfig>(r#"{"units":40,"layers":2,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#);
     check::<GatedConfig>(
