@@ -69,4 +69,46 @@ def mlp():
     }
 
 
-print(json.dumps({"torch": torch.__version__, "optimizers": optimizers(), "mlp": mlp()}))
+def layers():
+    """Layers with weights from a seed: initial weights, outputs, and gradients of the sum of the outputs times factors."""
+    conv = nn.utils.weight_norm  # Its parameters are weight_g and weight_v.
+    cases = {
+        "layer_norm": (lambda: nn.LayerNorm(6), [4, 3, 6], lambda layer, x: layer(x)),
+        "self_attention": (
+            lambda: nn.MultiheadAttention(6, 3, batch_first=True),
+            [4, 5, 6],
+            lambda layer, x: layer(x, x, x, need_weights=False)[0],
+        ),
+        "weight_norm_conv": (
+            lambda: conv(nn.Conv1d(2, 4, 3)),
+            [4, 2, 8],
+            lambda layer, x: layer(nn.functional.pad(x, (2, 0))),
+        ),
+    }
+    results = {}
+    for name, (make, shape, run) in cases.items():
+        torch.manual_seed(7)
+        layer = make()
+        first = {key: p.detach().flatten().tolist() for key, p in layer.named_parameters()}
+        with torch.no_grad():
+            for p in layer.parameters():
+                p += 0.3 * torch.randn_like(p)
+        x = torch.randn(shape, requires_grad=True)
+        y = run(layer, x)
+        factors = torch.randn(y.shape)
+        (y * factors).sum().backward()
+        parameters = dict(layer.named_parameters())
+        results[name] = {
+            "first": first,
+            "weights": {key: p.detach().flatten().tolist() for key, p in parameters.items()},
+            "grads": {key: p.grad.flatten().tolist() for key, p in parameters.items()},
+            "x": x.detach().flatten().tolist(),
+            "x_grad": x.grad.flatten().tolist(),
+            "shape": shape,
+            "y": y.detach().flatten().tolist(),
+            "factors": factors.flatten().tolist(),
+        }
+    return results
+
+
+print(json.dumps({"torch": torch.__version__, "optimizers": optimizers(), "mlp": mlp(), "layers": layers()}))

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use text_recognizer::data::{Batch, DataSpec};
 use text_recognizer::lit_models::{BaseLitModel, LitConfig, LitModel};
 use text_recognizer::models::{Mlp, MlpConfig};
-use text_recognizer::nn::{ForwardContext, Parameters, Placement};
+use text_recognizer::nn::{ForwardContext, LayerNorm, Parameters, Placement, SelfAttention, WeightNormConv};
 use text_recognizer::optim::{Optimizer, OptimizerConfig};
 
 fn golden() -> Value {
@@ -111,4 +111,54 @@ fn mlp_initial_weights_match_pytorch_to_the_bit_and_gradients_match() {
     for (name, grad) in lit.parameters().names().iter().zip(&grads) {
         assert!(difference(grad, &golden["grads"][name]) < 1e-6, "{name}");
     }
+}
+
+/// Checks a layer `l`: its first weights, its output, and the gradients of its input and its weights. `run` gets the input and
+/// returns the output.
+fn check_layer(name: &str, parameters: &Parameters, run: impl Fn(&Tensor, &ForwardContext) -> Tensor) {
+    let case = &golden()["layers"][name];
+    for (parameter, value) in parameters.iter() {
+        let parameter = parameter.trim_start_matches("l.");
+        let difference = difference(value, &case["first"][parameter]);
+        assert!(difference < 1e-7, "{name}: the first {parameter} is off by {difference}");
+        tch::no_grad(|| {
+            value.shallow_clone().copy_(&tensor(&case["weights"][parameter]).view_as(value));
+        });
+    }
+    let shape: Vec<i64> =
+        case["shape"].as_array().unwrap().iter().map(|size| size.as_i64().unwrap()).collect();
+    let x = tensor(&case["x"]).view(&shape[..]).set_requires_grad(true);
+    let context = ForwardContext::train(0, 0);
+    let y = run(&x, &context);
+    assert!(difference(&y, &case["y"]) < 1e-5, "{name}");
+    let loss = (&y * tensor(&case["factors"]).view_as(&y)).sum(Kind::Float);
+    let mut leaves = vec![x];
+    leaves.extend(parameters.tensors().iter().map(Tensor::shallow_clone));
+    let grads = context.gradients(&loss, &leaves).unwrap();
+    assert!(difference(&grads[0], &case["x_grad"]) < 1e-5, "{name}: the gradient of the input");
+    for (parameter, grad) in parameters.names().iter().zip(&grads[1..]) {
+        let difference = difference(grad, &case["grads"][parameter.trim_start_matches("l.")]);
+        assert!(difference < 1e-5, "{name}: the gradient of {parameter} is off by {difference}");
+    }
+}
+
+#[test]
+fn layer_norm_matches_pytorch() {
+    let mut parameters = Parameters::new(Placement::cpu(7));
+    let layer = LayerNorm::new(&mut parameters, "l", 6).unwrap();
+    check_layer("layer_norm", &parameters, |x, _| layer.forward(x).unwrap());
+}
+
+#[test]
+fn self_attention_matches_pytorch() {
+    let mut parameters = Parameters::new(Placement::cpu(7));
+    let layer = SelfAttention::new(&mut parameters, "l", 6, 3).unwrap();
+    check_layer("self_attention", &parameters, |x, context| layer.forward(x, context).unwrap());
+}
+
+#[test]
+fn weight_norm_conv_matches_pytorch() {
+    let mut parameters = Parameters::new(Placement::cpu(7));
+    let layer = WeightNormConv::new(&mut parameters, "l", [3, 2, 4]).unwrap();
+    check_layer("weight_norm_conv", &parameters, |x, _| layer.forward(x, 1).unwrap());
 }
