@@ -160,7 +160,7 @@ mod tests {
         model.parameters().snapshot()
     }
 
-    const MODELS: [&str; 11] = [
+    const MODELS: [&str; 14] = [
         "linear",
         "dnn",
         "rnn",
@@ -171,11 +171,28 @@ mod tests {
         "dlinear",
         "nbeats",
         "nhits",
+        "tide",
+        "tcn",
+        "patchtst",
         "naive",
     ];
 
     /// The flags of sizes that are above 0, of all models.
-    const SIZES: [&str; 5] = ["units", "layers", "filters", "kernel_size", "blocks"];
+    const SIZES: [&str; 13] = [
+        "units",
+        "layers",
+        "filters",
+        "kernel_size",
+        "blocks",
+        "encoder_layers",
+        "decoder_layers",
+        "decoder_outputs",
+        "temporal_units",
+        "patch_len",
+        "patch_stride",
+        "heads",
+        "feedforward_units",
+    ];
 
     #[test]
     fn checkpoint_with_other_columns_or_scaling_is_an_error() {
@@ -243,6 +260,7 @@ mod tests {
                         "memory",
                         "the set of weights",
                         "window_size",
+                        "a multiple of the heads",
                     ];
                     let found = parts.iter().any(|part| error.contains(part));
                     assert!(found && error.contains("x.safetensors"), "{model} {size} {value}: {error}");

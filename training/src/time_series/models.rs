@@ -19,8 +19,11 @@ mod lstm;
 mod nbeats;
 mod nhits;
 mod nlinear;
+mod patchtst;
 mod rnn;
 mod stack;
+mod tcn;
+mod tide;
 
 pub use conv_lstm::{ConvLstm, ConvLstmConfig};
 pub use dlinear::{Dlinear, DlinearConfig};
@@ -31,8 +34,11 @@ pub use lstm::Lstm;
 pub use nbeats::{Nbeats, NbeatsConfig, StackType};
 pub use nhits::{Nhits, NhitsConfig};
 pub use nlinear::{Nlinear, NlinearConfig};
+pub use patchtst::{PatchTst, PatchTstConfig};
 pub use rnn::{Rnn, RnnConfig};
 pub use stack::GatedConfig;
+pub use tcn::{Tcn, TcnConfig};
+pub use tide::{Tide, TideConfig};
 
 /// The values that a forecasting model is trained to predict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -124,7 +130,12 @@ fn check_sizes<const N: usize>(sizes: [(&str, i64); N]) -> Result<()> {
 
 /// Fails if `layers` is not 1 to 1000. More layers would take too long to build.
 fn check_layers(layers: i64) -> Result<()> {
-    if (1..=1000).contains(&layers) { Ok(()) } else { Err(Error::invalid("layers", layers, "1 to 1000")) }
+    check_number("layers", layers)
+}
+
+/// Fails if the number of layers or blocks `name` is not 1 to 1000.
+fn check_number(name: &str, number: i64) -> Result<()> {
+    if (1..=1000).contains(&number) { Ok(()) } else { Err(Error::invalid(name, number, "1 to 1000")) }
 }
 
 /// Fails if there are no stacks, or not 1 to 1000 blocks in all stacks. `stacks` is the number of values of the flag `name`.

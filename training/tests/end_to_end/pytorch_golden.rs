@@ -101,3 +101,30 @@ fn nhits_equals_pytorch() {
     check("nhits", "nhits_columns", (2, 9, 2), &config);
     check("nhits", "nhits_covariates", (4, 8, 2), &json!({"units": 6}));
 }
+
+#[test]
+fn tide_equals_pytorch() {
+    check("tide", "tide", ONE, &json!({"units": 6, "decoder_outputs": 3, "temporal_units": 4}));
+    let config = json!({"units": 6, "encoder_layers": 2, "decoder_layers": 2, "decoder_outputs": 3,
+        "temporal_units": 4, "layer_norm": true});
+    check("tide", "tide_columns", COLUMNS, &config);
+    let config = json!({"units": 6, "decoder_outputs": 3, "temporal_units": 4, "temporal_width": 3,
+        "layer_norm": true});
+    check("tide", "tide_covariates", COVARIATES, &config);
+}
+
+#[test]
+fn tcn_equals_pytorch() {
+    check("tcn", "tcn", ONE, &json!({"filters": 4, "kernel_size": 3, "layers": 2}));
+    check("tcn", "tcn_columns", COLUMNS, &json!({"filters": 2, "kernel_size": 5, "layers": 4}));
+    check("tcn", "tcn_covariates", COVARIATES, &json!({"filters": 5, "kernel_size": 2, "layers": 3}));
+}
+
+#[test]
+fn patchtst_equals_pytorch() {
+    let config = json!({"patch_len": 4, "patch_stride": 2, "units": 8, "heads": 2, "feedforward_units": 6});
+    check("patchtst", "patchtst", ONE, &config);
+    let config = json!({"patch_len": 5, "patch_stride": 5, "units": 6, "heads": 3, "feedforward_units": 7,
+        "layers": 1});
+    check("patchtst", "patchtst_columns", COLUMNS, &config);
+}

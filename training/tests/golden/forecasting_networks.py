@@ -166,6 +166,132 @@ class NHits(Residual):
         return explained, F.interpolate(values[:, None], size=self.horizon, mode="linear")[:, 0]
 
 
+class ResidualBlock(nn.Module):
+    """A block of TiDE."""
+
+    def __init__(self, inputs, units, outputs, dropout, norm):
+        super().__init__()
+        self.hidden, self.output, self.skip = nn.Linear(inputs, units), nn.Linear(units, outputs), nn.Linear(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(outputs) if norm else nn.Identity()
+
+    def forward(self, x):
+        return self.norm(self.dropout(self.output(torch.relu(self.hidden(x)))) + self.skip(x))
+
+
+class TiDE(nn.Module):
+    def __init__(
+        self,
+        window,
+        features,
+        horizon,
+        targets,
+        units=128,
+        encoder_layers=1,
+        decoder_layers=1,
+        decoder_outputs=16,
+        temporal_units=32,
+        temporal_width=4,
+        layer_norm=False,
+        dropout=0.1,
+    ):
+        super().__init__()
+        self.targets, self.horizon = targets, horizon
+        more = (dropout, layer_norm)
+        width = temporal_width if features > targets else 0
+        if width:
+            self.projection = ResidualBlock(features - targets, units, width, *more)
+        sizes = [window * (targets + width)] + [units] * (encoder_layers + decoder_layers - 1) + [horizon * decoder_outputs]
+        blocks = [ResidualBlock(a, units, b, *more) for a, b in zip(sizes, sizes[1:])]
+        self.encoder, self.decoder = nn.ModuleList(blocks[:encoder_layers]), nn.ModuleList(blocks[encoder_layers:])
+        self.temporal = ResidualBlock(decoder_outputs + width, temporal_units, targets, dropout, False)
+        self.skip = nn.Linear(window, horizon)
+
+    def forward(self, x):
+        past, covariates = x[:, :, : self.targets], None
+        y = past.flatten(1)
+        if x.shape[2] > self.targets:
+            covariates = self.projection(x[:, :, self.targets :])
+            y = torch.cat([y, covariates.flatten(1)], 1)
+        for block in [*self.encoder, *self.decoder]:
+            y = block(y)
+        y = y.view(len(x), self.horizon, -1)
+        if covariates is not None:
+            y = torch.cat([y, covariates[:, -self.horizon :]], 2)
+        return self.temporal(y) + self.skip(past.transpose(1, 2)).transpose(1, 2)
+
+
+class WeightNormConv(nn.Module):
+    """nn.Conv1d with weight_norm, whose parameters have the names of torch.nn.utils.weight_norm; zeros before the first step."""
+
+    def __init__(self, channels, filters, kernel_size, dilation):
+        super().__init__()
+        conv = nn.Conv1d(channels, filters, kernel_size)
+        self.dilation, self.bias = dilation, conv.bias
+        self.weight_g = nn.Parameter(conv.weight.detach().flatten(1).norm(dim=1).view(-1, 1, 1))
+        self.weight_v = nn.Parameter(conv.weight.detach())
+
+    def forward(self, x):
+        weight = torch._weight_norm(self.weight_v, self.weight_g, 0)
+        return F.conv1d(F.pad(x, ((weight.shape[2] - 1) * self.dilation, 0)), weight, self.bias, dilation=self.dilation)
+
+
+class ConvBlock(nn.Module):
+    def __init__(self, channels, filters, kernel_size, dilation, dropout):
+        super().__init__()
+        self.conv1 = WeightNormConv(channels, filters, kernel_size, dilation)
+        self.conv2 = WeightNormConv(filters, filters, kernel_size, dilation)
+        self.downsample = nn.Linear(channels, filters) if channels != filters else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        y = self.dropout(torch.relu(self.conv1(x)))
+        y = self.dropout(torch.relu(self.conv2(y)))
+        skip = x if self.downsample is None else self.downsample(x.transpose(1, 2)).transpose(1, 2)
+        return torch.relu(y + skip)
+
+
+class TCN(nn.Module):
+    def __init__(self, window, features, horizon, targets, filters=25, kernel_size=7, layers=2, dropout=0.05):
+        super().__init__()
+        self.shape = (horizon, targets)
+        sizes = [features] + [filters] * layers
+        self.blocks = nn.Sequential(
+            *(ConvBlock(a, b, kernel_size, 2**at, dropout) for at, (a, b) in enumerate(zip(sizes, sizes[1:])))
+        )
+        self.linear = nn.Linear(filters, horizon * targets)
+
+    def forward(self, x):
+        return self.linear(self.blocks(x.transpose(1, 2))[:, :, -1]).view(-1, *self.shape)
+
+
+class PatchTST(nn.Module):
+    """With the encoder layers of PyTorch, which have layer normalization; without dropout of the attention."""
+
+    def __init__(
+        self, window, features, horizon, targets, patch_len, patch_stride, units=16, heads=4, feedforward_units=128, layers=3, dropout=0.3
+    ):
+        super().__init__()
+        assert features == targets
+        self.patch = (patch_len, patch_stride)
+        patches = (window - patch_len) // patch_stride + 2
+        self.embedding = nn.Linear(patch_len, units)
+        self.position = nn.Parameter(torch.empty(patches, units).uniform_(-0.02, 0.02))
+        self.dropout = nn.Dropout(dropout)
+        layer = lambda: nn.TransformerEncoderLayer(units, heads, feedforward_units, dropout, F.gelu, batch_first=True)
+        self.layers = nn.Sequential(*(layer() for _ in range(layers)))
+        for layer in self.layers:
+            layer.self_attn.dropout = 0.0
+        self.head = nn.Linear(patches * units, horizon)
+
+    def forward(self, x):
+        batch, _, targets = x.shape
+        length, stride = self.patch
+        x = F.pad(x.transpose(1, 2), (0, stride), mode="replicate").flatten(0, 1).unfold(1, length, stride)
+        y = self.layers(self.dropout(self.embedding(x) + self.position))
+        return self.head(y.flatten(1)).view(batch, targets, -1).transpose(1, 2)
+
+
 INTERPRETABLE = {"stack_types": ["trend", "seasonality"]}
 
 # Each case: the class, [features, horizon, targets], and the options.
@@ -182,6 +308,26 @@ CASES = {
     "nhits": (NHits, (1, 8, 1), {"units": 6}),
     "nhits_columns": (NHits, (2, 9, 2), {"pool_kernels": [5, 3], "downsampling": [4, 20], "blocks": 2, "layers": 1, "units": 6}),
     "nhits_covariates": (NHits, (4, 8, 2), {"units": 6}),
+    "tide": (TiDE, (1, 3, 1), {"units": 6, "decoder_outputs": 3, "temporal_units": 4}),
+    "tide_columns": (
+        TiDE,
+        (2, 3, 2),
+        {"units": 6, "encoder_layers": 2, "decoder_layers": 2, "decoder_outputs": 3, "temporal_units": 4, "layer_norm": True},
+    ),
+    "tide_covariates": (
+        TiDE,
+        (4, 3, 2),
+        {"units": 6, "decoder_outputs": 3, "temporal_units": 4, "temporal_width": 3, "layer_norm": True},
+    ),
+    "tcn": (TCN, (1, 3, 1), {"filters": 4, "kernel_size": 3, "layers": 2}),
+    "tcn_columns": (TCN, (2, 3, 2), {"filters": 2, "kernel_size": 5, "layers": 4}),
+    "tcn_covariates": (TCN, (4, 3, 2), {"filters": 5, "kernel_size": 2, "layers": 3}),
+    "patchtst": (PatchTST, (1, 3, 1), {"patch_len": 4, "patch_stride": 2, "units": 8, "heads": 2, "feedforward_units": 6}),
+    "patchtst_columns": (
+        PatchTST,
+        (2, 3, 2),
+        {"patch_len": 5, "patch_stride": 5, "units": 6, "heads": 3, "feedforward_units": 7, "layers": 1},
+    ),
 }
 
 

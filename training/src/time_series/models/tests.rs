@@ -33,6 +33,10 @@ fn all(data: &DataSpec, sequence_loss: bool) -> Vec<Box<dyn Model>> {
         Box::new(Nbeats::new(&NbeatsConfig::default(), data, placement).unwrap()),
         Box::new(Nbeats::new(&interpretable(), data, placement).unwrap()),
         Box::new(Nhits::new(&NhitsConfig::default(), data, placement).unwrap()),
+        Box::new(Tide::new(&TideConfig::default(), data, placement).unwrap()),
+        Box::new(Tide::new(&TideConfig { layer_norm: true, ..Default::default() }, data, placement).unwrap()),
+        Box::new(Tcn::new(&TcnConfig::default(), data, placement).unwrap()),
+        Box::new(PatchTst::new(&PatchTstConfig::default(), data, placement).unwrap()),
         Box::new(
             ConvLstm::new(&ConvLstmConfig { sequence_loss, ..Default::default() }, data, placement).unwrap(),
         ),
@@ -160,6 +164,48 @@ fn impossible_config_is_an_error_with_the_name() {
     for (expected, got) in table {
         assert!(got.contains(expected), "no {expected:?} in {got}");
     }
+    let patchtst = |config: PatchTstConfig, data: &DataSpec| {
+        PatchTst::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
+    };
+    let tide = |config: TideConfig, data: &DataSpec| {
+        Tide::new(&config, data, Placement::cpu(0)).unwrap_err().to_string()
+    };
+    let tcn = |config: TcnConfig| Tcn::new(&config, &one, Placement::cpu(0)).unwrap_err().to_string();
+    let table = [
+        (
+            "patch_len is 7: expected 1 to 6",
+            patchtst(PatchTstConfig { patch_len: 7.into(), ..Default::default() }, &one),
+        ),
+        (
+            "patch_stride is 5: expected 1 to 4",
+            patchtst(
+                PatchTstConfig { patch_len: 4.into(), patch_stride: 5.into(), ..Default::default() },
+                &one,
+            ),
+        ),
+        (
+            "units is 16: expected a multiple of the heads, 3",
+            patchtst(PatchTstConfig { heads: 3, ..Default::default() }, &one),
+        ),
+        (
+            "the number of covariates is 2: expected 0",
+            patchtst(PatchTstConfig::default(), &data([6, 3], [1, 1])),
+        ),
+        (
+            "window_size is 2: expected at least the horizon, 3",
+            tide(TideConfig::default(), &data([2, 2], [3, 1])),
+        ),
+        ("encoder_layers is 0", tide(TideConfig { encoder_layers: 0, ..Default::default() }, &one)),
+        ("temporal_width is 0", tide(TideConfig { temporal_width: 0, ..Default::default() }, &one)),
+        (
+            "layers is 4: expected 1 to 3 for a window_size of 6",
+            tcn(TcnConfig { layers: 4.into(), ..Default::default() }),
+        ),
+        ("filters is 0", tcn(TcnConfig { filters: 0, ..Default::default() })),
+    ];
+    for (expected, got) in table {
+        assert!(got.contains(expected), "no {expected:?} in {got}");
+    }
     let dnn = DnnConfig { layers: 0, ..Default::default() };
     assert!(Dnn::new(&dnn, &one, Placement::cpu(0)).unwrap_err().to_string().contains("layers is 0"));
 }
@@ -179,8 +225,28 @@ fn dlinear_kernel_size_auto_is_25_or_the_longest_in_the_window() {
 }
 
 #[test]
+fn tcn_layers_auto_see_the_whole_window() {
+    // A block with kernels of 3 time steps adds 4 time steps, the next one 8, and so on.
+    let config = |kernel_size| TcnConfig { kernel_size, ..Default::default() };
+    for (kernel_size, size, expected) in
+        [(3, 1, 1), (3, 5, 1), (3, 6, 2), (3, 13, 2), (3, 14, 3), (7, 20, 2), (7, 96, 4), (1, 20, 5)]
+    {
+        let layers = config(kernel_size).layers(size).unwrap();
+        assert_eq!(layers, expected, "{size} time steps, kernels of {kernel_size}");
+    }
+    assert_eq!(config(i64::MAX).layers(i64::MAX).unwrap(), 1);
+}
+
+#[test]
+fn patchtst_patches_auto_are_those_of_the_paper_or_fit_into_the_window() {
+    for (size, expected) in [(336, (16, 8)), (16, (16, 8)), (7, (7, 3)), (1, (1, 1))] {
+        assert_eq!(PatchTstConfig::default().patches(size).unwrap(), expected, "{size}");
+    }
+}
+
+#[test]
 fn forward_of_other_window_shape_is_an_error() {
-    for model in all(&data([7, 2], [1, 1]), false) {
+    for model in all(&data([7, 2], [1, 2]), false) {
         let x = Tensor::zeros([5, 7, 1], tch::kind::FLOAT_CPU);
         let error = model.forward(&x, &mut ForwardContext::eval()).unwrap_err().to_string();
         assert!(error.contains("expected shape [batch, 7, 2], got [5, 7, 1]"), "{error}");
@@ -208,6 +274,13 @@ fn default_config_equals_its_flags_and_round_trips_as_json() {
     );
     check::<NhitsConfig>(
         r#"{"pool_kernels":[2,2,1],"downsampling":[4,2,1],"blocks":1,"layers":2,"units":256,"dropout":0.0}"#,
+    );
+    check::<TideConfig>(
+        r#"{"units":128,"encoder_layers":1,"decoder_layers":1,"decoder_outputs":16,"temporal_units":32,"temporal_width":4,"layer_norm":false,"dropout":0.1}"#,
+    );
+    check::<TcnConfig>(r#"{"filters":25,"kernel_size":7,"layers":"auto","dropout":0.05}"#);
+    check::<PatchTstConfig>(
+        r#"{"patch_len":"auto","patch_stride":"auto","units":16,"heads":4,"feedforward_units":128,"layers":3,"dropout":0.3}"#,
     );
     check::<DnnConfig>(r#"{"units":10,"layers":2,"dropout":0.0}"#);
     check::<RnnConfig>(r#"{"units":40,"layers":2,"dropout":0.0,"output_scale":100.0,"sequence_loss":false}"#);
