@@ -59,11 +59,9 @@ impl NhitsConfig {
             ));
         }
         if let Some(kernel) = self.pool_kernels.iter().find(|kernel| !(1..=window.size).contains(kernel)) {
-            return Err(Error::invalid(
-                "pool_kernels",
-                kernel,
-                format!("1 to {}, the window_size", window.size),
-            ));
+            let size = window.size;
+            let expected = format!("1 to {size}, the window_size; try smaller numbers or a longer window");
+            return Err(Error::invalid("pool_kernels", kernel, expected));
         }
         // A step larger than the horizon has one value, as one of the size of the horizon.
         match self.downsampling.iter().find(|&&step| step < 1) {
