@@ -194,6 +194,18 @@ mod tests {
         "feedforward_units",
     ];
 
+    /// The limits that an error about a size names.
+    const LIMITS: [&str; 8] = [
+        "expected at most",
+        "at least 1",
+        "1 to 1000",
+        "memory",
+        "the set of weights",
+        "window_size",
+        "a multiple of the heads",
+        "the patch_len",
+    ];
+
     #[test]
     fn checkpoint_with_other_columns_or_scaling_is_an_error() {
         for model in MODELS {
@@ -253,16 +265,7 @@ mod tests {
                 for value in [-1, 0, 900, 50_000, 1 << 31, 1 << 40, i64::MAX] {
                     let bad = metadata(model, &json!({size: value}));
                     let error = format!("{:#}", load(&bad, &weights).err().unwrap());
-                    let parts = [
-                        "expected at most",
-                        "at least 1",
-                        "1 to 1000",
-                        "memory",
-                        "the set of weights",
-                        "window_size",
-                        "a multiple of the heads",
-                    ];
-                    let found = parts.iter().any(|part| error.contains(part));
+                    let found = LIMITS.iter().any(|part| error.contains(part));
                     assert!(found && error.contains("x.safetensors"), "{model} {size} {value}: {error}");
                 }
             }
