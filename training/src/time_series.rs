@@ -14,6 +14,7 @@ mod intervals;
 pub mod models;
 mod scaler;
 mod series;
+mod statistical;
 mod timestamps;
 mod window_config;
 mod window_dataset;

@@ -323,6 +323,17 @@ pub static MODELS: LazyLock<Vec<ModelEntry>> = LazyLock::new(|| {
             Baseline::Differencing,
             "the values one season ago and the latest change; not trained",
         ),
+        ModelEntry::baseline(Baseline::AutoEts, "exponential smoothing (ETS), the form by AICc; not trained"),
+        ModelEntry::baseline(Baseline::AutoTheta, "the theta method, its best form; not trained"),
+        ModelEntry::baseline(
+            Baseline::Mstl,
+            "a decomposition into seasons, and exponential smoothing; not trained",
+        ),
+        ModelEntry::baseline(Baseline::Croston, "Croston's method, for demand with many zeros; not trained"),
+        ModelEntry::baseline(
+            Baseline::Tsb,
+            "Teunter-Syntetos-Babai, for demand with many zeros; not trained",
+        ),
     ]
 });
 

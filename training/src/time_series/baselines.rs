@@ -1,6 +1,6 @@
-//! Baselines: forecasts without training. A useful model has a smaller error than each of them.
+//! Baselines: forecasts without training, by a rule or by a statistical model. A useful network has a smaller error than each rule.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::flags::default_flags;
 use clap::{Args, ValueEnum};
@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 use text_recognizer::{Error, Result};
 
 use super::Series;
-use super::fill::{forward, seasonal};
+use super::statistical::{Croston, Ets, Mstl, Theta, Tsb, Walk};
 
-/// A rule that forecasts a value from earlier values.
+mod rules;
+
+use rules::Rule;
+
+/// A model that forecasts a value from earlier values, without training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -23,11 +27,31 @@ pub enum Baseline {
     SeasonalNaive,
     /// The mean of the values around one season ago, plus the mean of the latest seasonal differences.
     Differencing,
+    /// Exponential smoothing (ETS): the form with the smallest AICc.
+    AutoEts,
+    /// The theta method: the better of its optimized forms.
+    AutoTheta,
+    /// A decomposition into seasons (--seasons) and exponential smoothing of the rest.
+    Mstl,
+    /// Croston's method, for demand with many zeros.
+    Croston,
+    /// The method of Teunter, Syntetos and Babai, for demand with many zeros.
+    Tsb,
 }
 
 impl Baseline {
     /// All baselines.
-    pub const ALL: [Self; 4] = [Self::Naive, Self::MovingAverage, Self::SeasonalNaive, Self::Differencing];
+    pub const ALL: [Self; 9] = [
+        Self::Naive,
+        Self::MovingAverage,
+        Self::SeasonalNaive,
+        Self::Differencing,
+        Self::AutoEts,
+        Self::AutoTheta,
+        Self::Mstl,
+        Self::Croston,
+        Self::Tsb,
+    ];
 
     /// Returns the name, as in `--model NAME`.
     pub const fn name(self) -> &'static str {
@@ -36,6 +60,11 @@ impl Baseline {
             Self::MovingAverage => "moving_average",
             Self::SeasonalNaive => "seasonal_naive",
             Self::Differencing => "differencing",
+            Self::AutoEts => "auto_ets",
+            Self::AutoTheta => "auto_theta",
+            Self::Mstl => "mstl",
+            Self::Croston => "croston",
+            Self::Tsb => "tsb",
         }
     }
 }
@@ -47,6 +76,9 @@ pub struct BaselineConfig {
     /// Set the rows per season [default: --period, or by the interval of the timestamps: month 12, quarter 4, week 52, day 7, hour 24].
     #[arg(long = "season")]
     pub season: Option<usize>,
+    /// Use these seasons in mstl, in rows, such as 24 168 [default: --season].
+    #[arg(long = "seasons", num_args = 1.., value_delimiter = ',', value_name = "ROWS")]
+    pub seasons: Vec<usize>,
     /// Average this many values in moving_average.
     #[arg(long = "average", default_value_t = 20)]
     pub average: usize,
@@ -66,16 +98,17 @@ impl Default for BaselineConfig {
 
 impl BaselineConfig {
     /// The flags that a resumed run may change. The season decides windows and filled values of a network too.
-    pub const FREE: &[&str] = &["average", "difference_average", "past_average"];
+    pub const FREE: &[&str] = &["seasons", "average", "difference_average", "past_average"];
 
     /// Checks the numbers of rows, also those that a baseline does not use.
     ///
     /// # Errors
     /// Fails if a number is 0.
     pub fn validate(&self) -> Result<()> {
-        let Self { season, average, difference_average, past_average } = *self;
+        let Self { season, ref seasons, average, difference_average, past_average } = *self;
         let lengths = [
             ("season", season.unwrap_or(1)),
+            ("seasons", seasons.iter().copied().min().unwrap_or(1)),
             ("average", average),
             ("difference_average", difference_average),
             ("past_average", past_average),
@@ -93,177 +126,88 @@ impl BaselineConfig {
 }
 
 impl Baseline {
-    /// Prepares forecasts from the values of `series`, `[rows]`.
+    /// Prepares forecasts from the values of `series`, `[rows]`. A statistical model is estimated on the first `known` rows; it uses
+    /// the value of the season before, or the last value, in place of a missing one.
     ///
     /// # Errors
-    /// Fails if a length is 0, or if the season is needed and unknown.
-    pub fn from_past<'a>(self, config: &BaselineConfig, series: &'a [f64]) -> Result<Past<'a>> {
+    /// Fails if a length is 0, if the season is needed and unknown, or if a statistical model has too few or unsuitable values.
+    pub fn from_past<'a>(self, config: &BaselineConfig, series: &'a [f64], known: usize) -> Result<Past<'a>> {
         config.validate()?;
-        let season = match (self, config.season) {
-            // These baselines have no season, so that any length is correct.
-            (Self::Naive | Self::MovingAverage, None) => 1,
-            (_, Some(season)) => season,
-            (Self::SeasonalNaive | Self::Differencing, None) => {
+        let season = || {
+            config.season.ok_or_else(|| {
                 let expected = "a number of rows, which the timestamps do not determine; try --season ROWS";
-                return Err(Error::invalid("season", "unknown", expected));
-            }
+                Error::invalid("season", "unknown", expected)
+            })
         };
-        let BaselineConfig { average, difference_average, past_average, .. } = *config;
-        let rule = match self {
-            Self::Naive => Rule::Naive(Filled::new(series, forward)),
-            Self::MovingAverage => Rule::MovingAverage { values: Sums::of(series.iter().copied()), average },
-            Self::SeasonalNaive => {
-                Rule::SeasonalNaive { values: Filled::new(series, |values| seasonal(values, season)), season }
+        let walk = || Walk::new(self.name(), series, config.season, known);
+        Ok(match self {
+            Self::Naive => Past::Rule(Rule::naive(series)),
+            Self::MovingAverage => Past::Rule(Rule::moving_average(series, config)),
+            Self::SeasonalNaive => Past::Rule(Rule::seasonal_naive(series, season()?)),
+            Self::Differencing => Past::Rule(Rule::differencing(series, season()?, config)),
+            Self::AutoEts => Past::Model(walk().with(|past| Ets::estimate(past, config.season))?),
+            Self::AutoTheta => Past::Model(walk().with(|past| Theta::estimate(past, config.season))?),
+            Self::Mstl if config.seasons.is_empty() => {
+                let season = season()?;
+                Past::Model(walk().with(|past| Mstl::estimate(past, &[season]))?)
             }
-            Self::Differencing => Rule::Differencing {
-                values: Sums::of(series.iter().copied()),
-                differences: Sums::of((season..series.len()).map(|t| series[t] - series[t - season])),
-                season,
-                difference_average,
-                past_average,
-            },
-        };
-        Ok(Past { baseline: self, rows: series.len(), rule })
-    }
-
-    /// Forecasts `series[from..to]`, each row `t` from the values before row `t - gap` only. A `gap` of 0 is one step ahead.
-    ///
-    /// # Errors
-    /// Fails like [`Baseline::from_past`], and if there are too few values before `from`.
-    pub fn forecast(
-        self,
-        config: &BaselineConfig,
-        series: &[f64],
-        from: usize,
-        to: usize,
-        gap: usize,
-    ) -> Result<Vec<f64>> {
-        self.from_past(config, series)?.forecast(from, to, gap)
+            Self::Mstl => Past::Model(walk().with(|past| Mstl::estimate(past, &config.seasons))?),
+            Self::Croston => Past::Model(walk().with(Croston::estimate)?),
+            Self::Tsb => Past::Model(walk().with(Tsb::estimate)?),
+        })
     }
 }
 
-/// The values that a baseline forecasts from.
-pub struct Past<'a> {
-    baseline: Baseline,
-    /// The number of rows.
-    rows: usize,
-    rule: Rule<'a>,
-}
-
-/// A baseline, with the values in the form that it needs.
-enum Rule<'a> {
-    Naive(Filled<'a>),
-    MovingAverage {
-        values: Sums,
-        average: usize,
-    },
-    SeasonalNaive {
-        values: Filled<'a>,
-        season: usize,
-    },
-    Differencing {
-        values: Sums,
-        /// The sums of the differences to the values one season before.
-        differences: Sums,
-        season: usize,
-        difference_average: usize,
-        past_average: usize,
-    },
+/// A baseline with the values that it forecasts from.
+pub enum Past<'a> {
+    /// A rule without parameters.
+    Rule(Rule<'a>),
+    /// A statistical model.
+    Model(Walk),
 }
 
 impl Past<'_> {
-    /// Forecasts the rows `from..to`, each row `t` from the values before row `t - gap` only. The rows may lie up to `gap + 1`
-    /// rows after the last row of the series.
-    ///
-    /// Missing values (NaN) are left out of means. In their place, the other baselines use the last value before, or that of the
-    /// season before. A forecast without any value is NaN.
+    /// Forecasts the rows `rows` of the series. Returns one list per step ahead, `[horizon][rows]`: list `k` has for each row the
+    /// forecast from `k + 1` steps, of `stride` rows, before it, or NaN if that is before the first of the rows. A statistical model
+    /// keeps its parameters, and follows the values up to each forecast.
     ///
     /// # Errors
-    /// Fails if there are too few values before `from`, or if `to` is too far after the end of the series.
-    pub fn forecast(&self, from: usize, to: usize, gap: usize) -> Result<Vec<f64>> {
-        // The smallest whole number of seasons back to a known value, in rows.
-        let ago = |season: usize| season.saturating_mul(gap / season + 1);
-        let needed = match &self.rule {
-            Rule::Naive(_) => gap.saturating_add(1),
-            Rule::MovingAverage { average, .. } => gap.saturating_add(*average),
-            Rule::SeasonalNaive { season, .. } => ago(*season),
-            Rule::Differencing { season, difference_average, past_average, .. } => {
-                let differences = gap.saturating_add(*season).saturating_add(*difference_average);
-                differences.max(ago(*season).saturating_add(past_average / 2))
+    /// Fails if there are too few values before the rows.
+    pub fn forecast(self, rows: Range<usize>, horizon: usize, stride: usize) -> Result<Vec<Vec<f64>>> {
+        let gaps = (0..horizon).map(|step| step.saturating_mul(stride).min(rows.len()));
+        match self {
+            Self::Rule(rule) => gaps
+                .map(|gap| {
+                    // The first forecast is made at `rows.start`, so that later steps ahead start later.
+                    let mut forecasts = vec![f64::NAN; gap];
+                    forecasts.extend(rule.forecast(rows.start + gap, rows.end, gap)?);
+                    Ok(forecasts)
+                })
+                .collect(),
+            Self::Model(walk) => Ok(walk.forecast(rows.clone(), &gaps.collect::<Vec<_>>())),
+        }
+    }
+
+    /// Forecasts the next `steps` steps, of `stride` rows, after the last row of the series.
+    ///
+    /// # Errors
+    /// Fails if there are too few values.
+    pub fn future(self, steps: usize, stride: usize) -> Result<Vec<f64>> {
+        match self {
+            Self::Rule(rule) => {
+                let gaps = (1..=steps).map(|step| step * stride - 1);
+                gaps.map(|gap| Ok(rule.forecast(rule.rows() + gap, rule.rows() + gap + 1, gap)?[0])).collect()
             }
-        };
-        if from < needed || to.saturating_sub(gap).saturating_sub(1) > self.rows {
-            return Err(Error::invalid(
-                format!("the number of values for {}", self.baseline.name()),
-                from.min(self.rows),
-                format!("at least {needed} values before the first forecast"),
-            ));
+            Self::Model(walk) => Ok(walk.future(steps, stride)),
         }
-        Ok((from..to)
-            .map(|t| match &self.rule {
-                Rule::Naive(values) => values.at(t - gap - 1),
-                Rule::MovingAverage { values, average } => values.mean(t - gap - average, t - gap),
-                Rule::SeasonalNaive { values, season } => values.at(t - ago(*season)),
-                Rule::Differencing { values, differences, season, difference_average, past_average } => {
-                    // The window around one season ago starts past_average / 2 rows earlier, and ends before the first unknown row.
-                    let (ago, back) = (ago(*season), past_average / 2);
-                    let ahead = (past_average - back).min(ago - gap);
-                    let known = t - gap - season;
-                    differences.mean(known - difference_average, known)
-                        + values.mean(t - ago - back, t - ago + ahead)
-                }
-            })
-            .collect())
     }
-}
 
-/// Values whose gaps are filled from earlier values.
-struct Filled<'a>(Cow<'a, [f64]>);
-
-impl<'a> Filled<'a> {
-    fn new(values: &'a [f64], fill: impl Fn(&mut [f64])) -> Self {
-        let mut values = Cow::Borrowed(values);
-        if values.iter().any(|value| value.is_nan()) {
-            fill(values.to_mut());
+    /// Returns the form of a statistical model, and the number of missing values that it fills; `None` for a rule.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Self::Rule(_) => None,
+            Self::Model(walk) => Some(walk.note()),
         }
-        Self(values)
-    }
-
-    fn at(&self, row: usize) -> f64 {
-        self.0[row]
-    }
-}
-
-/// Cumulative sums of the values that are not missing, so that the mean of any range takes constant time.
-struct Sums {
-    sums: Vec<f64>,
-    /// The cumulative number of values; `None` if no value is missing.
-    counts: Option<Vec<usize>>,
-}
-
-impl Sums {
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
-        let mut sum = 0.0;
-        let rest = values.clone().map(|value| {
-            sum += if value.is_nan() { 0.0 } else { value };
-            sum
-        });
-        let sums = std::iter::once(0.0).chain(rest).collect();
-        let counts = values.clone().any(f64::is_nan).then(|| {
-            let mut count = 0;
-            let rest = values.map(|value| {
-                count += usize::from(!value.is_nan());
-                count
-            });
-            std::iter::once(0).chain(rest).collect()
-        });
-        Self { sums, counts }
-    }
-
-    /// Returns the mean of the values `from..to`; NaN if all are missing.
-    fn mean(&self, from: usize, to: usize) -> f64 {
-        let count = self.counts.as_ref().map_or(to - from, |counts| counts[to] - counts[from]);
-        (self.sums[to] - self.sums[from]) / count as f64
     }
 }
 
@@ -271,6 +215,22 @@ impl Sums {
 mod tests {
     use super::*;
     use crate::time_series::{SyntheticConfig, synthetic};
+
+    /// The rules, which have no parameters.
+    const RULES: [Baseline; 4] =
+        [Baseline::Naive, Baseline::MovingAverage, Baseline::SeasonalNaive, Baseline::Differencing];
+
+    /// Forecasts the rows `from..to` of `series`, each row `t` from the values before row `t - gap`.
+    fn forecast(
+        baseline: Baseline,
+        config: &BaselineConfig,
+        series: &[f64],
+        (from, to): (usize, usize),
+        gap: usize,
+    ) -> Result<Vec<f64>> {
+        let steps = baseline.from_past(config, series, from - gap)?.forecast(from - gap..to, 2, gap)?;
+        Ok(steps[usize::from(gap > 0)][gap..].to_vec())
+    }
 
     /// The expected MAEs are those of the course's own code on the same 461 rows.
     #[test]
@@ -285,7 +245,7 @@ mod tests {
             (Baseline::Differencing, BaselineConfig { past_average: 1, ..c() }, 5.839),
         ];
         for (baseline, config, expected) in cases {
-            let forecast = baseline.forecast(&config, &series, 1000, 1461, 0).unwrap();
+            let forecast = forecast(baseline, &config, &series, (1000, 1461), 0).unwrap();
             let mae = forecast.iter().zip(&series[1000..]).map(|(f, y)| (f - y).abs()).sum::<f64>() / 461.0;
             assert!((mae - expected).abs() < 6e-4, "{baseline:?} {config:?}: {mae} is not {expected}");
         }
@@ -293,15 +253,21 @@ mod tests {
 
     #[test]
     fn forecast_with_gap_depends_on_no_later_value() {
-        let config = BaselineConfig { season: Some(6), average: 3, difference_average: 4, past_average: 5 };
+        let config = BaselineConfig {
+            season: Some(6),
+            average: 3,
+            difference_average: 4,
+            past_average: 5,
+            ..BaselineConfig::default()
+        };
         let series: Vec<f64> = (0..40).map(|t| f64::from(t * t % 17)).collect();
         for gap in 0..9 {
             let mut unknown = series.clone();
             unknown[30 - gap..].iter_mut().for_each(|value| *value += 100.0);
             let mut latest = series.clone();
             latest[29 - gap] += 100.0;
-            for baseline in Baseline::ALL {
-                let first = |series: &[f64]| baseline.forecast(&config, series, 30, 40, gap).unwrap()[0];
+            for baseline in RULES {
+                let first = |series: &[f64]| forecast(baseline, &config, series, (30, 40), gap).unwrap()[0];
                 assert_eq!(first(&series), first(&unknown), "{baseline:?}, gap {gap}");
                 if baseline != Baseline::SeasonalNaive {
                     assert_ne!(
@@ -316,10 +282,16 @@ mod tests {
 
     #[test]
     fn forecast_of_a_series_with_gaps_uses_the_values_that_are_there() {
-        let config = BaselineConfig { season: Some(3), average: 3, difference_average: 3, past_average: 1 };
+        let config = BaselineConfig {
+            season: Some(3),
+            average: 3,
+            difference_average: 3,
+            past_average: 1,
+            ..BaselineConfig::default()
+        };
         let gap = f64::NAN;
         let series = [1.0, 2.0, 3.0, 4.0, gap, 6.0, gap, 8.0, gap, gap];
-        let of = |baseline: Baseline, from| baseline.forecast(&config, &series, from, 10, 0).unwrap();
+        let of = |baseline: Baseline, from| forecast(baseline, &config, &series, (from, 10), 0).unwrap();
         assert_eq!(of(Baseline::Naive, 7), [6.0, 8.0, 8.0]);
         assert_eq!(of(Baseline::SeasonalNaive, 7), [2.0, 6.0, 4.0]);
         assert_eq!(of(Baseline::MovingAverage, 7), [6.0, 7.0, 8.0]);
@@ -334,7 +306,7 @@ mod tests {
         let errors = |season| {
             let config = BaselineConfig { season, ..BaselineConfig::default() };
             let both = [Baseline::SeasonalNaive, Baseline::Differencing];
-            both.map(|baseline| baseline.forecast(&config, &series, 50, 100, 0).unwrap_err().to_string())
+            both.map(|baseline| forecast(baseline, &config, &series, (50, 100), 0).unwrap_err().to_string())
         };
         for (season, expected) in
             [(Some(365), " is 50: "), (Some(usize::MAX), " is 50: "), (None, "season is unknown")]

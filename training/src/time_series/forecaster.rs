@@ -200,9 +200,31 @@ impl BaselineForecaster {
     /// The most rows whose errors intervals are from. More would add little.
     const MOST_ORIGINS: usize = 2000;
 
-    /// Prepares the values of each column.
-    fn pasts<'a>(&self, columns: &'a [Vec<f64>]) -> Result<Vec<Past<'a>>> {
-        columns.iter().map(|values| Ok(self.baseline.from_past(&self.config, values)?)).collect()
+    /// Returns a note per column on the form that a statistical model has on the first `rows` rows of `series`; none for a rule.
+    ///
+    /// # Errors
+    /// Fails like the forecast of the rows after these.
+    pub fn notes(&self, series: &Series, rows: usize) -> Result<Vec<String>> {
+        let notes = series.names.iter().enumerate().map(|(column, name)| {
+            let values = series.column(column)?;
+            let note = self.baseline.from_past(&self.config, &values, rows)?.note();
+            Ok(note.map(|note| if series.names.len() > 1 { format!("column {name}: {note}") } else { note }))
+        });
+        notes.filter_map(Result::transpose).collect()
+    }
+
+    /// Calls `forecast` with the baseline of each column, which is estimated on the first `rows` rows.
+    fn each_column<T>(
+        &self,
+        series: &Series,
+        rows: usize,
+        forecast: impl Fn(Past<'_>) -> text_recognizer::Result<T>,
+    ) -> Result<Vec<T>> {
+        let columns = (0..series.names.len()).map(|column| {
+            let values = series.column(column)?;
+            Ok(forecast(self.baseline.from_past(&self.config, &values, rows)?)?)
+        });
+        columns.collect()
     }
 }
 
@@ -216,15 +238,9 @@ impl Forecaster for BaselineForecaster {
     }
 
     fn forecast_rows(&self, series: &Series, rows: Range<usize>) -> Result<Vec<Tensor>> {
-        let columns = columns(series)?;
-        let pasts = self.pasts(&columns)?;
-        let steps = (0..self.horizon).map(|step| {
-            // The first forecast is made at `rows.start`, like that of a network, so that later steps ahead start later.
-            let gap = step.saturating_mul(self.stride).min(rows.len());
-            let made = stacked(&pasts, |past| past.forecast(rows.start + gap, rows.end, gap))?;
-            placed(&made, gap as i64, rows.len() as i64)
-        });
-        steps.collect()
+        let forecast = |past: Past<'_>| past.forecast(rows.clone(), self.horizon, self.stride);
+        let columns = self.each_column(series, rows.start, forecast)?;
+        (0..self.horizon).map(|step| stacked(columns.iter().map(|steps| &steps[step][..]))).collect()
     }
 
     fn rolling_intervals(&self, series: &Series, steps: usize) -> Result<Option<Intervals>> {
@@ -241,25 +257,15 @@ impl Forecaster for BaselineForecaster {
             rows.is_some(),
             "cannot forecast {steps} steps: the row number overflows, expected fewer steps"
         );
-        stacked(&self.pasts(&columns(series)?)?, |past| {
-            let gaps = (1..=steps).map(|step| step * self.stride - 1);
-            gaps.map(|gap| Ok(past.forecast(series.len() + gap, series.len() + gap + 1, gap)?[0])).collect()
-        })
+        let columns = self.each_column(series, series.len(), |past| past.future(steps, self.stride))?;
+        stacked(columns.iter().map(|column| &column[..]))
     }
 }
 
-/// Returns the values of each column.
-fn columns(series: &Series) -> Result<Vec<Vec<f64>>> {
-    (0..series.names.len()).map(|column| Ok(series.column(column)?)).collect()
-}
-
-/// Calls `forecast` for each column, and stacks the results: `[rows, columns]`.
-fn stacked(
-    pasts: &[Past<'_>],
-    forecast: impl Fn(&Past<'_>) -> text_recognizer::Result<Vec<f64>>,
-) -> Result<Tensor> {
-    let made = pasts.iter().map(|past| Ok(Tensor::f_from_slice(&forecast(past)?)?));
-    Ok(Tensor::f_stack(&made.collect::<Result<Vec<_>>>()?, 1)?)
+/// Returns columns of values as a tensor, `[rows, columns]`.
+fn stacked<'a>(columns: impl Iterator<Item = &'a [f64]>) -> Result<Tensor> {
+    let columns = columns.map(|column| Ok(Tensor::f_from_slice(column)?)).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::f_stack(&columns, 1)?)
 }
 
 /// Returns `rows` rows: those of `made` after the first `before` rows, and NaN elsewhere.
