@@ -32,7 +32,7 @@ pub struct ForecastArgs {
     /// Forecast with this checkpoint, such as logs/lstm-series/version_0/checkpoints/best.safetensors.
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// Forecast with this baseline instead of a checkpoint.
+    /// Forecast with this model, which needs no training, instead of a checkpoint.
     #[arg(long = "model", value_enum)]
     model: Option<Baseline>,
     /// Forecast this many time steps, at least 1 [default: the horizon of the model].
@@ -181,7 +181,9 @@ impl ForecastArgs {
         let expected = "cannot forecast without a model: expected --checkpoint FILE or --model BASELINE";
         let baseline = self.model.context(expected)?;
         let config = self.baselines.clone().of(series);
-        Ok(Box::new(BaselineForecaster { baseline, config, horizon: 1, stride: 1 }))
+        let forecaster = BaselineForecaster { baseline, config, horizon: 1, stride: 1 };
+        forecaster.notes(series, series.len())?.iter().for_each(|note| log::info!("{note}"));
+        Ok(Box::new(forecaster))
     }
 }
 

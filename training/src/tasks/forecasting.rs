@@ -133,6 +133,10 @@ impl Task for Forecasting {
     /// Forecasts the validation split and the test split, writes the forecasts and their plots, compares their errors with those of
     /// the baselines, and measures how many actual values the intervals contain.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
+        if let Trained::Baseline(baseline) = trained {
+            let notes = self.baseline(*baseline).notes(self.module.series(), self.module.validation().start)?;
+            notes.iter().for_each(|note| log::info!("{note}"));
+        }
         let Some(splits) = Splits::forecast(self, trained)? else { return Ok(Report::default()) };
         let mut report = Report {
             metrics: matches!(trained, Trained::Baseline(_)).then(|| splits.metrics()).transpose()?,

@@ -12,6 +12,8 @@ mod intermittent;
 mod least_squares;
 mod mstl;
 mod seasonal;
+#[cfg(test)]
+mod testing;
 mod theta;
 
 pub use ets::Ets;
@@ -90,9 +92,16 @@ impl Walk {
                 made = gap + 1;
             }
             drop(forecasts);
-            self.model.update(self.values[rows.start + origin]);
+            self.update(rows.start + origin);
         }
         steps
+    }
+
+    /// Moves the state of the model over a row. An infinite value would stay in the state for ever; it takes no part.
+    fn update(&mut self, row: usize) {
+        let value = Some(self.values[row]).filter(|value| value.is_finite());
+        let value = value.or_else(|| self.model.forecasts().next());
+        self.model.update(value.unwrap_or(f64::NAN));
     }
 
     /// Forecasts the next `steps` steps, of `stride` rows, after the last row of the estimation.
@@ -118,3 +127,6 @@ fn too_few(name: &str, values: &[f64], least: usize) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

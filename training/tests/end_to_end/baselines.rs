@@ -104,12 +104,44 @@ fn baselines_forecast_a_file_as_on_paper() {
     assert_eq!(got, [f64::from(value(30)), f64::from(value(31))]);
 }
 
+/// The values are a straight line plus a season, which the models of trend and season continue.
+#[test]
+fn statistical_models_train_and_forecast_a_file() {
+    let lab = Lab::new();
+    let file = sales(&lab);
+    let file = file.to_str().unwrap();
+    let series = ["--csv", file, "--time_column", "day"];
+    for (model, note, tolerance) in [
+        ("auto_ets", "ETS(", 0.5),
+        ("auto_theta", "optimized theta model", 3.0),
+        ("mstl", "a season of 7 rows", 1.0),
+        ("croston", "Croston's method", 70.0),
+        ("tsb", "Teunter", 70.0),
+    ] {
+        let train = [&["--model", model, "--data", "csv", "--json"], &series[..]].concat();
+        let run = Trained::of(binary(&train).arg("--log_dir").arg(lab.logs()));
+        assert!(run.metric("val_mae") < tolerance, "{model}: {}", run.json);
+        let checkpoint = run.folder.join("checkpoints/best.safetensors");
+        let steps = [&series[..], &["--steps", "9"]].concat();
+        let of_checkpoint = forecast(binary(&["forecast", "--checkpoint"]).arg(checkpoint).args(&steps));
+        let output = binary(&["forecast", "--model", model]).args(&steps).output().unwrap();
+        assert_eq!(text(&output.stdout), of_checkpoint, "{model}");
+        assert!(text(&output.stderr).contains(note), "{model}: {}", text(&output.stderr));
+        let numbers =
+            of_checkpoint.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap());
+        for (number, row) in numbers.zip(35..) {
+            let number: f64 = number;
+            assert!((number - f64::from(value(row))).abs() < tolerance, "{model}: {of_checkpoint}");
+        }
+    }
+}
+
 #[test]
 fn seasonal_baseline_of_a_file_without_a_season_is_an_error_with_the_flag_to_use() {
     let lab = Lab::new();
     let file = lab.path("numbers.csv");
     fs::write(&file, (0..40).map(|row| format!("{row}\n")).collect::<String>()).unwrap();
-    for model in ["seasonal_naive", "differencing"] {
+    for model in ["seasonal_naive", "differencing", "mstl"] {
         let output = binary(&["forecast", "--model", model, "--csv"]).arg(&file).output().unwrap();
         assert_error(model, &output, 1, &["season is unknown", "--season"]);
         let mut train = binary(&["--model", model, "--data", "csv", "--csv"]);
@@ -136,6 +168,7 @@ fn baseline_with_impossible_sizes_is_an_error_like_that_of_a_network() {
         ("average", "0", &["average is 0", "at least 1"]),
         ("difference_average", "0", &["difference_average is 0", "at least 1"]),
         ("past_average", "0", &["past_average is 0", "at least 1"]),
+        ("seasons", "7,0", &["seasons is 0", "at least 1"]),
     ];
     for model in ["linear", "naive", "moving_average", "seasonal_naive", "differencing"] {
         for (flag, value, parts) in cases {
@@ -146,7 +179,7 @@ fn baseline_with_impossible_sizes_is_an_error_like_that_of_a_network() {
     }
     assert!(!lab.logs().exists());
     let file = sales(&lab);
-    for flag in ["season", "average", "difference_average", "past_average"] {
+    for flag in ["season", "seasons", "average", "difference_average", "past_average"] {
         let mut command = binary(&["forecast", "--model=naive", &format!("--{flag}=0"), "--time_column=day"]);
         let output = command.arg("--csv").arg(&file).output().unwrap();
         assert_error(flag, &output, 1, &[&format!("{flag} is 0"), "at least 1"]);

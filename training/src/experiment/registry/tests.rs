@@ -181,7 +181,8 @@ fn forecasting_checkpoint_forecasts_as_the_network_in_memory() {
 #[test]
 fn baseline_checkpoint_forecasts_as_the_baseline() {
     let folder = tempfile::tempdir().unwrap();
-    let series = synthetic(&SyntheticConfig::default()).unwrap();
+    // A demand has no negative values.
+    let series = synthetic(&SyntheticConfig { baseline: 100.0, ..SyntheticConfig::default() }).unwrap();
     let source = data("series").unwrap();
     let data = source.build(&parse(&source.flags, &[]), Target::default(), None).unwrap();
     for entry in MODELS.iter() {

@@ -1,17 +1,25 @@
 //! The forecast errors of a model and of the baselines, in comparison.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
+use tch::Kind;
 use text_recognizer::lit_models::MetricName;
 
 use super::Forecasting;
 use crate::format::{count, number};
-use crate::time_series::{Baseline, Counts, Forecast, MaseScales};
+use crate::time_series::{Baseline, Counts, Forecast, MaseScales, Series};
 
 /// The most columns that the table lists.
 const MOST_COLUMNS: usize = 12;
+
+/// The most work of statistical models that the table has: about a second.
+const MOST_WORK: usize = 1_000_000;
+
+/// The longest season of exponential smoothing, whose work grows with the square of the season.
+const SHORT_SEASON: usize = 24;
 
 /// The forecast errors on a split.
 pub struct Comparison {
@@ -30,6 +38,8 @@ pub struct Comparison {
     /// The model's MAPE; `None` if all actual values are 0.
     mape: Option<f64>,
     counts: Counts,
+    /// Whether the statistical models are left out because of their work.
+    too_much_work: bool,
 }
 
 /// The errors of a column.
@@ -59,7 +69,16 @@ impl Comparison {
         let mut maes = vec![(name.to_owned(), of(forecast)?)];
         let season = task.module.baselines().season;
         let rows = start..start + forecast.time.len();
-        for baseline in Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name) {
+        let reach = forecast.steps.len().saturating_mul(forecast.stride);
+        let too_much_work = work(series, &rows, season, reach) > MOST_WORK;
+        let intermittent = is_intermittent(series, start)?;
+        let fitting = |baseline: &Baseline| match baseline {
+            Baseline::Croston | Baseline::Tsb => intermittent && !too_much_work,
+            Baseline::AutoEts | Baseline::AutoTheta | Baseline::Mstl => !too_much_work,
+            _ => true,
+        };
+        let others = Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name);
+        for baseline in others.filter(fitting) {
             // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
             if let Ok(made) = Forecast::new(&task.baseline(baseline), series, rows.clone()) {
                 maes.push((baseline.name().to_owned(), of(&made.only_where(forecast)?)?));
@@ -78,6 +97,7 @@ impl Comparison {
             scale_season: scales.season,
             mape: forecast.metric(MetricName::Mape)?,
             counts: forecast.counts()?,
+            too_much_work,
         })
     }
 
@@ -112,6 +132,9 @@ impl Comparison {
         if !self.mase().is_nan() {
             let (model, season) = (self.model().0, self.scale_season);
             let _ = writeln!(text, "  MASE (season {season}) of {model} {}", number(self.mase()));
+        }
+        if self.too_much_work {
+            text += "  auto_ets, auto_theta and mstl are left out: they take long for so many values; try them as --model\n";
         }
         self.write_counts(&mut text);
         if self.columns.len() > 1 {
@@ -181,5 +204,53 @@ impl Comparison {
             "values_not_0": nonzero,
             "missing": missing,
         })
+    }
+}
+
+/// Returns the work of the statistical models, in about a microsecond: they are estimated on the rows before `rows`, with a season,
+/// and forecast `reach` rows after each of `rows`.
+fn work(series: &Series, rows: &Range<usize>, season: Option<usize>, reach: usize) -> usize {
+    let season = season.unwrap_or(1);
+    let square = if season <= SHORT_SEASON { season * season } else { 1 };
+    let estimation = rows.start.saturating_mul(season.max(square));
+    let forecasts = rows.len().saturating_mul(reach.min(rows.len())) / 50;
+    estimation.saturating_add(forecasts).saturating_mul(series.names.len())
+}
+
+/// Returns whether more than half of the values before row `start` are 0.
+fn is_intermittent(series: &Series, start: usize) -> Result<bool> {
+    let past = series.values.f_narrow(0, 0, start as i64)?;
+    let zeros = past.f_eq(0.0)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    Ok(zeros as usize > past.numel() / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::{SyntheticConfig, synthetic};
+
+    fn series(length: usize, noise_level: f64) -> Series {
+        synthetic(&SyntheticConfig { length, noise_level, ..SyntheticConfig::default() }).unwrap()
+    }
+
+    #[test]
+    fn work_of_long_series_long_seasons_and_long_forecasts_is_too_much() {
+        let of =
+            |length, season, reach| work(&series(length, 0.0), &(length / 2..length), Some(season), reach);
+        for (length, season, reach) in [(8_000, 48, 48), (1_000, 12, 12), (3_000, 24, 1), (2_922, 365, 1)] {
+            assert!(of(length, season, reach) <= MOST_WORK, "{length} {season} {reach}");
+        }
+        for (length, season, reach) in [(400_000, 24, 1), (200_000, 365, 1), (20_000, 1, 20_000)] {
+            assert!(of(length, season, reach) > MOST_WORK, "{length} {season} {reach}");
+        }
+        assert_eq!(of(10, usize::MAX, usize::MAX), usize::MAX);
+    }
+
+    #[test]
+    fn series_of_more_zeros_than_half_before_the_split_is_intermittent() {
+        let series = series(10, 1.0);
+        assert!(!is_intermittent(&series, 8).unwrap());
+        let _ = series.values.narrow(0, 0, 5).zero_();
+        assert!(is_intermittent(&series, 9).unwrap() && !is_intermittent(&series, 10).unwrap());
     }
 }

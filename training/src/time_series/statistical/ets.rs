@@ -326,3 +326,6 @@ impl Estimated for Ets {
         format!("{}, alpha {:.2}, {season}", self.kind.name(), self.smoothing.alpha)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,3 +136,40 @@ fn check(name: &str, values: &[f64]) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::statistical::testing::{assert_close, first, golden, numbers};
+
+    /// The methods have no search, so that the numbers are the same.
+    #[test]
+    fn forecasts_are_those_of_statsforecast() {
+        let (_, of) = golden().into_iter().find(|(name, _)| name == "demand").unwrap();
+        let values = numbers(&of["values"]);
+        let croston = Croston::estimate(&values).unwrap();
+        assert_close(&first(&croston, 1), &[of["croston"].as_f64().unwrap()], 1e-10, "croston");
+        let mut tsb = Tsb::new([0.2, 0.1]);
+        values.iter().for_each(|value| tsb.update(*value));
+        assert_close(&first(&tsb, 1), &[of["tsb"].as_f64().unwrap()], 1e-10, "tsb");
+    }
+
+    #[test]
+    fn forecast_without_any_demand_is_zero_and_follows_the_first_one() {
+        let mut croston = Croston::estimate(&[0.0; 4]).unwrap();
+        let mut tsb = Tsb::estimate(&[0.0; 4]).unwrap();
+        assert_eq!([first(&croston, 2), first(&tsb, 2)], [[0.0; 2], [0.0; 2]]);
+        croston.update(10.0);
+        tsb.update(10.0);
+        assert_eq!(first(&croston, 1), [2.0]);
+        assert!(tsb.forecast() > 0.0);
+    }
+
+    #[test]
+    fn negative_demand_is_an_error_with_the_value() {
+        for error in [Croston::estimate(&[0.0, -2.5]).map(|_| ()), Tsb::estimate(&[0.0, -2.5]).map(|_| ())] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("is -2.5: expected at least 0"), "{error}");
+        }
+    }
+}

@@ -28,20 +28,24 @@ impl Mstl {
     /// Decomposes `values`, and estimates the model of the rest.
     ///
     /// # Errors
-    /// Fails if the values are less than two of the longest season.
+    /// Fails if a season is 1 row, or if the values are fewer than 5 or than two of the longest season.
     pub fn estimate(values: &[f64], seasons: &[usize]) -> Result<Self> {
         too_few("mstl", values, ets::LEAST)?;
-        let longest = seasons.iter().copied().max().unwrap_or(0);
-        if values.len() < longest.saturating_mul(2) {
-            let expected = format!("at least {} for a season of {longest} rows; try auto_theta", 2 * longest);
+        let [shortest, longest] =
+            [seasons.iter().min(), seasons.iter().max()].map(|rows| rows.map_or(1, |rows| *rows));
+        if shortest < 2 {
+            return Err(Error::invalid("a season of mstl", shortest, "at least 2 rows; try auto_ets"));
+        }
+        if values.len() / 2 < longest {
+            let least = longest.saturating_mul(2);
+            let expected = format!("at least {least} for a season of {longest} rows; try auto_theta");
             return Err(Error::invalid("the number of values for mstl", values.len(), expected));
         }
-        let seasons: Vec<usize> = seasons.iter().copied().filter(|&season| season > 1).collect();
-        let decomposed = if seasons.is_empty() { Vec::new() } else { decompose(values, &seasons)? };
+        let decomposed = decompose(values, seasons)?;
         let without = |row: usize| values[row] - decomposed.iter().map(|season| season[row]).sum::<f64>();
         let rest: Vec<f64> = (0..values.len()).map(without).collect();
         let last = |(season, rows): (&Vec<f64>, &usize)| season[season.len() - rows..].to_vec();
-        let seasons = decomposed.iter().zip(&seasons).map(last).collect();
+        let seasons = decomposed.iter().zip(seasons).map(last).collect();
         Ok(Self { rest: Ets::estimate(&rest, Some(1))?, seasons, after: 0 })
     }
 
@@ -79,10 +83,46 @@ impl Estimated for Mstl {
     }
 
     fn form(&self) -> String {
-        if self.seasons.is_empty() {
-            return self.rest.form();
-        }
         let seasons: Vec<String> = self.seasons.iter().map(|season| season.len().to_string()).collect();
         format!("a season of {} rows, and {}", seasons.join(" and one of "), self.rest.form())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::statistical::testing::{assert_close, first, golden, numbers, season};
+
+    /// The decomposition is that of statsmodels, but for the smoothing of an odd season, which has the length of R: 7 for a season of
+    /// 7 rows, where statsmodels has 9. The forecasts differ, because the parameters of the rest are estimated better.
+    #[test]
+    fn seasons_and_forecasts_are_those_of_statsforecast() {
+        for (name, of) in golden().into_iter().filter(|(_, of)| of["mstl"].is_object()) {
+            let (values, season) = (numbers(&of["values"]), season(&of));
+            let model = Mstl::estimate(&values, &[season]).unwrap();
+            let tolerance = if season.is_multiple_of(2) { 1e-8 } else { 1e-4 };
+            assert_close(&model.seasons[0], &numbers(&of["mstl"]["components"]), tolerance, &name);
+            assert_close(&first(&model, 15), &numbers(&of["mstl"]["forecasts"]), 0.02, &name);
+        }
+    }
+
+    #[test]
+    fn two_seasons_are_continued() {
+        let value = |row: usize| 10.0 + [3.0, -2.0, -1.0][row % 3] + if row % 12 < 6 { 4.0 } else { -4.0 };
+        let values: Vec<f64> = (0..120).map(value).collect();
+        let expected: Vec<f64> = (120..140).map(value).collect();
+        for seasons in [[3, 12], [12, 3]] {
+            let model = Mstl::estimate(&values, &seasons).unwrap();
+            assert_close(&first(&model, 20), &expected, 0.02, "two seasons");
+        }
+    }
+
+    #[test]
+    fn estimate_of_less_than_two_seasons_is_an_error_with_the_numbers() {
+        let error =
+            |season| Mstl::estimate(&[1.0, 2.0, 3.0, 4.0, 6.0], &[2, season]).unwrap_err().to_string();
+        assert!(error(3).contains("is 5: expected at least 6 for a season of 3 rows"), "{}", error(3));
+        assert!(error(usize::MAX).contains("is 5: "), "{}", error(usize::MAX));
+        assert!(error(1).contains("is 1: expected at least 2 rows"), "{}", error(1));
     }
 }

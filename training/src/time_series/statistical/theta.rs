@@ -82,18 +82,10 @@ impl Theta {
     pub fn estimate(values: &[f64], season: Option<usize>) -> Result<Self> {
         too_few("auto_theta", values, LEAST)?;
         let (season, form) = season_of(values, season);
-        let rest: Vec<f64> = if season.is_empty() {
-            values.to_vec()
-        } else {
-            let at = |row: usize| season[row % season.len()];
-            values.iter().enumerate().map(|(row, value)| without(*value, at(row), form)).collect()
-        };
+        let rest = rest(values, &season, form);
         let [fixed, dynamic] = [false, true].map(|dynamic| search(&rest, dynamic));
-        let Fit { dynamic, alpha, weight, level, .. } =
-            if fixed.error <= dynamic.error { fixed } else { dynamic };
-        let mut state = first(&rest, dynamic, alpha, level);
-        rest[1..].iter().for_each(|value| state.update(*value, alpha, dynamic));
-        Ok(Self { dynamic, alpha, weight, state, season, form })
+        let fit = if fixed.error <= dynamic.error { fixed } else { dynamic };
+        Ok(after(&rest, &fit, season, form))
     }
 
     fn component(&self, row: usize) -> f64 {
@@ -147,6 +139,23 @@ fn season_of(values: &[f64], season: Option<usize>) -> (Vec<f64>, Form) {
         }
     }
     (components(values, season, Form::Additive), Form::Additive)
+}
+
+/// Returns `values` without their season.
+fn rest(values: &[f64], season: &[f64], form: Form) -> Vec<f64> {
+    if season.is_empty() {
+        return values.to_vec();
+    }
+    let rest = values.iter().enumerate();
+    rest.map(|(row, value)| without(*value, season[row % season.len()], form)).collect()
+}
+
+/// Returns the model after all values, of which `rest` is without the season.
+fn after(rest: &[f64], fit: &Fit, season: Vec<f64>, form: Form) -> Theta {
+    let Fit { dynamic, alpha, weight, level, .. } = *fit;
+    let mut state = first(rest, dynamic, alpha, level);
+    rest[1..].iter().for_each(|value| state.update(*value, alpha, dynamic));
+    Theta { dynamic, alpha, weight, state, season, form }
 }
 
 fn without(value: f64, component: f64, form: Form) -> f64 {
@@ -216,5 +225,81 @@ fn solve(values: &[f64], dynamic: bool, alpha: f64) -> Fit {
     let level = (el - weight * ld) / ll;
     let error = ee + level * level * ll + weight * weight * dd
         - 2.0 * (level * el + weight * ed - level * weight * ld);
-    Fit { dynamic, alpha, weight, level, error: error.max(0.0) }
+    let error = if error.is_nan() { f64::INFINITY } else { error.max(0.0) };
+    Fit { dynamic, alpha, weight, level, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time_series::statistical::testing::{assert_close, first as steps, golden, numbers, season};
+
+    /// Returns the model with given parameters, after all values.
+    fn given(values: &[f64], rows: usize, fit: &Fit) -> Theta {
+        let (season, form) = season_of(values, Some(rows));
+        let rest = rest(values, &season, form);
+        after(&rest, fit, season, form)
+    }
+
+    fn fit_of(expected: &serde_json::Value, dynamic: bool) -> Fit {
+        let number = |name: &str| expected[name].as_f64().unwrap();
+        let weight = 1.0 - 1.0 / number("theta");
+        Fit { dynamic, alpha: number("alpha"), weight, level: number("level"), error: 0.0 }
+    }
+
+    /// The same equations: the difference is that of the rounding of the golden file.
+    #[test]
+    fn forecasts_with_given_parameters_are_those_of_statsforecast() {
+        for (name, of) in golden().into_iter().filter(|(_, of)| of["theta"].is_object()) {
+            for (form, dynamic) in [("OTM", false), ("DOTM", true)] {
+                let expected = &of["theta"][form];
+                let model = given(&numbers(&of["values"]), season(&of), &fit_of(expected, dynamic));
+                let what = format!("{form} of {name}");
+                assert_close(&steps(&model, 15), &numbers(&expected["forecasts"]), 1e-8, &what);
+            }
+        }
+    }
+
+    /// The search is exact in two of three parameters, so that its error is at most that of statsforecast.
+    #[test]
+    fn error_of_an_estimated_form_is_at_most_that_of_statsforecast() {
+        for (name, of) in golden().into_iter().filter(|(_, of)| of["theta"].is_object()) {
+            let values = numbers(&of["values"]);
+            let (season, form) = season_of(&values, Some(season(&of)));
+            let rest = rest(&values, &season, form);
+            let size = rest.iter().map(|value| value.abs()).sum::<f64>() / rest.len() as f64;
+            for (form, dynamic) in [("OTM", false), ("DOTM", true)] {
+                let found = search(&rest, dynamic).error / size;
+                let other = of["theta"][form]["mse"].as_f64().unwrap();
+                assert!(found < other * (1.0 + 1e-6), "{form} of {name}: {found} is greater than {other}");
+            }
+        }
+    }
+
+    /// Both searches find nearly the same parameters, and so nearly the same forecasts. The walk is left out: its line has so little
+    /// effect on the errors that statsforecast ends its search at another slope, with a greater error.
+    #[test]
+    fn forecasts_of_the_estimated_model_are_near_those_of_statsforecast() {
+        for (name, of) in golden().into_iter().filter(|(name, of)| of["theta"].is_object() && name != "walk")
+        {
+            let model = Theta::estimate(&numbers(&of["values"]), Some(season(&of))).unwrap();
+            let expected = numbers(&of["theta"]["auto"]["forecasts"]);
+            assert_close(&steps(&model, 15), &expected, 0.05, &name);
+        }
+    }
+
+    #[test]
+    fn estimate_of_constant_values_forecasts_them() {
+        for value in [0.0, 5.0, -1e9] {
+            let found = steps(&Theta::estimate(&[value; 30], Some(6)).unwrap(), 3);
+            assert!(found.iter().all(|found| (found - value).abs() <= 1e-9 * value.abs()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn estimate_of_a_line_continues_it() {
+        let values: Vec<f64> = (0..50).map(|row| 3.0 + 2.0 * f64::from(row)).collect();
+        let model = Theta::estimate(&values, None).unwrap();
+        assert_close(&steps(&model, 4), &[103.0, 105.0, 107.0, 109.0], 1e-3, "line");
+    }
 }
