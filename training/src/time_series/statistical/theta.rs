@@ -8,6 +8,7 @@ use text_recognizer::Result;
 
 use super::seasonal::{Form, components, is_seasonal};
 use super::{Estimated, too_few};
+use crate::format::number;
 
 /// The fewest values of an estimation: the errors of the first three rows do not count.
 const LEAST: usize = 4;
@@ -123,7 +124,8 @@ impl Estimated for Theta {
             0 => "without a season".to_owned(),
             rows => format!("with a season of {rows} rows ({})", self.form.name()),
         };
-        format!("{name}, alpha {:.2}, theta {:.3}, {season}", self.alpha, 1.0 / (1.0 - self.weight))
+        let theta = number(1.0 / (1.0 - self.weight));
+        format!("{name}, alpha {:.2}, theta {theta}, {season}", self.alpha)
     }
 }
 
