@@ -11,7 +11,7 @@ use text_recognizer::util::files::read_limited;
 use super::registry::{self, Data, ModelKind};
 use super::{Experiment, Outcome, Reporter, Resume, RunConfig, TrainedForecaster, fit, load_forecaster};
 use crate::format::count;
-use crate::tasks::BacktestReport;
+use crate::tasks::{BacktestReport, Comparable};
 use crate::time_series::{
     Backtest, Baseline, BaselineForecaster, Fill, Fold, FoldConfig, Origins, SeriesDataModule,
 };
@@ -80,7 +80,11 @@ pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Re
             }
         }
     }
-    let others = Baseline::ALL.into_iter().filter(|baseline| baseline.name() != config.model);
+    let rows = cutoffs.last().copied().unwrap_or_default()..module.series().len();
+    let reach = windows.horizon.saturating_mul(windows.stride);
+    let times = (reach, cutoffs.len());
+    let comparable = Comparable::new(module.series(), &rows, module.baselines().season, times)?;
+    let others = comparable.baselines.into_iter().filter(|baseline| baseline.name() != config.model);
     let others = others.filter_map(|baseline| {
         // A baseline is left out if it has too few rows before a cutoff, or needs a season that is unknown.
         let folds = baseline_folds(baseline, module, &Origins { levels: &[], ..origins }, &cutoffs).ok()?;
@@ -89,7 +93,7 @@ pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Re
     let made = Backtest::new(made);
     let models = std::iter::once((config.model.clone(), made)).chain(others).collect();
     let refit = matches!(model.kind, ModelKind::Network(_)).then_some(folds.refit);
-    let report = BacktestReport::new(module, models, levels, refit)?;
+    let report = BacktestReport::new(module, models, levels, (refit, comparable.too_much_work))?;
     report.write(&folder)?;
     folder.write_results(&report.json(&config.data, folder.path()))?;
     folder.keep();

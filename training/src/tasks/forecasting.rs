@@ -25,6 +25,7 @@ mod plots;
 mod splits;
 
 pub use backtest::BacktestReport;
+pub use comparison::Comparable;
 use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
 pub use plots::{future as plot_future, series as plot_series};
@@ -134,7 +135,8 @@ impl Task for Forecasting {
     /// the baselines, and measures how many actual values the intervals contain.
     fn report(&self, name: &str, trained: &Trained, folder: Option<&RunFolder>) -> Result<Report> {
         if let Trained::Baseline(baseline) = trained {
-            let notes = self.baseline(*baseline).notes(self.module.series(), self.module.validation().start)?;
+            let notes =
+                self.baseline(*baseline).notes(self.module.series(), self.module.validation().start)?;
             notes.iter().for_each(|note| log::info!("{note}"));
         }
         let Some(splits) = Splits::forecast(self, trained)? else { return Ok(Report::default()) };

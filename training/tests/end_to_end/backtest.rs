@@ -211,7 +211,8 @@ fn refit_on_all_writes_a_model_of_all_rows_that_forecasts_with_levels() {
     let lab = Lab::new();
     let csv = write(&lab, "days.csv", &days());
     let run = |model: &str, more: &[&str]| {
-        let mut command = binary(&["--data=csv", "--season=7", "--threads=1", "--device=cpu", "--json", "--model", model]);
+        let mut command =
+            binary(&["--data=csv", "--season=7", "--threads=1", "--device=cpu", "--json", "--model", model]);
         command.args(["--max_epochs=60", "--horizon=3", "--csv"]).arg(&csv).arg("--log_dir").arg(lab.logs());
         Trained::of(command.args(more))
     };

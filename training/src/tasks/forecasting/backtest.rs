@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tch::Tensor;
 use text_recognizer::lit_models::{Metric, MetricName};
 
+use super::comparison::LEFT_OUT;
 use super::plots;
 use crate::format::{count, number};
 use crate::report::{Cells, LongTable};
@@ -34,6 +35,8 @@ pub struct BacktestReport {
     left_out: Vec<Level>,
     /// Whether each fold has a trained model of its own; `None` for a model without training.
     refit: Option<bool>,
+    /// Whether the statistical models are left out because of their work.
+    too_much_work: bool,
 }
 
 /// The forecasts of a model and their errors.
@@ -54,7 +57,7 @@ impl Model {
 
 impl BacktestReport {
     /// Computes the errors of the forecasts of `models`, the model first. Those of the other models are over the values that the
-    /// first one forecasts. `levels` are those that were asked for.
+    /// first one forecasts. `levels` are those that were asked for, and `refit` and `too_much_work` are as in the report.
     ///
     /// # Errors
     /// Fails if libtorch does.
@@ -62,7 +65,7 @@ impl BacktestReport {
         module: &Rc<SeriesDataModule>,
         mut models: Vec<(String, Backtest)>,
         levels: &[Level],
-        refit: Option<bool>,
+        (refit, too_much_work): (Option<bool>, bool),
     ) -> Result<Self> {
         let season = module.baselines().season;
         let ((_, first), others) = models.split_first_mut().context("found no model")?;
@@ -78,7 +81,7 @@ impl BacktestReport {
             Ok(Model { name, backtest, mae, mase })
         };
         let models = models.into_iter().map(model).collect::<Result<_>>()?;
-        Ok(Self { module: Rc::clone(module), models, coverage, left_out, refit })
+        Ok(Self { module: Rc::clone(module), models, coverage, left_out, refit, too_much_work })
     }
 
     fn model(&self) -> &Model {
@@ -183,6 +186,9 @@ impl BacktestReport {
         }
         line("all", self.cells(0..folds, 0..horizon)?, cell(self.model().mean_mase()));
         self.write_models(&mut text);
+        if self.too_much_work {
+            text += LEFT_OUT;
+        }
         for coverage in &self.coverage {
             let Coverage { level, all, .. } = coverage;
             let _ = writeln!(

@@ -21,6 +21,40 @@ const MOST_WORK: usize = 1_000_000;
 /// The longest season of exponential smoothing, whose work grows with the square of the season.
 const SHORT_SEASON: usize = 24;
 
+/// The line of a table without the statistical models.
+pub const LEFT_OUT: &str =
+    "  auto_ets, auto_theta and mstl are left out: they take long for so many values; try them as --model\n";
+
+/// The baselines that a model is compared with.
+pub struct Comparable {
+    /// The baselines, in the order of [`Baseline::ALL`].
+    pub baselines: Vec<Baseline>,
+    /// Whether the statistical models are left out because of their work.
+    pub too_much_work: bool,
+}
+
+impl Comparable {
+    /// Chooses the baselines for forecasts of `rows`, each of `reach` rows, whose parameters are estimated `times` times.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn new(
+        series: &Series,
+        rows: &Range<usize>,
+        season: Option<usize>,
+        (reach, times): (usize, usize),
+    ) -> Result<Self> {
+        let too_much_work = work(series, rows, season, reach).saturating_mul(times) > MOST_WORK;
+        let intermittent = is_intermittent(series, rows.start)?;
+        let fitting = |baseline: &Baseline| match baseline {
+            Baseline::Croston | Baseline::Tsb => intermittent && !too_much_work,
+            Baseline::AutoEts | Baseline::AutoTheta | Baseline::Mstl => !too_much_work,
+            _ => true,
+        };
+        Ok(Self { baselines: Baseline::ALL.into_iter().filter(fitting).collect(), too_much_work })
+    }
+}
+
 /// The forecast errors on a split.
 pub struct Comparison {
     /// The name of the split.
@@ -70,15 +104,8 @@ impl Comparison {
         let season = task.module.baselines().season;
         let rows = start..start + forecast.time.len();
         let reach = forecast.steps.len().saturating_mul(forecast.stride);
-        let too_much_work = work(series, &rows, season, reach) > MOST_WORK;
-        let intermittent = is_intermittent(series, start)?;
-        let fitting = |baseline: &Baseline| match baseline {
-            Baseline::Croston | Baseline::Tsb => intermittent && !too_much_work,
-            Baseline::AutoEts | Baseline::AutoTheta | Baseline::Mstl => !too_much_work,
-            _ => true,
-        };
-        let others = Baseline::ALL.into_iter().filter(|baseline| baseline.name() != name);
-        for baseline in others.filter(fitting) {
+        let Comparable { baselines, too_much_work } = Comparable::new(series, &rows, season, (reach, 1))?;
+        for baseline in baselines.into_iter().filter(|baseline| baseline.name() != name) {
             // A baseline is left out if it has too few rows before the split, or needs a season that is unknown.
             if let Ok(made) = Forecast::new(&task.baseline(baseline), series, rows.clone()) {
                 maes.push((baseline.name().to_owned(), of(&made.only_where(forecast)?)?));
@@ -134,7 +161,7 @@ impl Comparison {
             let _ = writeln!(text, "  MASE (season {season}) of {model} {}", number(self.mase()));
         }
         if self.too_much_work {
-            text += "  auto_ets, auto_theta and mstl are left out: they take long for so many values; try them as --model\n";
+            text += LEFT_OUT;
         }
         self.write_counts(&mut text);
         if self.columns.len() > 1 {
