@@ -8,7 +8,6 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 use crate::cli::{self, CliError};
 use crate::experiment::registry::{DATA, MODELS};
 use crate::experiment::{DataEntry, ModelEntry, registry};
-use crate::time_series::FoldConfig;
 use crate::version;
 
 mod backtest;
@@ -95,7 +94,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         return Ok(Invocation::Backtest(Box::new(BacktestCommand::new(matches, model, data, resumed)?)));
     }
     let command = base.apply(command(model, data), model, data)?;
-    let resumed = base.resumed(&command, model, data)?.map(|(resume, config, _)| (resume, config));
+    let resumed = base.resumed(&command, model, data)?.map(|resumed| (resumed.resume, resumed.config));
     let matches = command.try_get_matches_from(&args).map_err(explained)?;
     Ok(match matches.subcommand() {
         Some(("doctor", _)) => Invocation::Doctor,
@@ -128,8 +127,8 @@ fn all_flags() -> Command {
     let (Ok(model), Ok(data)) = (registry::model(model), registry::data(data)) else { return root() };
     let of_models = MODELS.iter().map(|entry| (entry.flags.augment)(Command::new("")));
     let of_data = DATA.iter().map(|entry| (entry.flags.augment)(Command::new("")));
-    let of_folds = FoldConfig::augment_args(Command::new(""));
-    let more: Vec<Command> = of_models.chain(of_data).chain([of_folds]).collect();
+    let of_backtest = backtest::with_own_flags(Command::new(""));
+    let more: Vec<Command> = of_models.chain(of_data).chain([of_backtest]).collect();
     cli::with_kebab_case(cli::union(command(model, data), &more))
 }
 

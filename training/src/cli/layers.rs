@@ -18,6 +18,7 @@ const SECTIONS: &[&str] = &[
     "data_config",
     "device",
     "early_stopping",
+    "ensemble",
     "folder",
     "folds",
     "gradients",
@@ -256,8 +257,8 @@ mod tests {
                 of_a_call.extend(all.filter(|flag| !flags.contains(*flag)).map(str::to_owned));
             }
         }
-        // The section that a backtest adds.
-        sections.insert("folds".to_owned());
+        // The sections that a backtest adds.
+        sections.extend(["ensemble", "folds"].map(str::to_owned));
         assert_eq!(sections.iter().collect::<Vec<_>>(), SECTIONS);
         assert_eq!(of_a_call.iter().collect::<Vec<_>>(), OF_A_CALL);
     }

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use console::Term;
 
-use super::fit::{self, FitCommand};
+use super::fit::{self, FitCommand, Resumed};
 use super::{CliError, Ended};
-use crate::experiment::{self, BacktestOutcome, DataEntry, Experiment, FOLDS, ModelEntry, Resume, RunConfig};
-use crate::time_series::FoldConfig;
+use crate::experiment::{self, BacktestOutcome, DataEntry, Experiment, FOLDS, ModelEntry, Resume};
+use crate::time_series::{EnsembleConfig, FoldConfig};
 use crate::trainer::{Signals, SingleProcess};
 use crate::{format, terminal};
 
@@ -23,8 +23,13 @@ pub const NAME: &str = "backtest";
 
 /// Returns the command with the flags of this model and this data.
 pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
-    let command = FoldConfig::augment_args(Command::new(NAME).next_help_heading("Folds"));
-    fit::with_flags(command, model, data).about(ABOUT).long_about(ABOUT)
+    let command = Command::new(NAME).next_help_heading("Folds and ensemble");
+    fit::with_flags(with_own_flags(command), model, data).about(ABOUT).long_about(ABOUT)
+}
+
+/// Adds the flags that only a backtest has.
+pub fn with_own_flags(command: Command) -> Command {
+    EnsembleConfig::augment_args(FoldConfig::augment_args(command))
 }
 
 /// A backtest to start or to continue.
@@ -32,6 +37,7 @@ pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
 pub struct BacktestCommand {
     fit: FitCommand,
     folds: FoldConfig,
+    ensemble: EnsembleConfig,
     /// Whether the levels of intervals are typed, so that each must be possible.
     typed_levels: bool,
 }
@@ -45,20 +51,24 @@ impl BacktestCommand {
         matches: &ArgMatches,
         model: &ModelEntry,
         data: &DataEntry,
-        resumed: Option<(Resume, RunConfig, FoldConfig)>,
+        resumed: Option<Resumed>,
     ) -> Result<Self, CliError> {
-        let folds = FoldConfig::from_arg_matches(matches)?;
-        let before = resumed.as_ref().map(|(.., folds)| folds.clone());
-        if let Some(before) = before.filter(|before| *before != folds) {
-            return Err(anyhow::anyhow!(
-                "cannot resume with other folds: found {folds:?}, expected {before:?}; try a new backtest"
+        let (folds, ensemble) =
+            (FoldConfig::from_arg_matches(matches)?, EnsembleConfig::from_arg_matches(matches)?);
+        if let Some(Resumed { own: Some(before), .. }) = &resumed
+            && *before != (folds.clone(), ensemble.clone())
+        {
+            let (of_folds, of_ensemble) = before;
+            return Err(anyhow!(
+                "cannot resume with other folds or models: found {folds:?}, {ensemble:?}, expected {of_folds:?}, {of_ensemble:?}; \
+                 try a new backtest"
             )
             .into());
         }
-        let resumed = resumed.map(|(resume, config, _)| (resume, config));
+        let resumed = resumed.map(|resumed| (resumed.resume, resumed.config));
         let has_levels = matches.try_contains_id("level").unwrap_or_default();
         let typed_levels = has_levels && matches.value_source("level") == Some(ValueSource::CommandLine);
-        Ok(Self { fit: FitCommand::new(matches, model, data, resumed)?, folds, typed_levels })
+        Ok(Self { fit: FitCommand::new(matches, model, data, resumed)?, folds, ensemble, typed_levels })
     }
 
     /// Runs, and prints the results.
@@ -77,7 +87,7 @@ impl BacktestCommand {
             fit::note_stopped(signal, folder.map(of_backtest).as_deref(), &[NAME]);
         })?;
         let experiment = Experiment { config, resume, signals: &signals, strategy: &SingleProcess };
-        match experiment::backtest(&experiment, &self.folds, self.typed_levels)? {
+        match experiment::backtest(&experiment, &self.folds, &self.ensemble, self.typed_levels)? {
             BacktestOutcome::Finished(report, folder) => {
                 if args.json {
                     terminal::result(report.json(&experiment.config.data, folder.path()))?;

@@ -21,7 +21,7 @@ use crate::experiment::{
 use crate::format::listed;
 use crate::logging::{self, LogLevel};
 use crate::report::ModelSummary;
-use crate::time_series::FoldConfig;
+use crate::time_series::{EnsembleConfig, FoldConfig};
 use crate::trainer::callbacks::{Callback, Monitor, ProgressReport};
 use crate::trainer::{LrFindConfig, LrFindResult, Signals, SingleProcess, TrainerConfig};
 use crate::{experiment, format, process, terminal};
@@ -93,6 +93,14 @@ fn named(command: Command) -> Command {
     command.mut_arg("model", |arg| arg.value_parser(models)).mut_arg("data", |arg| arg.value_parser(data))
 }
 
+/// A run to resume, with its configuration.
+pub struct Resumed {
+    pub resume: Resume,
+    pub config: RunConfig,
+    /// The flags that only a backtest has.
+    pub own: Option<(FoldConfig, EnsembleConfig)>,
+}
+
 /// The source of the defaults of the flags: a configuration file, or the run to resume.
 #[derive(Debug, Default)]
 pub struct Base {
@@ -157,17 +165,19 @@ impl Base {
         command: &Command,
         model: &ModelEntry,
         data: &DataEntry,
-    ) -> Result<Option<(Resume, RunConfig, FoldConfig)>, CliError> {
+    ) -> Result<Option<Resumed>, CliError> {
         let Some(resume) = &self.resume else { return Ok(None) };
         let nothing = [OsString::from(command.get_name())];
         let matches = command.clone().try_get_matches_from(&nothing);
         let matches = matches.map_err(|error| self.explain(error, &[], model, data))?;
-        // Only a backtest has flags of folds.
-        let folds = match matches.try_contains_id("folds") {
-            Ok(_) => FoldConfig::from_arg_matches(&matches)?,
-            Err(_) => FoldConfig::default(),
+        // Only a backtest has flags of folds and of an ensemble.
+        let own = match matches.try_contains_id("folds") {
+            Ok(_) => {
+                Some((FoldConfig::from_arg_matches(&matches)?, EnsembleConfig::from_arg_matches(&matches)?))
+            }
+            Err(_) => None,
         };
-        Ok(Some((resume.clone(), read(&matches, model, data)?, folds)))
+        Ok(Some(Resumed { resume: resume.clone(), config: read(&matches, model, data)?, own }))
     }
 
     /// Adds context to an error of clap: the file of a value, or the model or data of a flag. `typed` are the names of the typed

@@ -9,13 +9,18 @@ use serde_json::{Value, json};
 use text_recognizer::util::files::read_limited;
 
 use super::registry::{self, Data, ModelKind};
-use super::{Experiment, Outcome, Reporter, Resume, RunConfig, TrainedForecaster, fit, load_forecaster};
+use super::{
+    Experiment, ModelEntry, Outcome, Reporter, Resume, RunConfig, TrainedForecaster, fit, load_forecaster,
+};
 use crate::format::count;
 use crate::tasks::{BacktestReport, Comparable};
 use crate::time_series::{
-    Backtest, Baseline, BaselineForecaster, Fill, Fold, FoldConfig, Origins, SeriesDataModule,
+    Backtest, Baseline, BaselineForecaster, EnsembleConfig, Fill, Fold, FoldConfig, Origins, SeriesDataModule,
 };
 use crate::trainer::{AfterLrFind, RunFolder, final_in, result_in};
+
+/// The name of an ensemble in tables.
+const ENSEMBLE: &str = "ensemble";
 
 /// The name of the folder of the runs that train the models.
 pub const FOLDS: &str = "folds";
@@ -34,6 +39,7 @@ struct BacktestConfig<'a> {
     #[serde(flatten)]
     run: &'a RunConfig,
     folds: &'a FoldConfig,
+    ensemble: &'a EnsembleConfig,
 }
 
 /// A run of the trainer shows nothing of its own.
@@ -47,9 +53,14 @@ impl Reporter for Silent {}
 ///
 /// # Errors
 /// Fails if the data is no series, if it has too few rows, or like [`fit()`].
-pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Result<BacktestOutcome> {
+pub fn backtest(
+    experiment: &Experiment,
+    folds: &FoldConfig,
+    ensemble: &EnsembleConfig,
+    strict: bool,
+) -> Result<BacktestOutcome> {
     let config = &experiment.config;
-    check(config)?;
+    check(config, ensemble)?;
     let model = registry::model(&config.model)?;
     let data = registry::data(&config.data)?;
     let data = data.build(&config.data_config, model.target(&config.model_config)?, None)?;
@@ -58,41 +69,45 @@ pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Re
     let cutoffs = folds.cutoffs(module.series().len(), windows.horizon, windows.stride)?;
     let levels = data.task.levels();
     let origins = Origins { series: module.series(), folds, horizon: windows.horizon, levels, strict };
-    let folder = open(experiment, folds)?;
+    let folder = open(experiment, folds, ensemble)?;
     experiment.signals.end_at_once(Some(folder.path()), None);
 
-    let mut made = Vec::new();
-    match &model.kind {
-        ModelKind::Baseline(baseline) => made = baseline_folds(*baseline, module, &origins, &cutoffs)?,
-        ModelKind::Network(_) => {
-            let mut trained: Option<TrainedForecaster> = None;
-            for (&cutoff, number) in cutoffs.iter().zip(1..) {
-                if trained.is_none() || folds.refit {
-                    match train(experiment, &folder, cutoff, number)? {
-                        Ok(model) => trained = Some(model),
-                        Err(signal) => return Ok(BacktestOutcome::Stopped(signal, folder.path().to_owned())),
-                    }
-                }
-                let model = trained.as_ref().context("found no trained model")?;
-                let of = (model.fill, model.season);
-                made.push(origins.fold(&*model.forecaster, cutoff, of, model.intervals.as_ref())?);
-                log::info!("fold {number} of {}: {}", cutoffs.len(), count(cutoff as u64, "row"));
-            }
+    let mut members = vec![Member::of(config, &config.model)?];
+    for name in &ensemble.ensemble {
+        members.push(Member::of(config, name)?);
+    }
+    let mut models = Vec::new();
+    for member in &members {
+        match member.folds(experiment, &folder, module, &origins, &cutoffs)? {
+            Ok(folds) => models.push((member.name.clone(), Backtest::new(folds))),
+            Err(signal) => return Ok(BacktestOutcome::Stopped(signal, folder.path().to_owned())),
         }
+    }
+    if ensemble.is_some() {
+        let fold = |at: usize| -> Result<Fold> {
+            let of_members: Vec<&Fold> = models.iter().map(|(_, member)| &member.folds[at]).collect();
+            ensemble.combine.folds(&of_members)
+        };
+        let combined = Backtest::new((0..cutoffs.len()).map(fold).collect::<Result<_>>()?);
+        models.insert(0, (ENSEMBLE.to_owned(), combined));
     }
     let rows = cutoffs.last().copied().unwrap_or_default()..module.series().len();
     let reach = windows.horizon.saturating_mul(windows.stride);
     let times = (reach, cutoffs.len());
     let comparable = Comparable::new(module.series(), &rows, module.baselines().season, times)?;
-    let others = comparable.baselines.into_iter().filter(|baseline| baseline.name() != config.model);
-    let others = others.filter_map(|baseline| {
-        // A baseline is left out if it has too few rows before a cutoff, or needs a season that is unknown.
-        let folds = baseline_folds(baseline, module, &Origins { levels: &[], ..origins }, &cutoffs).ok()?;
-        Some((baseline.name().to_owned(), Backtest::new(folds)))
-    });
-    let made = Backtest::new(made);
-    let models = std::iter::once((config.model.clone(), made)).chain(others).collect();
-    let refit = matches!(model.kind, ModelKind::Network(_)).then_some(folds.refit);
+    let is_member = |baseline: &Baseline| members.iter().any(|member| member.name == baseline.name());
+    let others = comparable.baselines.into_iter().filter(|baseline| !is_member(baseline));
+    let others: Vec<_> = others
+        .filter_map(|baseline| {
+            // A baseline is left out if it has too few rows before a cutoff, or needs a season that is unknown.
+            let folds =
+                baseline_folds(baseline, module, &Origins { levels: &[], ..origins }, &cutoffs).ok()?;
+            Some((baseline.name().to_owned(), Backtest::new(folds)))
+        })
+        .collect();
+    models.extend(others);
+    let trains = members.iter().any(|member| matches!(member.model.kind, ModelKind::Network(_)));
+    let refit = trains.then_some(folds.refit);
     let report = BacktestReport::new(module, models, levels, (refit, comparable.too_much_work))?;
     report.write(&folder)?;
     folder.write_results(&report.json(&config.data, folder.path()))?;
@@ -100,8 +115,110 @@ pub fn backtest(experiment: &Experiment, folds: &FoldConfig, strict: bool) -> Re
     Ok(BacktestOutcome::Finished(Box::new(report), folder))
 }
 
+/// A model of a backtest.
+struct Member {
+    name: String,
+    model: &'static ModelEntry,
+    config: RunConfig,
+}
+
+impl Member {
+    /// Returns a model with the flags of `config`. A model other than that of `config` has the defaults of its own flags.
+    fn of(config: &RunConfig, name: &str) -> Result<Self> {
+        let model = registry::model(name)?;
+        let mut config = config.clone();
+        if name != config.model {
+            let data = registry::data(&config.data)?;
+            registry::check_pair(model, data)?;
+            config.model = name.to_owned();
+            config.model_config = registry::model_defaults(model, data)?;
+            config.folder.name = None;
+        }
+        Ok(Self { name: name.to_owned(), model, config })
+    }
+
+    /// Forecasts from each cutoff. Returns the signal that stopped the training instead.
+    fn folds(
+        &self,
+        experiment: &Experiment,
+        folder: &RunFolder,
+        module: &SeriesDataModule,
+        origins: &Origins,
+        cutoffs: &[usize],
+    ) -> Result<Result<Vec<Fold>, i32>> {
+        if let ModelKind::Baseline(baseline) = &self.model.kind {
+            return Ok(Ok(baseline_folds(*baseline, module, origins, cutoffs)?));
+        }
+        let mut made = Vec::new();
+        let mut trained: Option<TrainedForecaster> = None;
+        for (&cutoff, number) in cutoffs.iter().zip(1..) {
+            if trained.is_none() || origins.folds.refit {
+                match self.train(experiment, folder, cutoff, number)? {
+                    Ok(model) => trained = Some(model),
+                    Err(signal) => return Ok(Err(signal)),
+                }
+            }
+            let model = trained.as_ref().context("found no trained model")?;
+            let of = (model.fill, model.season);
+            made.push(origins.fold(&*model.forecaster, cutoff, of, model.intervals.as_ref())?);
+            let (name, all) = (&self.name, cutoffs.len());
+            log::info!("{name}, fold {number} of {all}: {}", count(cutoff as u64, "row"));
+        }
+        Ok(Ok(made))
+    }
+
+    /// Trains on the rows before a cutoff, or continues or reads an earlier run. Returns the model, or the signal that stopped the run.
+    fn train(
+        &self,
+        experiment: &Experiment,
+        folder: &RunFolder,
+        cutoff: usize,
+        number: usize,
+    ) -> Result<Result<TrainedForecaster, i32>> {
+        let mut config = self.config.clone();
+        let windows = config.data_config.pointer_mut("/windows").and_then(Value::as_object_mut);
+        let windows = windows.context("found no windows in the configuration of the data")?;
+        windows.insert("end_time".into(), json!(cutoff));
+        // The rows after the cutoff are the test of a backtest.
+        windows.insert("test_time".into(), Value::Null);
+        config.folder.log_dir = folder.path().join(FOLDS);
+        config.folder.name = Some(if self.name == experiment.config.model {
+            format!("fold_{number}")
+        } else {
+            format!("fold_{number}_{}", self.name)
+        });
+        let earlier = config.folder.log_dir.join(config.folder_name()).join("version_0");
+        let place = match earlier.join("config.json").is_file() {
+            true if result_in(&earlier).is_some_and(|file| file.ends_with("results.json")) => Some(earlier),
+            true => {
+                // The run has numbers in place of `auto`.
+                let bytes = read_limited(earlier.join("config.json"), RunConfig::MAX_BYTES)?;
+                let failed = || format!("cannot read the configuration of {}", earlier.display());
+                let config = serde_json::from_slice(&bytes).with_context(failed)?;
+                let allow_changed_data = experiment.resume.as_ref().is_some_and(|of| of.allow_changed_data);
+                let resume = Resume { allow_changed_data, ..Resume::in_folder(earlier) };
+                run(Experiment { config, resume: Some(resume), ..experiment.clone() })?
+            }
+            false => run(Experiment { config, resume: None, ..experiment.clone() })?,
+        };
+        experiment.signals.end_at_once(Some(folder.path()), None);
+        match place {
+            Some(place) => Ok(Ok(load_forecaster(&final_in(&place))?)),
+            None => Ok(Err(experiment.signals.stop().unwrap_or_default())),
+        }
+    }
+}
+
 /// Fails if a flag makes no sense for a backtest.
-fn check(config: &RunConfig) -> Result<()> {
+fn check(config: &RunConfig, ensemble: &EnsembleConfig) -> Result<()> {
+    let mut names = vec![&config.model];
+    for name in &ensemble.ensemble {
+        ensure!(
+            !names.contains(&name),
+            "--ensemble: {name} is listed twice, or is --model; expected other models"
+        );
+        names.push(name);
+    }
     ensure!(
         !config.trainer.fast_dev_run,
         "cannot use --fast_dev_run with backtest: it writes no files; try --max_epochs 1"
@@ -120,14 +237,14 @@ fn series_of<'a>(data: &'a Data, config: &RunConfig) -> Result<&'a Rc<SeriesData
 }
 
 /// Opens the folder of the backtest.
-fn open(experiment: &Experiment, folds: &FoldConfig) -> Result<RunFolder> {
+fn open(experiment: &Experiment, folds: &FoldConfig, ensemble: &EnsembleConfig) -> Result<RunFolder> {
     if let Some(Resume { folder, .. }) = &experiment.resume {
         return RunFolder::open(folder);
     }
     let config = &experiment.config;
     let name = config.folder.name.clone().unwrap_or_else(|| format!("{}-backtest", config.folder_name()));
     let folder = RunFolder::create(&config.folder.log_dir, &name)?;
-    folder.write_config(&BacktestConfig { run: config, folds })?;
+    folder.write_config(&BacktestConfig { run: config, folds, ensemble })?;
     Ok(folder)
 }
 
@@ -146,42 +263,6 @@ fn baseline_folds(
     };
     let fold = |&cutoff: &usize| origins.fold(&forecaster, cutoff, (Fill::None, config.season), None);
     cutoffs.iter().map(fold).collect()
-}
-
-/// Trains on the rows before a cutoff, or continues or reads an earlier run. Returns the model, or the signal that stopped the run.
-fn train(
-    experiment: &Experiment,
-    folder: &RunFolder,
-    cutoff: usize,
-    number: usize,
-) -> Result<Result<TrainedForecaster, i32>> {
-    let mut config = experiment.config.clone();
-    let windows = config.data_config.pointer_mut("/windows").and_then(Value::as_object_mut);
-    let windows = windows.context("found no windows in the configuration of the data")?;
-    windows.insert("end_time".into(), json!(cutoff));
-    // The rows after the cutoff are the test of a backtest.
-    windows.insert("test_time".into(), Value::Null);
-    config.folder.log_dir = folder.path().join(FOLDS);
-    config.folder.name = Some(format!("fold_{number}"));
-    let earlier = config.folder.log_dir.join(config.folder_name()).join("version_0");
-    let place = match earlier.join("config.json").is_file() {
-        true if result_in(&earlier).is_some_and(|file| file.ends_with("results.json")) => Some(earlier),
-        true => {
-            // The run has numbers in place of `auto`.
-            let bytes = read_limited(earlier.join("config.json"), RunConfig::MAX_BYTES)?;
-            let failed = || format!("cannot read the configuration of {}", earlier.display());
-            let config = serde_json::from_slice(&bytes).with_context(failed)?;
-            let allow_changed_data = experiment.resume.as_ref().is_some_and(|of| of.allow_changed_data);
-            let resume = Resume { allow_changed_data, ..Resume::in_folder(earlier) };
-            run(Experiment { config, resume: Some(resume), ..experiment.clone() })?
-        }
-        false => run(Experiment { config, resume: None, ..experiment.clone() })?,
-    };
-    experiment.signals.end_at_once(Some(folder.path()), None);
-    match place {
-        Some(place) => Ok(Ok(load_forecaster(&final_in(&place))?)),
-        None => Ok(Err(experiment.signals.stop().unwrap_or_default())),
-    }
 }
 
 /// Runs an experiment without messages. Returns its folder; `None` if a signal stopped it.

@@ -401,6 +401,20 @@ pub fn defaults(
     data.training.unwrap_or(model.defaults).iter().chain(data.defaults)
 }
 
+/// Returns the flags of a model on data, all with their defaults.
+///
+/// # Errors
+/// Fails if a flag has no default.
+pub fn model_defaults(model: &ModelEntry, data: &DataEntry) -> Result<Value> {
+    let command = (model.flags.augment)(Command::new("model").no_binary_name(true));
+    let is_flag = |flag: &str| command.get_arguments().any(|arg| arg.get_id() == flag);
+    let defaults: Vec<_> = defaults(model, data).filter(|(flag, _)| is_flag(flag)).collect();
+    let command = defaults
+        .into_iter()
+        .fold(command, |command, (flag, value)| command.mut_arg(*flag, |arg| arg.default_value(*value)));
+    (model.flags.read)(&command.try_get_matches_from([""; 0])?)
+}
+
 /// The default of `--model`.
 pub const DEFAULT_MODEL: &str = "mlp";
 

@@ -29,6 +29,8 @@ pub struct Fold {
     pub actual: Tensor,
     /// The intervals: for each level the lower and the upper ends, `[horizon, columns]`.
     pub ends: Vec<(Level, [Tensor; 2])>,
+    /// The median absolute error of earlier forecasts, `[horizon, columns]`; `None` if it is unknown.
+    pub spread: Option<Tensor>,
 }
 
 /// The series and the shape of the forecasts of a backtest.
@@ -70,7 +72,9 @@ impl Origins<'_> {
         let at: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let actual = series.values.f_index_select(0, &Tensor::f_from_slice(&at)?)?;
         let own = if levels.is_empty() { None } else { forecaster.rolling_intervals(&before, steps)? };
-        let ends = match own.as_ref().or(intervals) {
+        let intervals = own.as_ref().or(intervals);
+        let spread = intervals.map(|intervals| intervals.spread(&made, folds.gap)).transpose()?.flatten();
+        let ends = match intervals {
             Some(intervals) => {
                 if strict {
                     intervals.check(levels, steps)?;
@@ -81,7 +85,7 @@ impl Origins<'_> {
             }
             None => Vec::new(),
         };
-        Ok(Fold { cutoff, rows, made, actual, ends })
+        Ok(Fold { cutoff, rows, made, actual, ends, spread })
     }
 }
 

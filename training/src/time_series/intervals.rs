@@ -20,6 +20,8 @@ use crate::flags::default_flags;
 pub struct Level(u8);
 
 impl Level {
+    /// The level of the median.
+    const HALF: Self = Self(50);
     /// All levels.
     const ALL: std::ops::RangeInclusive<u8> = 1..=99;
 
@@ -190,6 +192,20 @@ impl Intervals {
             (0..columns).map(|column| self.half(step, column, level).unwrap_or(f64::NAN)).collect();
         let halves = Tensor::f_from_slice(&halves)?;
         Ok([made.f_sub(&halves)?, made.f_add(&halves)?])
+    }
+
+    /// Returns the median absolute error of earlier forecasts for each time step from `first` on, of the shape of `made`,
+    /// `[steps, columns]`; `None` if a step has no errors.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn spread(&self, made: &Tensor, first: usize) -> Result<Option<Tensor>> {
+        let size = made.size();
+        let halves =
+            (0..size[0] as usize).flat_map(|step| (0..size[1] as usize).map(move |column| (step, column)));
+        let halves = halves.map(|(step, column)| self.half(first + step, column, Level::HALF));
+        let halves: Option<Vec<f64>> = halves.collect();
+        Ok(halves.map(|halves| Tensor::f_from_slice(&halves)?.f_view(&size[..])).transpose()?)
     }
 
     /// Returns the lower and the upper end of the intervals of a forecast whose rows are the time steps from `first` on, from 0:

@@ -247,3 +247,48 @@ fn refit_on_all_writes_a_model_of_all_rows_that_forecasts_with_levels() {
     };
     assert_ne!(of(&[]), of(&["--refit_on_all"]));
 }
+
+#[test]
+fn ensemble_has_the_mean_of_its_members_and_is_resumed() {
+    let lab = Lab::new();
+    let csv = write(&lab, "days.csv", &days());
+    let args = ["--model=linear", "--folds=2", "--max_epochs=20"];
+    let run = |more: &[&str]| results(&backtest(&lab, &csv, &[&args[..], more].concat()).output().unwrap());
+    let column = |folder: &Path| -> Vec<f64> {
+        table(folder).lines().skip(1).map(|row| row.split(',').nth(5).unwrap().parse().unwrap()).collect()
+    };
+    let (alone, of_linear) = run(&[]);
+    let (_, of_naive) =
+        results(&backtest(&lab, &csv, &["--model=seasonal_naive", "--folds=2"]).output().unwrap());
+    let (both, folder) = run(&["--ensemble", "seasonal_naive", "nlinear", "--combine", "mean"]);
+    let (_, of_nlinear) = results(
+        &backtest(&lab, &csv, &["--model=nlinear", "--folds=2", "--max_epochs=20"]).output().unwrap(),
+    );
+    let members = [&of_linear, &of_naive, &of_nlinear].map(|folder| column(folder));
+    for (at, made) in column(&folder).into_iter().enumerate() {
+        let mean = members.iter().map(|member| member[at]).sum::<f64>() / 3.0;
+        assert!((made - mean).abs() < 1e-9, "{made} is not {mean}");
+    }
+    assert_eq!(both["model"], "ensemble");
+    assert_eq!(both["models"]["linear"], alone["models"]["linear"]);
+    assert!(both["models"]["nlinear"]["mae"].as_f64().unwrap() > 0.0);
+    assert_eq!(both["coverage"][0]["values"], 6);
+
+    // A stopped ensemble continues.
+    fs::remove_file(folder.join("results.json")).unwrap();
+    fs::remove_dir_all(folder.join("folds/fold_1_nlinear")).unwrap();
+    let (again, of_again) =
+        results(&binary(&["backtest", "--json", "--resume"]).arg(&folder).output().unwrap());
+    assert_eq!((again, table(&of_again)), (both, table(&folder)));
+
+    for (flags, parts) in [
+        (&["--ensemble", "linear"][..], &["linear is listed twice"][..]),
+        (&["--ensemble", "mlp"], &["cannot train mlp on csv"]),
+        (&["--ensemble", "dnnn"], &["cannot find the model dnnn"]),
+    ] {
+        let output = backtest(&lab, &csv, &[&args[..], flags].concat()).output().unwrap();
+        assert_error(flags[1], &output, 1, parts);
+    }
+    let alone = backtest(&lab, &csv, &["--model=naive", "--combine=median"]).output().unwrap();
+    assert_error("combine", &alone, 2, &["--ensemble"]);
+}
