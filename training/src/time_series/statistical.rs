@@ -80,9 +80,7 @@ impl Walk {
     /// that is before the first of the rows. The rows start where the estimation ended, or later.
     pub fn forecast(mut self, rows: Range<usize>, gaps: &[usize]) -> Vec<Vec<f64>> {
         let mut steps = vec![vec![f64::NAN; rows.len()]; gaps.len()];
-        self.values[self.known.min(rows.start)..rows.start]
-            .iter()
-            .for_each(|value| self.model.update(*value));
+        (self.known..rows.start).for_each(|row| self.update(row));
         for origin in 0..rows.len() {
             let mut forecasts = self.model.forecasts();
             let mut made = 0;
