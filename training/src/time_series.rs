@@ -3,6 +3,7 @@
 mod backtest;
 mod baselines;
 mod columns;
+mod covariates;
 mod csv;
 mod data_module;
 mod ensemble;
@@ -24,7 +25,11 @@ mod windows;
 pub use backtest::{Backtest, Fold, Origins, mean};
 pub use baselines::{Baseline, BaselineConfig, Past};
 pub use columns::Columns;
-pub use csv::{CsvConfig, Expected, parse as parse_csv, read as read_csv, read_for as read_csv_for};
+pub use covariates::{CovariateValues, Covariates, Roles};
+pub use csv::{
+    CsvConfig, Expected, RoleConfig, parse as parse_csv, read as read_csv, read_for as read_csv_for,
+    read_future,
+};
 pub use data_module::SeriesDataModule;
 pub use ensemble::{Combine, EnsembleConfig};
 pub use fill::Fill;
@@ -37,7 +42,7 @@ pub use models::Target;
 pub use scaler::{Scaler, Scaling, WindowScaler};
 pub use series::{Series, SyntheticConfig, synthetic};
 pub(crate) use timestamps::{Arranged, TimeProblem, TimeReader, arrange};
-pub use timestamps::{Duplicates, Frequency, TimeConfig, Timestamps};
+pub use timestamps::{Calendar, Duplicates, Fourier, Frequency, TimeConfig, Timestamps};
 pub use window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
 pub use window_dataset::{Layout, WindowDataset};
 pub use windows::{windowed_dataset, windows};

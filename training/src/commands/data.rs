@@ -80,6 +80,12 @@ struct Preview {
     /// Rows per season.
     season: Option<usize>,
     columns: Vec<ColumnPreview>,
+    /// The rows after the last target whose future covariates are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later_rows: Option<usize>,
+    /// The features that are made of timestamps, as in --calendar and --fourier.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    features: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -87,6 +93,9 @@ struct Preview {
 #[derive(Debug, Serialize)]
 struct ColumnPreview {
     name: String,
+    /// The flag of its role; `None` in a series without covariates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
     missing: usize,
     min: Option<f64>,
     mean: Option<f64>,
@@ -100,8 +109,25 @@ impl Preview {
     fn new(series: &Series) -> Result<Self> {
         let rows = series.len();
         let label = |row: usize| series.timestamps.labels_of(row..row + 1).remove(0);
-        let columns = series.names.iter().enumerate();
-        let columns = columns.map(|(at, name)| Ok(ColumnPreview::new(name, &series.column(at)?)));
+        let covariates = series.covariates();
+        let tables = covariates.map(|covariates| {
+            let roles = &covariates.roles;
+            [
+                ("past_covariates", &roles.past, &covariates.past),
+                ("future_covariates", &roles.future, &covariates.future),
+            ]
+        });
+        let target = (covariates.map(|_| "target"), &series.names, &series.values);
+        let tables = tables.into_iter().flatten().map(|(role, names, values)| (Some(role), names, values));
+        let columns = std::iter::once(target).chain(tables).flat_map(|(role, names, values)| {
+            names.iter().enumerate().map(move |(at, name)| {
+                let column = Vec::<f64>::try_from(values.f_select(1, at as i64)?)?;
+                Ok(ColumnPreview { role, ..ColumnPreview::new(name, &column) })
+            })
+        });
+        let features = covariates.map(|covariates| covariates.roles.features()).unwrap_or_default();
+        let later = covariates.filter(|covariates| !covariates.roles.future.is_empty());
+        let later_rows = later.map(|covariates| covariates.later(rows)).transpose()?;
         Ok(Self {
             rows,
             first: label(0),
@@ -110,6 +136,8 @@ impl Preview {
             frequency: series.timestamps.frequency(),
             season: series.season,
             columns: columns.collect::<Result<_>>()?,
+            later_rows,
+            features,
             notes: series.notes.clone(),
         })
     }
@@ -124,6 +152,9 @@ impl Preview {
         let frequency = self.frequency.map_or_else(|| "irregular".into(), |frequency| frequency.to_string());
         let _ = writeln!(text, "times    {frequency}, of the form {}", self.time_format);
         let _ = writeln!(text, "season   {season}");
+        if !self.features.is_empty() {
+            let _ = writeln!(text, "features {}", self.features.join(", "));
+        }
         for note in &self.notes {
             let _ = writeln!(text, "note     {note}");
         }
@@ -139,12 +170,13 @@ impl Preview {
             let cell = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), number);
             let _ = writeln!(
                 text,
-                "{name:<width$} {:>11} {:>11} {:>11} {:>8}  {}",
+                "{name:<width$} {:>11} {:>11} {:>11} {:>8}  {}{}",
                 cell(column.min),
                 cell(column.mean),
                 cell(column.max),
                 column.missing,
-                sparkline(&column.parts)
+                sparkline(&column.parts),
+                column.role.map_or_else(String::new, |role| format!("  --{role}"))
             );
         }
         if self.columns.len() > shown.len() {
@@ -168,6 +200,7 @@ impl ColumnPreview {
         let some = |value: f64| (found > 0).then_some(value);
         Self {
             name: name.to_owned(),
+            role: None,
             missing: values.len() - found,
             min: some(present().fold(f64::INFINITY, f64::min)),
             mean: some(mean(values)),

@@ -13,7 +13,7 @@ use crate::tasks::plot_future;
 use crate::terminal;
 use crate::time_series::{
     Bands, Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency,
-    Future, Intervals, Level, Series, read_csv_for,
+    Future, Intervals, Level, RoleConfig, Series, read_csv_for, read_future,
 };
 
 /// The line of the command in `--help`.
@@ -42,6 +42,10 @@ pub struct ForecastArgs {
     /// NAME-hi-80.
     #[arg(long = "level", value_name = "PERCENT", num_args = 1.., value_delimiter = ',')]
     level: Vec<Level>,
+    /// Read the future covariates of the rows after the last one from this file [default: from --csv, from the rows after the last
+    /// target].
+    #[arg(long = "future", value_name = "FILE", conflicts_with = "model", allow_hyphen_values = true)]
+    future: Option<PathBuf>,
     /// Write to this CSV file [default: standard output].
     #[arg(long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
@@ -60,7 +64,7 @@ pub struct ForecastArgs {
 /// Adds the flags of `forecast`.
 pub fn with_flags(command: Command) -> Command {
     // A checkpoint has its own values of these flags.
-    let of_baselines = ["season"].iter().chain(BaselineConfig::FREE);
+    let of_baselines = ["season"].iter().chain(BaselineConfig::FREE).chain(&RoleConfig::FLAGS);
     of_baselines.fold(ForecastArgs::augment_args(command).about(ABOUT), |command, flag| {
         command.mut_arg(flag, |arg| arg.conflicts_with("checkpoint"))
     })
@@ -140,11 +144,12 @@ impl ForecastArgs {
     /// Fails if the output would replace the file that is read.
     fn check_output(&self) -> Result<()> {
         let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.canonicalize().ok());
-        if let (Some(output), Some(input)) = (real(&self.output), real(&self.series.csv)) {
+        let Some(output) = real(&self.output) else { return Ok(()) };
+        for (flag, input) in [("csv", &self.series.csv), ("future", &self.future)] {
             ensure!(
-                output != input,
-                "cannot write {}: it is the --csv file, expected another; try another --output",
-                input.display()
+                real(input).is_none_or(|input| input != output),
+                "cannot write {}: it is the --{flag} file, expected another; try another --output",
+                output.display()
             );
         }
         Ok(())
@@ -155,9 +160,15 @@ impl ForecastArgs {
     /// # Errors
     /// Fails if the file has another frequency than the series that the model was trained on.
     fn read(&self, trained: Option<&TrainedForecaster>) -> Result<Series> {
-        let expected =
-            trained.map(|trained| Expected { columns: &trained.columns, frequency: trained.frequency });
-        let series = read_csv_for(&self.series, expected)?;
+        let expected = trained.map(|trained| Expected {
+            columns: &trained.columns,
+            roles: trained.roles.as_ref(),
+            frequency: trained.frequency,
+        });
+        let mut series = read_csv_for(&self.series, expected)?;
+        if let Some(future) = &self.future {
+            read_future(&self.series, future, &mut series)?;
+        }
         let is_time = |frequency: &Frequency| !matches!(frequency, Frequency::Number(_));
         let Some(expected) = trained.and_then(|trained| trained.frequency).filter(is_time) else {
             return Ok(series);

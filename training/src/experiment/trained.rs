@@ -15,7 +15,7 @@ use super::registry::{self, ModelKind};
 use crate::format::{count, listed};
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
 use crate::time_series::{
-    BaselineForecaster, Columns, Fill, Forecaster, Frequency, Intervals, NetworkForecaster,
+    BaselineForecaster, Columns, Covariates, Fill, Forecaster, Frequency, Intervals, NetworkForecaster, Roles,
 };
 
 /// Windows per batch of a forecast.
@@ -29,6 +29,8 @@ pub struct TrainedForecaster {
     pub forecaster: Box<dyn Forecaster>,
     /// The columns that it forecasts.
     pub columns: Columns,
+    /// What it needs beside these columns; `None` if it needs nothing.
+    pub roles: Option<Roles>,
     /// The values that it got for missing ones in training.
     pub fill: Fill,
     /// The rows per season of the series that it was trained on; `None` if unknown.
@@ -64,23 +66,27 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
     let (fill, season, frequency) = (extras.fill, extras.baselines.season, extras.frequency);
     let intervals = extras.intervals.clone();
+    let mut roles = extras.covariates.as_ref().map(|covariates| covariates.roles.clone());
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
-        ModelKind::Baseline(baseline) => Box::new(BaselineForecaster {
-            baseline: *baseline,
-            config: extras.baselines,
-            horizon: horizon as usize,
-            stride: extras.stride,
-        }),
+        ModelKind::Baseline(baseline) => {
+            roles = None;
+            Box::new(BaselineForecaster {
+                baseline: *baseline,
+                config: extras.baselines,
+                horizon: horizon as usize,
+                stride: extras.stride,
+            })
+        }
         ModelKind::Network(network) => {
             let placement = Placement { kind: dtype.kind(), ..Placement::cpu(0).for_weights(weights) };
             let model = network.build(&model_config, &data, placement)?;
             model.parameters().load(weights)?;
             let lit = predictor(model, &extras, horizon)?;
-            let (scaler, stride) = (extras.scaler, extras.stride);
-            Box::new(NetworkForecaster { lit, data, scaler, stride, batch_size: BATCH_SIZE })
+            let ForecastingExtras { scaler, covariates, stride, .. } = extras;
+            Box::new(NetworkForecaster { lit, data, scaler, covariates, stride, batch_size: BATCH_SIZE })
         }
     };
-    Ok(TrainedForecaster { forecaster, columns, fill, season, frequency, intervals })
+    Ok(TrainedForecaster { forecaster, columns, roles, fill, season, frequency, intervals })
 }
 
 /// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.
@@ -93,13 +99,20 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
         );
     };
     let _ = (data.inputs()?, data.outputs()?); // All sizes are positive.
+    let inputs = columns + extras.covariates.as_ref().map_or(0, |covariates| covariates.roles.inputs());
     ensure!(
-        features as usize == columns && targets as usize == columns && extras.scaler.columns() == columns,
+        features as usize == inputs && targets as usize == columns && extras.scaler.columns() == columns,
         "its inputs have {features} columns, its forecasts {targets} and its scaling {}, expected {columns}, as many as it has \
-         names: {}",
+         names: {}{}",
         extras.scaler.columns(),
-        listed(&data.mapping)
+        listed(&data.mapping),
+        if inputs > columns {
+            format!(", and {} more inputs for its covariates", inputs - columns)
+        } else {
+            String::new()
+        }
     );
+    extras.covariates.iter().try_for_each(Covariates::check)?;
     let stride = extras.stride;
     ensure!((1..=MAX_STRIDE).contains(&stride), "its stride is {stride}, expected 1 to {MAX_STRIDE}");
     ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");

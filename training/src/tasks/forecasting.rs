@@ -11,8 +11,8 @@ use text_recognizer::models::Model;
 
 use super::{Report, Task, Trained};
 use crate::time_series::{
-    Baseline, BaselineConfig, BaselineForecaster, Fill, Forecaster, Frequency, Intervals, Level, LevelConfig,
-    NetworkForecaster, Scaler, SeriesDataModule,
+    Baseline, BaselineConfig, BaselineForecaster, Covariates, Fill, Forecaster, Frequency, Intervals, Level,
+    LevelConfig, NetworkForecaster, Scaler, SeriesDataModule,
 };
 use crate::trainer::{Loaders, RunFolder};
 
@@ -59,6 +59,9 @@ pub struct ForecastingExtras {
     /// The sizes of intervals; `None` without a validation split, and in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
+    /// What a network gets beside the values of the series; `None` if it gets nothing, and in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covariates: Option<Covariates>,
 }
 
 impl Forecasting {
@@ -75,6 +78,7 @@ impl Forecasting {
             lit: Rc::clone(lit),
             data: self.module.spec(),
             scaler: self.module.scaler().clone(),
+            covariates: self.module.covariates().cloned(),
             stride: self.module.windows().stride,
             batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
         })
@@ -90,6 +94,7 @@ impl Forecasting {
             fill: self.module.windows().fill,
             frequency: self.module.series().timestamps.frequency(),
             intervals: None,
+            covariates: self.module.covariates().cloned(),
         }
     }
 

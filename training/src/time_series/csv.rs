@@ -8,13 +8,14 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, Frequency, Series, TimeConfig};
+use super::{Columns, Frequency, Roles, Series, TimeConfig};
 use crate::flags::default_flags;
 
 mod choose;
 mod flags;
 mod header;
 mod number;
+mod roles;
 mod rows;
 mod sniff;
 mod source;
@@ -24,6 +25,7 @@ mod typed;
 use choose::choose;
 use header::{Header, Sample};
 use number::Separators;
+pub use roles::RoleConfig;
 use rows::Rows;
 use sniff::{Dialect, separators};
 use source::Source;
@@ -81,6 +83,9 @@ pub struct CsvConfig {
     /// The form and the order of the timestamps.
     #[command(flatten)]
     pub time: TimeConfig,
+    /// The columns to forecast, and the covariates.
+    #[command(flatten)]
+    pub roles: RoleConfig,
 }
 
 impl Default for CsvConfig {
@@ -107,7 +112,7 @@ impl CsvConfig {
             self.decimal.is_none() || self.decimal != self.thousands,
             "--decimal and --thousands are the same character, expected two"
         );
-        Ok(())
+        self.roles.validate()
     }
 }
 
@@ -124,10 +129,27 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
 /// A trained model, as far as a file must fit it.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// The columns, in its order.
+    /// The columns that it forecasts, in its order.
     pub columns: &'a Columns,
+    /// What it gets beside them; `None` if it gets nothing.
+    pub roles: Option<&'a Roles>,
     /// The frequency; `None` if it is unknown.
     pub frequency: Option<Frequency>,
+}
+
+impl Expected<'_> {
+    /// Returns for each column of the model, targets and then covariates, its index in `found`; see [`Columns::find`].
+    fn find(&self, found: &[&str], named: bool) -> Result<Vec<usize>> {
+        let Some(roles) = self.roles.filter(|roles| !roles.past.is_empty() || !roles.future.is_empty())
+        else {
+            return self.columns.find(found, named);
+        };
+        let names = self.columns.names.iter().chain(&roles.past).chain(&roles.future);
+        // The columns of files without names have numbers, which are as good as names for columns with roles.
+        let are_numbers = !named && self.columns.named == Some(false);
+        let of_model = self.columns.named.filter(|_| !are_numbers);
+        Columns { names: names.cloned().collect(), named: of_model }.find(found, named || are_numbers)
+    }
 }
 
 /// Reads a series like [`read`], with the columns of a trained model, in its order. The file may have more columns.
@@ -138,6 +160,29 @@ pub fn read_for(config: &CsvConfig, model: Option<Expected<'_>>) -> Result<Serie
     let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
     let read = || parse_source(Source::open(path, config)?, config, path, model);
     read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Reads the future covariates of the rows after the last one of `series` from the file `path`, which has the form of that of `config`,
+/// and appends them.
+///
+/// # Errors
+/// Fails like [`read`], if the series has no future covariates or has later rows already, and if the timestamps of the file do not
+/// continue those of the series.
+pub fn read_future(config: &CsvConfig, path: &Path, series: &mut Series) -> Result<()> {
+    let failed = || format!("cannot use --future {}", path.display());
+    let roles = series.covariates().map(|covariates| covariates.roles.future.clone()).unwrap_or_default();
+    ensure!(!roles.is_empty(), "{}: the model has no future covariates", failed());
+    let columns = Columns { names: roles, named: Some(series.named) };
+    let expected = Expected { columns: &columns, roles: None, frequency: series.timestamps.frequency() };
+    let config = CsvConfig {
+        csv: Some(path.to_owned()),
+        value_columns: Vec::new(),
+        roles: RoleConfig::default(),
+        ..config.clone()
+    };
+    let next = read_for(&config, Some(expected))?;
+    let rows = series.len();
+    series.covariates_mut().map_or(Ok(()), |covariates| covariates.append(rows, &next)).with_context(failed)
 }
 
 /// Reads a series like [`read`], from any reader. `path` gives a single column its name if the file has no header.
@@ -168,18 +213,34 @@ fn parse_source(
 
     let mut chosen = choose(config, &header, &mut notes)?;
     header.name_all();
-    if let Some(model) = model {
-        let found: Vec<&str> = chosen.values.iter().map(|&column| header.names[column].as_str()).collect();
-        let places = model.columns.find(&found, header.named)?;
-        chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
-    }
+    let name = |columns: &[usize]| columns.iter().map(|&column| header.names[column].clone()).collect();
+    let roles = match model {
+        None => {
+            let (past, future) = chosen.values[chosen.targets..].split_at(chosen.past);
+            let RoleConfig { calendar, fourier, .. } = &config.roles;
+            Roles {
+                past: name(past),
+                future: name(future),
+                calendar: calendar.clone(),
+                fourier: fourier.clone(),
+            }
+        }
+        Some(model) => {
+            let found: Vec<&str> =
+                chosen.values.iter().map(|&column| header.names[column].as_str()).collect();
+            let places = model.find(&found, header.named)?;
+            chosen.values = places.into_iter().map(|found| chosen.values[found]).collect();
+            chosen.targets = model.columns.names.len();
+            model.roles.cloned().unwrap_or_default()
+        }
+    };
     let separators = match typed {
         Some(_) if config.decimal.is_none() && config.thousands.is_none() => Separators::default(),
         _ => separators(&header.sample, &chosen.values, config, &mut notes)?,
     };
     let named = header.named;
     let first = (header.first, header.cells);
-    let table = Table::new(config, header.names, chosen, separators)?;
+    let table = Table::new(config, header.names, chosen, separators)?.with_roles(roles);
     let expected = model.and_then(|model| model.frequency);
     read_rows(table, rows, first, named)?.finish(named, expected, notes)
 }

@@ -7,7 +7,7 @@ use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Data
 use text_recognizer::{Error, Result};
 
 use super::window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
-use super::{BaselineConfig, Layout, Scaler, Series, Target, WindowDataset};
+use super::{BaselineConfig, Covariates, Layout, Scaler, Series, Target, WindowDataset};
 use crate::flags::Auto;
 use crate::format::count;
 
@@ -27,24 +27,28 @@ pub struct SeriesDataModule {
     series: Series,
     config: WindowConfig,
     window_size: usize,
-    /// Whether the series has a missing value.
+    /// Whether the series or a covariate has a missing value.
     has_missing: bool,
     baselines: BaselineConfig,
+    /// The scaling of the values.
     scaler: Scaler,
     /// The number of rows of the training split.
     training: usize,
+    /// What networks get beside the values.
+    covariates: Option<Covariates>,
     /// The rows of the validation split.
     validation: Range<usize>,
     target: Target,
 }
 
 impl SeriesDataModule {
-    /// Splits `series`, `[rows, columns]`, fills its gaps, and fits the scaling on the training split. The season of `baselines` is
-    /// the season of `series` if they have none. `target` selects the targets of the training windows.
+    /// Splits `series`, `[rows, columns]`, fills its gaps, and fits the scaling of values and covariates on the training split. The
+    /// season of `baselines` is the season of `series` if they have none. `target` selects the targets of the training windows.
     ///
     /// # Errors
     /// Fails if a size is 0, if the training split is empty, if the validation split is shorter than the horizon, if `split_time`
-    /// or `test_time` is outside of the series, or if single precision cannot hold the scaled values.
+    /// or `test_time` is outside of the series, if a window is shorter than the horizon and has inputs that are known beforehand, or if
+    /// single precision cannot hold the scaled values.
     pub fn new(
         mut series: Series,
         config: WindowConfig,
@@ -75,7 +79,16 @@ impl SeriesDataModule {
         }
         check_horizon(&config, end - split, series.names.len())?;
         let baselines = baselines.of(&series);
-        let window_size = config.window_size(split, baselines.season);
+        let has_known = series.covariates().is_some_and(|values| values.roles.has_known());
+        let window_size =
+            config.window_size(split, baselines.season, if has_known { config.horizon } else { 1 });
+        if has_known && window_size < config.horizon {
+            let expected = format!(
+                "at least the horizon, {}, because the end of a window has what is known beforehand of the rows that are forecast",
+                config.horizon
+            );
+            return Err(Error::invalid("window_size", window_size, expected));
+        }
         if config.window_size == Auto::AUTO {
             let season =
                 baselines.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
@@ -90,9 +103,12 @@ impl SeriesDataModule {
             let expected = "none, standard or minmax, because a time step must not depend on later ones";
             return Err(Error::invalid("scaling", found, expected));
         }
+        let values = series.covariates();
+        let covariates = values.map(|values| Covariates::fit(values, config.scaling, split)).transpose()?;
+        let missing_covariates = values.map_or(Ok(0), |values| values.missing(rows))?;
+        let has_missing = missing_covariates > 0 || series.missing()? > 0;
         series.fill(config.fill, baselines.season, &[split, end])?;
-        check_precision(&mut series, &scaler)?;
-        let has_missing = series.missing()? > 0;
+        check_precision(&mut series, &scaler, covariates.as_ref())?;
         Ok(Self {
             series,
             config,
@@ -101,6 +117,7 @@ impl SeriesDataModule {
             baselines,
             scaler,
             training: split,
+            covariates,
             validation: split..end,
             target,
         })
@@ -115,8 +132,11 @@ impl SeriesDataModule {
         let rows = self.series.len();
         let mut series = self.series.head(rows)?;
         let scaler = Scaler::fit(self.config.scaling, &series.values)?;
+        let values = series.covariates();
+        let covariates =
+            values.map(|values| Covariates::fit(values, self.config.scaling, rows)).transpose()?;
         series.fill(self.config.fill, self.baselines.season, &[])?;
-        check_precision(&mut series, &scaler)?;
+        check_precision(&mut series, &scaler, covariates.as_ref())?;
         Ok(Self {
             series,
             config: self.config.clone(),
@@ -124,6 +144,7 @@ impl SeriesDataModule {
             has_missing: self.has_missing,
             baselines: self.baselines.clone(),
             scaler,
+            covariates,
             training: rows,
             validation: self.validation.clone(),
             target: self.target,
@@ -138,6 +159,11 @@ impl SeriesDataModule {
     /// Returns the scaling, fitted on the training split.
     pub fn scaler(&self) -> &Scaler {
         &self.scaler
+    }
+
+    /// Returns what networks get beside the values; `None` if they get nothing.
+    pub fn covariates(&self) -> Option<&Covariates> {
+        self.covariates.as_ref()
     }
 
     /// Returns the rows of the validation split.
@@ -177,7 +203,7 @@ impl SeriesDataModule {
         }
     }
 
-    /// Returns whether the series has a missing value.
+    /// Returns whether the series or a covariate has a missing value.
     pub fn has_missing(&self) -> bool {
         self.has_missing
     }
@@ -197,19 +223,29 @@ impl SeriesDataModule {
 
     /// Returns the scaled inputs and targets, in single precision. They are rounded after the scaling, which keeps the digits of
     /// values that are large and close to each other.
-    fn scaled(&self) -> Result<Scaled<'_>> {
+    fn scaled(&self) -> Result<Scaled> {
         let scaled = |values: &Tensor| -> Result<Tensor> {
             Ok(self.scaler.transform(values)?.f_to_kind(Kind::Float)?)
         };
         let targets = scaled(&self.series.values)?;
         let same = self.series.inputs().data_ptr() == self.series.values.data_ptr();
-        let inputs = if same { targets.shallow_clone() } else { scaled(self.series.inputs())? };
-        Ok(Scaled { inputs, targets, looks_ahead: self.series.looks_ahead() })
+        let mut inputs = if same { targets.shallow_clone() } else { scaled(self.series.inputs())? };
+        let (rows, lead) = (self.series.len(), self.lead());
+        if let (Some(covariates), Some(values)) = (&self.covariates, self.series.covariates()) {
+            inputs = covariates.inputs(&inputs, values, 0..rows, lead)?;
+        }
+        let looks_ahead = (0..rows).map(|row| self.series.looks_ahead(row, lead)).collect();
+        Ok(Scaled { inputs, targets, looks_ahead })
+    }
+
+    /// Returns how many rows later the inputs are that are known beforehand: the rows of the horizon.
+    fn lead(&self) -> usize {
+        self.config.horizon.saturating_mul(self.config.stride)
     }
 
     /// Returns windows whose targets are the rows `from..to`. Their inputs may be rows before `from`, so that each row has a
     /// forecast.
-    fn forecasts(&self, scaled: &Scaled<'_>, from: usize, to: usize) -> Result<WindowDataset> {
+    fn forecasts(&self, scaled: &Scaled, from: usize, to: usize) -> Result<WindowDataset> {
         let reach = self.window_size.saturating_mul(self.config.stride);
         let start = from.checked_sub(reach).ok_or_else(|| {
             let expected = format!("at most {from}, the number of rows before the split");
@@ -233,17 +269,17 @@ fn before(series: Series, end: SplitPoint) -> Result<Series> {
     Ok(head)
 }
 
-/// The scaled values of a series, `[rows, columns]`.
-struct Scaled<'a> {
-    /// With filled gaps.
+/// The scaled values of a series.
+struct Scaled {
+    /// The inputs of a network, `[rows, inputs]`: the values with filled gaps, and the covariates.
     inputs: Tensor,
-    /// With NaN for missing values.
+    /// The values, `[rows, columns]`, with NaN for missing ones.
     targets: Tensor,
-    /// Whether the inputs of a row depend on a later one; empty if none does.
-    looks_ahead: &'a [bool],
+    /// Whether no window may end in a row; see [`Series::looks_ahead`].
+    looks_ahead: Vec<bool>,
 }
 
-impl Scaled<'_> {
+impl Scaled {
     fn windows(&self, rows: Range<usize>, layout: Layout) -> Result<WindowDataset> {
         let part = |values: &Tensor| values.f_narrow(0, rows.start as i64, rows.len() as i64);
         let looks_ahead = self.looks_ahead.get(rows.clone()).unwrap_or_default();
@@ -276,8 +312,9 @@ fn check_horizon(config: &WindowConfig, rows: usize, columns: usize) -> Result<(
 impl DataModule for SeriesDataModule {
     fn spec(&self) -> DataSpec {
         let columns = self.series.names.len() as i64;
+        let others = self.covariates.as_ref().map_or(0, |covariates| covariates.roles.inputs());
         DataSpec {
-            input_dims: vec![self.window_size as i64, columns],
+            input_dims: vec![self.window_size as i64, columns + others as i64],
             output_dims: vec![self.config.horizon as i64, columns],
             mapping: self.series.names.clone(),
             image: None,
@@ -311,14 +348,22 @@ impl DataModule for SeriesDataModule {
     fn identity(&self) -> Result<Option<DataIdentity>> {
         let Series { timestamps, names, named, values, .. } = &self.series;
         // Names that were made up for a file without a header contain the name of the file.
-        let names = if *named { &names[..] } else { &[] };
+        let mut names = if *named { names.clone() } else { Vec::new() };
+        let covariates = self.series.covariates();
+        let roles =
+            covariates.map(|covariates| [&covariates.roles.past[..], &covariates.roles.future].concat());
+        names.extend(roles.into_iter().flatten().filter(|_| *named));
         let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
         let times = self.series.blocks().map(|rows| bytes(timestamps.numbers_of(rows)));
-        let values = self.series.blocks().map(|rows| {
-            let rows = values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-            Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
+        let tables = covariates.map(|covariates| [&covariates.past, &covariates.future]);
+        let tables = std::iter::once(values).chain(tables.into_iter().flatten());
+        let values = tables.flat_map(|table| {
+            self.series.blocks().map(move |rows| {
+                let rows = table.f_narrow(0, rows.start as i64, rows.len() as i64)?;
+                Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
+            })
         });
-        let identity = DataIdentity::of(self.series.len() as u64, names, times.map(Ok).chain(values))?;
+        let identity = DataIdentity::of(self.series.len() as u64, &names, times.map(Ok).chain(values))?;
         Ok(Some(identity.with_digest(IN_DOUBLE_PRECISION)))
     }
 

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
-use super::{Baseline, BaselineConfig, Intervals, Layout, Past, Scaler, Series, WindowDataset};
+use super::{Baseline, BaselineConfig, Covariates, Intervals, Layout, Past, Scaler, Series, WindowDataset};
 use crate::format::count;
 
 /// A model that forecasts a series from its past.
@@ -55,8 +55,10 @@ pub struct NetworkForecaster {
     pub lit: Rc<dyn LitModel>,
     /// The shapes and columns of its data.
     pub data: DataSpec,
-    /// The scaling of its inputs.
+    /// The scaling of the values of the series.
     pub scaler: Scaler,
+    /// What it gets beside the values; `None` if it gets nothing.
+    pub covariates: Option<Covariates>,
     /// Rows from one time step of a window to the next.
     pub stride: usize,
     /// Windows per batch.
@@ -64,12 +66,15 @@ pub struct NetworkForecaster {
 }
 
 impl NetworkForecaster {
-    /// Checks the columns of `series`, and returns the shape of a window, `[window_size, columns]`.
+    /// Checks the columns of `series`, and returns the time steps of a window and the number of columns.
     fn window(&self, series: &Series) -> Result<[i64; 2]> {
-        let [window_size, columns] = self.data.input_dims[..] else {
+        let (&[window_size, _], &[_, columns]) = (&self.data.input_dims[..], &self.data.output_dims[..])
+        else {
             anyhow::bail!(
-                "cannot forecast: the model has inputs of shape {:?}, expected [window_size, columns]",
-                self.data.input_dims
+                "cannot forecast: the model has inputs of shape {:?} and forecasts of shape {:?}, expected [window_size, inputs] and \
+                 [horizon, columns]",
+                self.data.input_dims,
+                self.data.output_dims
             );
         };
         let found = series.names.len() as i64;
@@ -79,6 +84,45 @@ impl NetworkForecaster {
             self.data.mapping.join(", ")
         );
         Ok([window_size, columns])
+    }
+
+    /// Returns how many rows later the inputs are that are known beforehand.
+    fn lead(&self) -> usize {
+        self.horizon().saturating_mul(self.stride)
+    }
+
+    /// Returns the scaled inputs of `rows`, `[rows, inputs]`.
+    fn inputs(&self, series: &Series, rows: Range<usize>) -> Result<Tensor> {
+        let values = series.inputs().f_narrow(0, rows.start as i64, rows.len() as i64)?;
+        let values = self.scaler.transform(&values)?;
+        match &self.covariates {
+            Some(covariates) => Ok(covariates.inputs(&values, covariates.of(series)?, rows, self.lead())?),
+            None => Ok(values),
+        }
+    }
+
+    /// Returns the scaled inputs beside the values for the windows of forecasts after the end of `series`: for each block of a horizon,
+    /// `[window_size, inputs]`; nothing without covariates. The windows begin at row `start` of the series.
+    fn others(
+        &self,
+        series: &Series,
+        start: usize,
+        window_size: i64,
+        blocks: usize,
+        steps: usize,
+    ) -> Result<Vec<Tensor>> {
+        let Some(covariates) = &self.covariates else { return Ok(Vec::new()) };
+        covariates.check_known(series, blocks.saturating_mul(self.lead()), steps, self.horizon())?;
+        let values = covariates.of(series)?;
+        let steps_of = |rows: Tensor| rows.f_slice(0, 0, None, self.stride as i64);
+        let past = steps_of(covariates.past(values, start..series.len())?)?;
+        let first = start + self.lead();
+        let known = steps_of(covariates.known(values, first..series.len() + blocks * self.lead())?)?;
+        let each = (0..blocks).map(|block| {
+            let known = known.f_narrow(0, (block * self.horizon()) as i64, window_size)?;
+            Ok(Tensor::f_cat(&[&past, &known], 1)?)
+        });
+        each.collect()
     }
 }
 
@@ -106,7 +150,7 @@ impl Forecaster for NetworkForecaster {
             "cannot forecast: a window spans {reach} rows, expected at most the {} rows before the forecast",
             rows.start
         );
-        let values = series.inputs().f_narrow(0, (rows.start - reach) as i64, (rows.len() + reach) as i64)?;
+        let inputs = self.inputs(series, rows.start - reach..rows.end)?;
         let layout = Layout {
             window_size: window_size as usize,
             horizon: self.horizon(),
@@ -114,7 +158,7 @@ impl Forecaster for NetworkForecaster {
             stride: self.stride,
             sequence: false,
         };
-        let windows = Box::new(WindowDataset::new(&self.scaler.transform(&values)?, layout)?);
+        let windows = Box::new(WindowDataset::new(&inputs, layout)?);
         let placement = self.lit.parameters().placement();
         let windows = windows.to(placement.device, placement.kind)?;
         let loader = DataLoader::new(windows, self.batch_size, Shuffle::No)?;
@@ -140,8 +184,7 @@ impl Forecaster for NetworkForecaster {
         }
         for window in 0..loader.rows() {
             // The row of the last input; an input that depends on a later row would be the target.
-            let last = rows.start + window - self.stride;
-            if series.looks_ahead().get(last).is_some_and(|&looks_ahead| looks_ahead) {
+            if series.looks_ahead(rows.start + window - self.stride, self.lead()) {
                 let _ = predictions.f_get(window as i64)?.f_fill_(f64::NAN)?;
             }
         }
@@ -162,19 +205,24 @@ impl Forecaster for NetworkForecaster {
             rows >= reach,
             "cannot forecast: the series has {rows} rows, expected at least {reach}, the rows of a window"
         );
+        let blocks = steps.div_ceil(self.horizon());
+        let others = self.others(series, (rows - reach) as usize, window_size, blocks, steps)?;
         let last = series.inputs().f_slice(0, rows - reach, rows, stride)?;
-        let missing = last.f_isnan()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        let mut window = self.scaler.transform(&last)?; // [window_size, columns]
+        let first = Tensor::f_cat(&[&[&window], &others.iter().take(1).collect::<Vec<_>>()[..]].concat(), 1)?;
+        let missing = first.f_isnan()?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
         ensure!(
             missing == 0,
             "cannot forecast: found {} in the last window of {window_size} time steps, expected none; try --fill forward",
             count(missing as u64, "missing value")
         );
-        let mut window = self.scaler.transform(&last)?; // [window_size, columns]
         let mut forecasts = Vec::new();
-        let mut made = 0;
-        while made < steps as i64 {
-            let next = self.lit.predict(&window.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
-            made += next.size()[0];
+        for block in 0..blocks {
+            let inputs = match others.get(block) {
+                Some(others) => Tensor::f_cat(&[&window, others], 1)?,
+                None => window.shallow_clone(),
+            };
+            let next = self.lit.predict(&inputs.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
             let grown = Tensor::f_cat(&[&window, &self.scaler.transform(&next)?], 0)?;
             window = grown.f_narrow(0, grown.size()[0] - window_size, window_size)?;
             forecasts.push(next);

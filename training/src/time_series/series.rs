@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::fill::{Filled, fill};
-use super::{Columns, Fill, Timestamps};
+use super::{Columns, CovariateValues, Fill, Timestamps};
 use crate::flags::default_flags;
 use crate::format;
 use text_recognizer::rng::Mt19937;
@@ -18,7 +18,7 @@ use text_recognizer::{Error, Result};
 pub struct Series {
     /// The timestamps as numbers or dates; row numbers from 0 if the series has none.
     pub timestamps: Timestamps,
-    /// The name of each column.
+    /// The name of each column that models forecast.
     pub names: Vec<String>,
     /// Whether the names come from the source of the series; false for names that were made up for a source without names.
     pub named: bool,
@@ -26,6 +26,8 @@ pub struct Series {
     pub values: Tensor,
     /// The values with filled gaps, which models forecast from; `None` if nothing is filled.
     filled: Option<Filled>,
+    /// What networks get beside the values; `None` without covariates and features.
+    covariates: Option<CovariateValues>,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,
     /// Notes on the form of the file and on rows and columns that were left out or inserted, one sentence each.
@@ -47,7 +49,35 @@ impl Series {
             return Err(Error::shape("Series", expected, &size));
         }
         let season = timestamps.season();
-        Ok(Self { timestamps, names, named, values, filled: None, season, notes: Vec::new() })
+        let (filled, covariates, notes) = (None, None, Vec::new());
+        Ok(Self { timestamps, names, named, values, filled, covariates, season, notes })
+    }
+
+    /// Adds covariates.
+    ///
+    /// # Errors
+    /// Fails if there are fewer rows of covariates.
+    pub fn with_covariates(mut self, covariates: CovariateValues) -> Result<Self> {
+        let (rows, found) = (self.len() as i64, covariates.past.size()[0].min(covariates.future.size()[0]));
+        if found < rows {
+            return Err(Error::invalid(
+                "the number of rows of covariates",
+                found,
+                format!("at least {rows}"),
+            ));
+        }
+        self.covariates = Some(covariates);
+        Ok(self)
+    }
+
+    /// Returns what networks get beside the values; `None` without covariates and features.
+    pub fn covariates(&self) -> Option<&CovariateValues> {
+        self.covariates.as_ref()
+    }
+
+    /// Returns the covariates, to add rows after the last one.
+    pub fn covariates_mut(&mut self) -> Option<&mut CovariateValues> {
+        self.covariates.as_mut()
     }
 
     /// Returns the values that models forecast from, `[rows, columns]`: with filled gaps after [`Series::fill`].
@@ -61,9 +91,12 @@ impl Series {
         (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
     }
 
-    /// Returns for each row whether its filled inputs depend on a later row, so that no window may end there; empty if none does.
-    pub fn looks_ahead(&self) -> &[bool] {
-        self.filled.as_ref().map_or(&[], |filled| &filled.looks_ahead)
+    /// Returns whether a window may not end at `row`, because one of its inputs is filled from a row that is not known then. Its inputs
+    /// that are known beforehand are `lead` rows later.
+    pub fn looks_ahead(&self, row: usize, lead: usize) -> bool {
+        let of_values = self.filled.as_ref().and_then(|filled| filled.looks_ahead.get(row).copied());
+        of_values == Some(true)
+            || self.covariates.as_ref().is_some_and(|values| values.looks_ahead(row, lead))
     }
 
     /// Returns the number of missing values.
@@ -80,6 +113,9 @@ impl Series {
     /// # Errors
     /// Fails if the fill needs a season and `season` is `None`.
     pub fn fill(&mut self, how: Fill, season: Option<usize>, splits: &[usize]) -> Result<()> {
+        if let Some(covariates) = &mut self.covariates {
+            self.notes.extend(covariates.fill(how, season, splits)?);
+        }
         let missing = self.missing()?;
         if missing == 0 {
             return Ok(());
@@ -102,7 +138,8 @@ impl Series {
         Ok(())
     }
 
-    /// Returns the first `rows` rows, without filled gaps. The values are a view of those of this series.
+    /// Returns the first `rows` rows, without filled gaps. The values are a view of those of this series. What is known beforehand stays
+    /// known for the later rows.
     ///
     /// # Errors
     /// Fails if there are fewer rows.
@@ -113,6 +150,7 @@ impl Series {
             named: self.named,
             values: self.values.f_narrow(0, 0, rows as i64)?,
             filled: None,
+            covariates: self.covariates.as_ref().map(|covariates| covariates.head(rows)).transpose()?,
             season: self.season,
             notes: Vec::new(),
         })

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 mod arrange;
+mod calendar;
 mod candidates;
 mod clock;
 mod columns;
@@ -16,6 +17,7 @@ mod reader;
 mod wall;
 
 pub use arrange::{Arranged, arrange};
+pub use calendar::{Calendar, Fourier};
 pub use config::{Duplicates, TimeConfig};
 pub use frequency::Frequency;
 pub use reader::{TimeProblem, TimeReader};
@@ -98,11 +100,20 @@ impl Times {
     }
 
     /// Returns the timestamps of these rows, in this order.
-    fn select(&self, rows: &[usize]) -> Self {
+    fn select(&self, rows: impl ExactSizeIterator<Item = usize>) -> Self {
         match self {
             Self::Rows(_) => Self::Rows(rows.len()),
-            Self::Numbers(numbers) => Self::Numbers(rows.iter().map(|&row| numbers[row]).collect()),
-            Self::Dates(dates) => Self::Dates(rows.iter().map(|&row| dates[row]).collect()),
+            Self::Numbers(numbers) => Self::Numbers(rows.map(|row| numbers[row]).collect()),
+            Self::Dates(dates) => Self::Dates(rows.map(|row| dates[row]).collect()),
+        }
+    }
+
+    /// Returns these timestamps and then those of `next`.
+    fn joined(&self, next: Self) -> Self {
+        match (self, next) {
+            (Self::Numbers(these), Self::Numbers(next)) => Self::Numbers([&these[..], &next].concat()),
+            (Self::Dates(these), Self::Dates(next)) => Self::Dates([&these[..], &next].concat()),
+            (these, next) => Self::Rows(these.len() + next.len()),
         }
     }
 }
@@ -127,6 +138,11 @@ impl Timestamps {
     /// Returns whether the timestamps are dates.
     pub fn is_date(&self) -> bool {
         self.times.is_date()
+    }
+
+    /// Returns whether the timestamps are row numbers, because the series has none.
+    pub fn is_counted(&self) -> bool {
+        matches!(self.times, Times::Rows(_))
     }
 
     /// Returns the form of the timestamps, as in `--time_format`.
@@ -211,6 +227,39 @@ impl Timestamps {
         };
         let step = (times.len() > 1).then_some(step);
         Some(Self { times, form: self.form.clone(), clock: self.clock.clone(), step })
+    }
+
+    /// Returns these timestamps and then those of `next`.
+    ///
+    /// # Errors
+    /// Fails with the two timestamps if those of `next` do not continue these: with the same step, or after the last one if they are
+    /// irregular.
+    pub fn followed_by(&self, next: &Self) -> Result<Self, String> {
+        let label = |times: &Self, row: usize| times.labels_of(row..row + 1).remove(0);
+        if let Some(expected) = self.after(next.len(), 1) {
+            let is_other = |row: &usize| match (&next.times, &expected.times) {
+                (Times::Rows(_), _) => !matches!(self.times, Times::Rows(_)),
+                (Times::Numbers(found), Times::Numbers(expected)) => found[*row] != expected[*row],
+                (Times::Dates(found), Times::Dates(expected)) => found[*row] != expected[*row],
+                _ => true,
+            };
+            return match (0..next.len()).find(is_other) {
+                Some(row) => Err(format!("found {}, expected {}", label(next, row), label(&expected, row))),
+                None => Ok(Self { times: self.times.joined(expected.times), ..self.clone() }),
+            };
+        }
+        let (Some(last), Some(_)) = (self.len().checked_sub(1), next.len().checked_sub(1)) else {
+            return Ok(self.clone());
+        };
+        let is_later = match (&self.times, &next.times) {
+            (Times::Numbers(these), Times::Numbers(next)) => these[last] < next[0],
+            (Times::Dates(these), Times::Dates(next)) => these[last] < next[0],
+            _ => false,
+        };
+        if !is_later {
+            return Err(format!("found {}, expected one after {}", label(next, 0), label(self, last)));
+        }
+        Ok(Self { times: self.times.joined(next.times.clone()), step: None, ..self.clone() })
     }
 }
 

@@ -92,7 +92,7 @@ pub struct WindowConfig {
     #[serde(default)]
     pub refit_on_all: bool,
     /// Forecast from a window of this many time steps; auto: two seasons, or 20 without a season, at most half of the training
-    /// split and 256.
+    /// split and 256, and at least the horizon if inputs are known beforehand.
     #[arg(long = "window_size", default_value_t = Auto::Number(20))]
     pub window_size: Auto<usize>,
     /// Forecast this many time steps from one window.
@@ -143,8 +143,8 @@ impl WindowConfig {
         Ok(())
     }
 
-    /// Returns the time steps of a window, for a training split of `split` rows and a season of `season` rows.
-    pub fn window_size(&self, split: usize, season: Option<usize>) -> usize {
+    /// Returns the time steps of a window, for a training split of `split` rows and a season of `season` rows. `auto` is at least `least`.
+    pub fn window_size(&self, split: usize, season: Option<usize>, least: usize) -> usize {
         /// The time steps without a season, as in the TensorFlow time-series course.
         const DEFAULT: usize = 20;
         /// The most time steps, which bounds the time of a recurrent model.
@@ -158,7 +158,7 @@ impl WindowConfig {
             let one = wanted.div_ceil(2);
             let most = room.min(MOST);
             let size = if wanted <= most || one > most { wanted.min(most) } else { one };
-            size.max(1)
+            size.max(least)
         };
         self.window_size.number().unwrap_or_else(auto)
     }
@@ -200,13 +200,14 @@ mod tests {
             (1_000_000, Some(200), 200),
             (1000, Some(usize::MAX), 256),
         ] {
-            assert_eq!(config().window_size(split, season), expected, "{split} rows, season {season:?}");
+            assert_eq!(config().window_size(split, season, 1), expected, "{split} rows, season {season:?}");
         }
         let strided = WindowConfig { stride: 4, ..config() };
-        assert_eq!(strided.window_size(1000, Some(48)), 24);
+        assert_eq!(strided.window_size(1000, Some(48), 1), 24);
         let long = WindowConfig { horizon: 60, ..config() };
-        assert_eq!(long.window_size(100, Some(12)), 12);
+        assert_eq!(long.window_size(100, Some(12), 1), 12);
+        assert_eq!(long.window_size(100, Some(12), 60), 60);
         let given = WindowConfig { window_size: 5.into(), ..config() };
-        assert_eq!(given.window_size(2, Some(12)), 5);
+        assert_eq!(given.window_size(2, Some(12), 1), 5);
     }
 }

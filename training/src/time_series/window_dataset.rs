@@ -27,8 +27,8 @@ impl Layout {
     }
 }
 
-/// A dataset of windows and their targets: `x: [batch, window_size, features]` and `y: [batch, horizon, features]`, or
-/// `y: [batch, window_size, features]` if the layout has `sequence`.
+/// A dataset of windows and their targets: `x: [batch, window_size, features]` and `y: [batch, horizon, targets]`, or
+/// `y: [batch, window_size, targets]` if the layout has `sequence`.
 #[derive(Debug)]
 pub struct WindowDataset {
     inputs: Tensor,
@@ -36,7 +36,7 @@ pub struct WindowDataset {
     layout: Layout,
     /// The windows, `[windows, window_size, features]`, a view of the inputs.
     x: Tensor,
-    /// The targets, `[windows, horizon or window_size, features]`, a view of the targets.
+    /// The targets, `[windows, horizon or window_size, targets]`, a view of the targets.
     y: Tensor,
     /// The indices of the windows in use, `[windows in use]`; `None` for all.
     used: Option<Tensor>,
@@ -52,15 +52,15 @@ impl WindowDataset {
         Self::of(series.shallow_clone(), series.shallow_clone(), layout)
     }
 
-    /// Makes the windows over `inputs` whose targets are in `targets`, both `[time, features]`. Leaves out the windows that have
+    /// Makes the windows over `inputs`, `[time, features]`, whose targets are in `targets`, `[time, targets]`. Leaves out the windows that have
     /// a missing input (NaN) or no target, and those that end in a row of `looks_ahead`, which has a flag per row or is empty. A target
     /// may have missing values.
     ///
     /// # Errors
     /// Fails like [`WindowDataset::new`], and if no window is left.
     pub fn complete(inputs: &Tensor, targets: &Tensor, looks_ahead: &[bool], layout: Layout) -> Result<Self> {
-        if inputs.size() != targets.size() {
-            let expected = format!("{:?}, the shape of the inputs", inputs.size());
+        if inputs.size().first() != targets.size().first() || targets.dim() != 2 {
+            let expected = format!("[time, targets] with the rows of the inputs, {:?}", inputs.size());
             return Err(Error::shape("WindowDataset", expected, &targets.size()));
         }
         let mut dataset = Self::of(inputs.shallow_clone(), targets.shallow_clone(), layout)?;
@@ -88,7 +88,7 @@ impl WindowDataset {
                 "1 with sequence_loss, because its target is one value per time step",
             ));
         }
-        let [length, features] = inputs.size()[..] else {
+        let [length, _] = inputs.size()[..] else {
             return Err(Error::shape("WindowDataset", "[time, features]", &inputs.size()));
         };
         let span = layout.span();
@@ -104,7 +104,7 @@ impl WindowDataset {
         let count = (length - span as i64) / shift + 1;
         let view = |series: &Tensor, first: i64, steps: usize| {
             let (row, column) = (series.stride()[0], series.stride()[1]);
-            let size = [count, steps as i64, features];
+            let size = [count, steps as i64, series.size()[1]];
             let offset = series.storage_offset() + first * stride * row;
             series.f_as_strided(size, [shift * row, stride * row, column], offset)
         };

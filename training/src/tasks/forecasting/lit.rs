@@ -63,12 +63,17 @@ impl LitForecaster {
     }
 
     /// Returns the outputs of the network in scaled units. `x` is scaled like the training data; a scaling of each window by its
-    /// own values is applied before the network and undone after it.
+    /// own values is applied to the targets before the network and undone after it.
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
-        match self.scaler.of_windows(x)? {
-            None => self.model.forward(x, context),
-            Some(window) => window.inverse(&self.model.forward(&window.transform(x)?, context)?),
-        }
+        let (targets, features) = (self.scaler.columns() as i64, x.size().last().copied().unwrap_or(0));
+        let others = (features > targets).then(|| x.f_narrow(-1, targets, features - targets)).transpose()?;
+        let of_targets = others.as_ref().map(|_| x.f_narrow(-1, 0, targets)).transpose()?;
+        let of_targets = of_targets.as_ref().unwrap_or(x);
+        let Some(window) = self.scaler.of_windows(of_targets)? else { return self.model.forward(x, context) };
+        let scaled = window.transform(of_targets)?;
+        let scaled =
+            others.map(|others| Tensor::f_cat(&[&scaled, &others], -1)).transpose()?.unwrap_or(scaled);
+        window.inverse(&self.model.forward(&scaled, context)?)
     }
 
     /// Returns the mean loss and the number of its terms: the rows of the batch or, if the targets are masked, the values that are
@@ -142,7 +147,8 @@ impl LitModel for LitForecaster {
         Ok(StepOutput { loss, rows, metrics })
     }
 
-    /// Forecasts `x: [batch, window_size, features] -> [batch, horizon, targets]`. `x` is scaled like the training data; the
+    /// Forecasts `x: [batch, window_size, features] -> [batch, horizon, targets]`. The features are the targets and then the
+    /// covariates. `x` is scaled like the training data; the
     /// forecast is in the units of the series.
     fn predict(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.f_to_kind(self.parameters().placement().kind)?;

@@ -13,7 +13,12 @@ use crate::format::listed;
 pub(super) struct Chosen {
     /// The columns of which timestamps are joined.
     pub time: Vec<usize>,
+    /// The targets, then the past covariates, then the future covariates.
     pub values: Vec<usize>,
+    /// The number of targets.
+    pub targets: usize,
+    /// The number of past covariates.
+    pub past: usize,
     /// A nameless running number, which is left out.
     pub index: Option<usize>,
     /// Nameless columns without cells, which are left out.
@@ -33,8 +38,8 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
     for (column, name) in names.iter().enumerate() {
         places.entry(name).and_modify(|(_, other)| *other = other.or(Some(column))).or_insert((column, None));
     }
-    let find = |flag: &str, wanted: &String| -> Result<usize> {
-        match places.get(wanted.as_str()) {
+    let find = |flag: &str, wanted: &str| -> Result<usize> {
+        match places.get(wanted) {
             Some((column, None)) => Ok(*column),
             Some((one, Some(other))) => {
                 bail!(
@@ -52,7 +57,13 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
     let mut chosen = Chosen { time, ..Chosen::default() };
     if chosen.time.is_empty() {
         chosen.time = header.only_dates();
-        if chosen.time.iter().any(|column| values.contains(column)) {
+        let roles = [&config.roles.target, &config.roles.past_covariates, &config.roles.future_covariates];
+        let of_roles = roles.into_iter().flatten().map(|name| find("target", name).ok());
+        if of_roles
+            .chain(values.iter().copied().map(Some))
+            .flatten()
+            .any(|column| chosen.time.contains(&column))
+        {
             chosen.time.clear();
         }
         match chosen.time[..] {
@@ -70,7 +81,7 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
             }
         }
     }
-    if config.value_columns.is_empty() {
+    if config.value_columns.is_empty() && config.roles.target.is_empty() {
         if let Some(column) = header.dated_numbers().filter(|_| chosen.time.is_empty() && names.len() > 1) {
             bail!(
                 "the numbers of column {0} are probably timestamps, expected --time_column for them; try --time_column {0}, or \
@@ -99,6 +110,7 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
     } else {
         chosen.values = values;
     }
+    config.roles.choose(&mut chosen, names, find)?;
     ensure!(
         !chosen.values.is_empty(),
         "found no column of values, expected at least one besides the time column"

@@ -11,7 +11,8 @@ use super::number::{Na, Separators, Value, may_be_group, value};
 use super::rows::LimitedRows;
 use crate::format::{count, listed};
 use crate::time_series::{
-    Arranged, Duplicates, Frequency, Series, TimeConfig, TimeProblem, TimeReader, Timestamps, arrange,
+    Arranged, CovariateValues, Duplicates, Frequency, Roles, Series, TimeConfig, TimeProblem, TimeReader,
+    Timestamps, arrange,
 };
 
 /// The most rows after an error in which a footer is looked for.
@@ -22,6 +23,7 @@ pub(super) struct Table<'a> {
     config: &'a CsvConfig,
     names: Vec<String>,
     chosen: Chosen,
+    roles: Roles,
     separators: Separators,
     na: Na,
     time: Option<TimeReader>,
@@ -80,6 +82,7 @@ impl<'a> Table<'a> {
             config,
             names,
             chosen,
+            roles: Roles::default(),
             separators,
             na: Na::new(&config.na),
             time,
@@ -90,6 +93,12 @@ impl<'a> Table<'a> {
             columns,
             index: None,
         })
+    }
+
+    /// Sets the covariates, whose columns are after the targets.
+    pub fn with_roles(mut self, roles: Roles) -> Self {
+        self.roles = roles;
+        self
     }
 
     pub fn config(&self) -> &'a CsvConfig {
@@ -232,23 +241,40 @@ impl<'a> Table<'a> {
     ) -> Result<Series> {
         ensure!(self.rows > 0, "found no row of values, expected at least one");
         self.check_columns(&mut notes)?;
-        let names: Vec<String> =
-            self.chosen.values.iter().map(|&column| self.names[column].clone()).collect();
+        let columns = self.chosen.values.len();
+        let mut arranged_notes = Vec::new();
         let (timestamps, values) = match self.time.take() {
-            None => (Timestamps::counted(self.rows), self.values),
+            None => (Timestamps::counted(self.rows), std::mem::take(&mut self.values)),
             Some(time) => {
                 let values = std::mem::take(&mut self.values);
                 let raw = time.finish();
-                let arranged =
-                    raw.and_then(|raw| arrange(raw, values, names.len(), &self.config.time, expected));
-                let Arranged { timestamps, values, notes: arranged } =
+                let arranged = raw.and_then(|raw| arrange(raw, values, columns, &self.config.time, expected));
+                let Arranged { timestamps, values, notes } =
                     arranged.map_err(|problem| self.place(problem))?;
-                notes.extend(arranged);
+                arranged_notes = notes;
                 (timestamps, values)
             }
         };
-        let values = Tensor::f_from_slice(&values)?.f_view([-1, names.len() as i64])?;
-        let mut series = Series::new(timestamps, names, named, values)?;
+        let values = Tensor::f_from_slice(&values)?.f_view([-1, columns as i64])?;
+        let roles = std::mem::take(&mut self.roles);
+        let targets = columns - roles.past.len() - roles.future.len();
+        let names = self.chosen.values[..targets].iter().map(|&column| self.names[column].clone()).collect();
+        if roles.is_empty() {
+            notes.extend(self.missing(0));
+            notes.extend(arranged_notes);
+            let mut series = Series::new(timestamps, names, named, values)?;
+            series.notes = notes;
+            return Ok(series);
+        }
+        let (values, timestamps, covariates, later) = CovariateValues::split(&values, timestamps, roles)?;
+        notes.extend(self.missing(later));
+        notes.extend(arranged_notes);
+        if later > 0 {
+            let rows = if later == 1 { "row has".into() } else { format!("{later} rows have") };
+            notes.push(format!("the last {rows} no target, only covariates that are known beforehand"));
+        }
+        notes.extend(covariates.notes());
+        let mut series = Series::new(timestamps, names, named, values)?.with_covariates(covariates)?;
         series.notes = notes;
         Ok(series)
     }
@@ -260,17 +286,28 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Returns a note on the missing cells of each column, but for those of targets in the last `later` rows.
+    fn missing(&self, later: usize) -> Option<String> {
+        let targets = self.chosen.targets;
+        let missing =
+            self.columns.iter().zip(&self.chosen.values).enumerate().map(|(at, (kinds, &column))| {
+                let found = if at < targets { kinds.missing.saturating_sub(later) } else { kinds.missing };
+                (&self.names[column], found)
+            });
+        let missing: Vec<String> =
+            missing.filter(|(_, found)| *found > 0).map(|(name, found)| format!("{name} {found}")).collect();
+        let rows = count(self.rows as u64, "row");
+        (!missing.is_empty()).then(|| format!("missing cells of {rows}: {}", listed(&missing)))
+    }
+
     fn check_columns(&self, notes: &mut Vec<String>) -> Result<()> {
-        let (mut missing, mut percent, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut percent, mut groups) = (Vec::new(), Vec::new());
         for (kinds, &column) in self.columns.iter().zip(&self.chosen.values) {
             let name = &self.names[column];
             ensure!(
                 kinds.missing < self.rows,
                 "column {name}: found no number, expected at least one; try --value_columns with the other columns"
             );
-            if kinds.missing > 0 {
-                missing.push(format!("{name} {}", kinds.missing));
-            }
             match (kinds.percent, kinds.plain) {
                 (Some(with), Some(without)) => bail!(
                     "column {name}: row {with} has a percent sign and row {without} has none, expected the same unit in all rows"
@@ -292,9 +329,6 @@ impl<'a> Table<'a> {
         }
         if self.na.is_unused() {
             notes.push(format!("no cell is {} (--na)", listed(&self.config.na)));
-        }
-        if !missing.is_empty() {
-            notes.push(format!("missing cells of {}: {}", count(self.rows as u64, "row"), listed(&missing)));
         }
         if !percent.is_empty() {
             notes.push(format!("values of {} are in percent", listed(&percent)));

@@ -119,7 +119,7 @@ impl Rows {
 
     /// Keeps these rows, in this order.
     fn select(&mut self, rows: Vec<usize>) {
-        self.raw.times = self.raw.times.select(&rows);
+        self.raw.times = self.raw.times.select(rows.iter().copied());
         self.values = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
         self.order = Some(rows.iter().map(|&row| self.in_file(row)).collect());
     }

@@ -11,7 +11,7 @@ fn arranged(cells: &[&str], config: &TimeConfig) -> Result<Arranged, String> {
     arranged.map_err(|TimeProblem { row, message }| format!("{row:?}: {message}"))
 }
 
-fn time(cells: &[&str]) -> Timestamps {
+pub(super) fn time(cells: &[&str]) -> Timestamps {
     arranged(cells, &TimeConfig::default()).unwrap().timestamps
 }
 
