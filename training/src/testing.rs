@@ -1,6 +1,7 @@
 //! Builders for tests: a data set of five rows, a model of one weight, a run's folder, and a callback that records.
 
 mod calendar;
+mod covariates;
 mod properties;
 
 use std::cell::RefCell;

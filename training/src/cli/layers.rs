@@ -30,6 +30,7 @@ const SECTIONS: &[&str] = &[
     "model_config",
     "nonfinite",
     "optimizer",
+    "roles",
     "schedule",
     "source",
     "time",

@@ -215,6 +215,37 @@ const MIXES: &[Mix] = &[
         4,
     ),
     (
+        "dnn with covariates, calendar and Fourier terms",
+        &[
+            "--model=dnn",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/golden/format1/sales.csv"),
+            "--target=a",
+            "--future_covariates=b",
+            "--calendar=weekday,day",
+            "--fourier=7:2",
+            "--horizon=2",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        4,
+    ),
+    (
+        "linear with past covariates that have gaps, scaling by the last value",
+        &[
+            "--model=linear",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/corpus/csv/gaps.csv"),
+            "--target=b",
+            "--past_covariates=a",
+            "--scaling=last",
+            "--fill=forward",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        4,
+    ),
+    (
         "gru, accumulation with validation within epochs, 2 threads",
         &[
             "--model=gru",

@@ -5,6 +5,7 @@
 mod backtest;
 mod baselines;
 mod command_line;
+mod covariates;
 mod damaged_state;
 mod disk_errors;
 mod errors;

@@ -222,6 +222,37 @@ const COMMAND_ERRORS: &[&[&str]] = &[
     &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--value_columns", "day"],
     &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--time_column", "date"],
     &["--model", "dnn", "--data", "csv", "--csv", "[SALES]", "--time_column", "day", "--window_size", "199"],
+    &[
+        "--model",
+        "dnn",
+        "--data",
+        "csv",
+        "--csv",
+        "[PROMO]",
+        "--target",
+        "sales",
+        "--future_covariates",
+        "sales",
+    ],
+    &["--model", "dnn", "--data", "csv", "--csv", "[PROMO]", "--target", "sale"],
+    &["--model", "dnn", "--data", "csv", "--csv", "[PROMO]", "--past_covariates", "sales,promo"],
+    &[
+        "--model",
+        "dnn",
+        "--data",
+        "csv",
+        "--csv",
+        "[PROMO]",
+        "--target",
+        "sales",
+        "--future_covariates",
+        "promo",
+        "--horizon",
+        "4",
+        "--window_size",
+        "3",
+    ],
+    &["--model", "dnn", "--data", "csv", "--csv", "[COUNTED]", "--calendar", "month"],
     &["forecast", "--model", "naive"],
     &["forecast", "--model", "naive", "--csv", "[SALES]", "--value_columns", "day"],
     &["forecast", "--model", "naive", "--csv", "[SALES]", "--time_column", "day", "--steps", "0"],
@@ -259,9 +290,12 @@ fn command_errors() {
         ("[MLP]", golden.join("mlp-mnist/checkpoints/best.safetensors")),
         ("[DNN]", golden.join("dnn-csv/checkpoints/best.safetensors")),
         ("[COUNTED]", lab.path("counted.csv")),
+        ("[PROMO]", lab.path("promo.csv")),
         ("[LOGS]", lab.logs()),
     ];
     fs::write(&places[3].1, "v\n1\n2\n3\n").unwrap();
+    let rows = (1..29).map(|day| format!("2024-02-{day:02},{},{}\n", day * day % 7, day % 2));
+    fs::write(&places[4].1, "day,sales,promo\n".to_owned() + &rows.collect::<String>()).unwrap();
     let places = places.map(|(name, path)| (name, path.to_str().unwrap().to_owned()));
     let cases = COMMAND_ERRORS.iter().map(|&args| {
         let real = |arg: &'static str| {

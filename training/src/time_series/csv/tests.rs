@@ -3,6 +3,7 @@
 use super::*;
 
 mod forms;
+mod roles;
 
 fn config(time: Option<&str>, values: &[&str]) -> CsvConfig {
     let value_columns = values.iter().map(ToString::to_string).collect();

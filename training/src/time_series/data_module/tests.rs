@@ -1,5 +1,7 @@
 use super::*;
-use crate::time_series::{Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, synthetic};
+use crate::time_series::{
+    CsvConfig, Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, parse_csv, synthetic,
+};
 
 fn config() -> WindowConfig {
     WindowConfig {
@@ -112,6 +114,88 @@ fn new_with_values_beyond_single_precision_is_a_note_or_an_error() {
     let huge: Vec<f64> = (0..40).map(|t| 1e300 * f64::from(t)).collect();
     let error = module(&huge, Scaling::None).unwrap_err().to_string();
     assert!(error.contains("column id is 39") && error.contains("--scaling standard"), "{error}");
+}
+
+/// Returns a module over 60 days of sales that follow a promotion, split at row 40, and changes its flags.
+fn with_covariates(
+    change: impl Fn(&mut CsvConfig, &mut WindowConfig),
+    target: Target,
+) -> Result<SeriesDataModule> {
+    let rows = (0..60).map(|t| {
+        let promo = if t == 5 { String::new() } else { u8::from(t % 5 == 0).to_string() };
+        let sales = 100 + 50 * u8::from(t % 5 == 0);
+        format!("2024-{:02}-{:02},{sales},{promo},{}\n", 1 + t / 31, 1 + t % 31, 7 + t)
+    });
+    let text = "day,sales,promo,heat\n".to_owned() + &rows.collect::<String>();
+    let mut csv = CsvConfig::default();
+    csv.roles.past_covariates = vec!["heat".into()];
+    csv.roles.future_covariates = vec!["promo".into()];
+    let windows =
+        WindowConfig { split_time: SplitPoint::Row(40), window_size: 6.into(), horizon: 3, ..config() };
+    let mut windows = WindowConfig { scaling: Scaling::Window, ..windows };
+    change(&mut csv, &mut windows);
+    let series = parse_csv(text.as_bytes(), &csv, "x.csv".as_ref()).unwrap();
+    SeriesDataModule::new(series, windows, BaselineConfig::default(), target)
+}
+
+#[test]
+fn windows_with_covariates_have_their_scaled_values_and_those_with_a_missing_one_are_left_out() {
+    let module = with_covariates(|_, _| {}, Target::AfterWindow).unwrap();
+    let spec = module.spec();
+    assert_eq!((spec.input_dims, spec.output_dims), (vec![6, 3], vec![3, 1]));
+    assert_eq!(spec.mapping, ["sales"]);
+    let train = module.setup().unwrap().train;
+    // Without the windows whose led promotion is that of row 5: they begin at row 0, 1 and 2.
+    assert_eq!((train.len(), module.has_missing()), (40 - 8 - 3, true));
+    let (x, _) = train.slice(0, train.len() as i64).unwrap();
+    for column in [1, 2] {
+        let values = x.select(2, column);
+        let mean = values.mean(Kind::Double).double_value(&[]).abs();
+        assert!(mean < 0.5 && values.abs().max().double_value(&[]) < 2.5, "{column}: {values}");
+    }
+    let filled = with_covariates(|_, windows| windows.fill = Fill::Forward, Target::AfterWindow).unwrap();
+    assert_eq!(filled.setup().unwrap().train.len(), 40 - 8);
+    assert!(filled.series().notes.iter().any(|note| note.contains("filled 1 of 1 value of covariates")));
+}
+
+/// With `sequence_loss`, the covariate of each time step is that of its target.
+#[test]
+fn windows_with_a_target_at_each_step_have_the_covariate_of_the_target() {
+    let change = |_: &mut CsvConfig, windows: &mut WindowConfig| {
+        *windows =
+            WindowConfig { horizon: 1, scaling: Scaling::None, fill: Fill::Forward, ..windows.clone() };
+    };
+    let module = with_covariates(change, Target::EachStep).unwrap();
+    let (x, y) = module.setup().unwrap().train.slice(6, 1).unwrap();
+    assert_eq!(y.select(2, 0), x.select(2, 2) * 50.0 + 100.0);
+}
+
+#[test]
+fn window_shorter_than_the_horizon_is_an_error_only_with_inputs_that_are_known_beforehand() {
+    let short = |_: &mut CsvConfig, windows: &mut WindowConfig| windows.window_size = 2.into();
+    let error = with_covariates(short, Target::AfterWindow).unwrap_err().to_string();
+    assert!(error.contains("window_size is 2: expected at least the horizon, 3"), "{error}");
+    let only_past = |csv: &mut CsvConfig, windows: &mut WindowConfig| {
+        windows.window_size = 2.into();
+        csv.roles.future_covariates = Vec::new();
+    };
+    assert!(with_covariates(only_past, Target::AfterWindow).is_ok());
+    let auto = |_: &mut CsvConfig, windows: &mut WindowConfig| {
+        *windows = WindowConfig { window_size: Auto::AUTO, horizon: 16, ..windows.clone() };
+    };
+    assert_eq!(with_covariates(auto, Target::AfterWindow).unwrap().window_size(), 16);
+}
+
+#[test]
+fn identity_of_a_series_changes_with_each_covariate() {
+    let identity = |change: fn(&mut CsvConfig)| {
+        let module = with_covariates(|csv, _| change(csv), Target::AfterWindow).unwrap();
+        module.identity().unwrap().unwrap()
+    };
+    let (first, same) = (identity(|_| {}), identity(|_| {}));
+    assert_eq!(first, same);
+    assert_eq!(first.columns, ["sales", "heat", "promo"]);
+    assert_ne!(first, identity(|csv| csv.na = vec!["66".into()]));
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     let place = (tch::Device::Cpu, Kind::Float);
     let loaders = Loaders::new(splits, &LoaderConfig::default(), shuffle, place, &SingleProcess).unwrap();
     let network = NetworkForecaster {
+        covariates: None,
         lit: std::rc::Rc::clone(&lit),
         data: module.spec(),
         scaler: module.scaler().clone(),
