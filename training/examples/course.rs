@@ -96,6 +96,7 @@ pub fn course(folder: &Path, out: &mut impl Write) -> Result<Figures> {
     // Forecasts each row of the validation split from the 20 rows before it.
     let forecaster = NetworkForecaster {
         covariates: None,
+        statics: None,
         lit,
         data,
         scaler: Scaler::fit(Scaling::None, &training)?, // the course does not scale its series

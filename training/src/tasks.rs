@@ -16,7 +16,8 @@ mod forecasting;
 
 pub use classification::Classification;
 pub use forecasting::{
-    BacktestReport, Comparable, Forecasting, ForecastingExtras, LitForecaster, plot_future, plot_series,
+    BacktestReport, Comparable, Forecasting, ForecastingExtras, LitForecaster, PanelForecasting, plot_future,
+    plot_series,
 };
 
 /// A kind of task. It provides the loss and metrics, its own fields in a checkpoint, and the report of its results.

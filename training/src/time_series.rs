@@ -14,6 +14,7 @@ mod forecaster;
 mod future;
 mod intervals;
 pub mod models;
+mod panel;
 mod scaler;
 mod series;
 mod statistical;
@@ -27,8 +28,8 @@ pub use baselines::{Baseline, BaselineConfig, Past};
 pub use columns::Columns;
 pub use covariates::{CovariateValues, Covariates, Roles};
 pub use csv::{
-    CsvConfig, Expected, RoleConfig, parse as parse_csv, read as read_csv, read_for as read_csv_for,
-    read_future,
+    CsvConfig, Expected, RoleConfig, parse as parse_csv, parse_panel, read as read_csv,
+    read_for as read_csv_for, read_future, read_panel,
 };
 pub use data_module::SeriesDataModule;
 pub use ensemble::{Combine, EnsembleConfig};
@@ -39,9 +40,10 @@ pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};
 pub use future::Future;
 pub use intervals::{Coverage, Intervals, Level, LevelConfig};
 pub use models::Target;
-pub use scaler::{Scaler, Scaling, WindowScaler};
+pub use panel::{Member, Panel, PanelDataModule, PanelExtras, Statics};
+pub use scaler::{Scaler, Scaling, Units, WindowScaler};
 pub use series::{Series, SyntheticConfig, synthetic};
-pub(crate) use timestamps::{Arranged, TimeProblem, TimeReader, arrange};
+pub(crate) use timestamps::{Arranged, RawTimes, TimeProblem, TimeReader, arrange};
 pub use timestamps::{Calendar, Duplicates, Fourier, Frequency, TimeConfig, Timestamps};
 pub use window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
 pub use window_dataset::{Layout, WindowDataset};

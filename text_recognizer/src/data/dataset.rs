@@ -14,7 +14,7 @@ pub struct Batch {
     pub x: Tensor,
     /// Targets, `[batch]` of class indices or `[batch, ...output_dims]`.
     pub y: Tensor,
-    /// The indices of the rows in the data set, in the order of `x`.
+    /// The indices of the rows in the data set, in the order of `x`, or what identifies them instead ([`Dataset::ids`]).
     pub rows: Vec<i64>,
 }
 
@@ -89,6 +89,14 @@ pub trait Dataset: Debug + Send {
     /// Fails as [`Dataset::gather`] does.
     fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
         self.gather(&Tensor::arange_start(start, start + length, (Kind::Int64, self.device())))
+    }
+
+    /// Returns what identifies the rows at `positions` in [`Batch::rows`]: by default their positions.
+    ///
+    /// # Errors
+    /// Fails as [`Dataset::gather`] does.
+    fn ids(&self, positions: &[i64]) -> Result<Vec<i64>> {
+        Ok(positions.to_vec())
     }
 
     /// Returns the device of the batches.

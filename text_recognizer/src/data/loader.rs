@@ -134,7 +134,7 @@ impl Iterator for EpochBatches<'_> {
             Some(indices) => self.loader.dataset.gather(&indices.narrow(0, start, length)),
             None => self.loader.dataset.slice(start, length),
         };
-        Some(xy.map(|(x, y)| Batch { x, y, rows: self.order[range].to_vec() }))
+        Some(xy.and_then(|(x, y)| Ok(Batch { x, y, rows: self.loader.dataset.ids(&self.order[range])? })))
     }
 }
 

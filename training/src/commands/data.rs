@@ -8,10 +8,10 @@ use clap::{Args, Command};
 use console::Term;
 use serde::Serialize;
 
-use crate::format::{self, count, number};
+use crate::format::{self, count, listed, number};
 use crate::tasks::plot_series;
 use crate::terminal;
-use crate::time_series::{CsvConfig, Frequency, Series, read_csv};
+use crate::time_series::{CsvConfig, Frequency, Panel, Series, read_panel};
 
 /// The line of the command in `--help`.
 const ABOUT: &str = "Show how a file is read: times, frequency, gaps, columns, a plot";
@@ -43,8 +43,11 @@ impl DataArgs {
     /// # Errors
     /// Fails if the file cannot be read, or if the plot or standard output cannot be written.
     pub fn run(&self) -> Result<()> {
-        let series = read_csv(&self.series)?;
-        let preview = Preview::new(&series)?;
+        let panel = read_panel(&self.series, None)?;
+        let of_many = SeriesPreview::new(&panel);
+        let series = panel.series.first().context("found no series, expected one")?;
+        let mut preview = Preview { of_many, ..Preview::new(series)? };
+        preview.notes.extend(panel.notes.iter().cloned());
         if self.json {
             terminal::result(serde_json::to_string(&preview)?)?;
         } else {
@@ -59,7 +62,7 @@ impl DataArgs {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
-        plot_series(&stem, &series)?;
+        plot_series(&stem, series)?;
         if !self.json {
             terminal::result(format_args!("{}.png", stem.display()))?;
         }
@@ -70,6 +73,9 @@ impl DataArgs {
 /// A description of a series as it was read.
 #[derive(Debug, Serialize)]
 struct Preview {
+    /// The series of a file of many, of which the first one is shown; `None` for one series.
+    #[serde(rename = "series", skip_serializing_if = "Option::is_none")]
+    of_many: Option<SeriesPreview>,
     rows: usize,
     /// The first and the last timestamp.
     first: String,
@@ -105,6 +111,25 @@ struct ColumnPreview {
     parts: Vec<f64>,
 }
 
+/// The series of a file of many.
+#[derive(Debug, Serialize)]
+struct SeriesPreview {
+    count: usize,
+    /// The rows of the shortest and of the longest series.
+    shortest: usize,
+    longest: usize,
+    names: Vec<String>,
+}
+
+impl SeriesPreview {
+    fn new(panel: &Panel) -> Option<Self> {
+        let rows = panel.series.iter().map(Series::len);
+        let (shortest, longest) = (rows.clone().min()?, rows.max()?);
+        let names = panel.series.iter().map(|series| series.key.clone()).collect();
+        Some(Self { count: panel.series.len(), shortest, longest, names }).filter(|_| panel.is_many())
+    }
+}
+
 impl Preview {
     fn new(series: &Series) -> Result<Self> {
         let rows = series.len();
@@ -129,6 +154,7 @@ impl Preview {
         let later = covariates.filter(|covariates| !covariates.roles.future.is_empty());
         let later_rows = later.map(|covariates| covariates.later(rows)).transpose()?;
         Ok(Self {
+            of_many: None,
             rows,
             first: label(0),
             last: label(rows - 1),
@@ -145,6 +171,10 @@ impl Preview {
     fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
+        if let Some(SeriesPreview { count, shortest, longest, names }) = &self.of_many {
+            let _ = writeln!(text, "series   {count}, of {shortest} to {longest} rows: {}", listed(names));
+            let _ = writeln!(text, "\nThe first series, {}", names[0]);
+        }
         let _ = writeln!(text, "rows     {}, from {} to {}", self.rows, self.first, self.last);
         let season = self
             .season

@@ -16,6 +16,8 @@ use crate::time_series::{
     Future, Intervals, Level, RoleConfig, Series, read_csv_for, read_future,
 };
 
+mod many;
+
 /// The line of the command in `--help`.
 const ABOUT: &str = "Forecast the time steps after the last row of a file, with a checkpoint or a baseline";
 
@@ -81,24 +83,24 @@ impl ForecastArgs {
         self.baselines.validate()?;
         self.check_output()?;
         let trained = self.checkpoint.as_deref().map(load_forecaster).transpose()?;
+        let of_panel = trained.as_ref().is_some_and(|trained| trained.panel.is_some());
+        if of_panel || !self.series.roles.series_column.is_empty() {
+            return self.run_many(trained);
+        }
         let mut series = self.read(trained.as_ref())?;
         let (forecaster, intervals) = match trained {
             Some(TrainedForecaster { forecaster, fill, season, intervals, .. }) => {
                 series.fill(self.fill.unwrap_or(fill), season.or(series.season), &[])?;
                 (forecaster, intervals)
             }
-            None => (self.baseline(&series)?, None),
+            None => {
+                let forecaster = self.baseline(&series)?;
+                forecaster.notes(&series, series.len())?.iter().for_each(|note| log::info!("{note}"));
+                (Box::new(forecaster) as Box<dyn Forecaster>, None)
+            }
         };
         series.notes.iter().for_each(|note| log::info!("{note}"));
-        let steps = self.steps.unwrap_or(forecaster.horizon());
-        ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
-        let values = steps.saturating_mul(series.names.len());
-        ensure!(
-            values <= MAX_VALUES,
-            "cannot forecast {steps} steps of {} columns: found {values} values, expected at most {MAX_VALUES}; try fewer --steps \
-             or --value_columns",
-            series.names.len()
-        );
+        let steps = self.steps(&*forecaster, series.names.len())?;
         let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
         check_finite(&series, &forecast)?;
         if self.model.is_none() && steps > forecaster.horizon() {
@@ -141,6 +143,19 @@ impl ForecastArgs {
         Ok(Some(Bands { intervals, levels: self.level.clone() }))
     }
 
+    /// Returns the number of steps of a forecast of `columns` columns.
+    fn steps(&self, forecaster: &dyn Forecaster, columns: usize) -> Result<usize> {
+        let steps = self.steps.unwrap_or(forecaster.horizon());
+        ensure!((1..=MAX_STEPS).contains(&steps), "--steps is {steps}: expected 1 to {MAX_STEPS}");
+        let values = steps.saturating_mul(columns);
+        ensure!(
+            values <= MAX_VALUES,
+            "cannot forecast {steps} steps of {columns} columns: found {values} values, expected at most {MAX_VALUES}; try fewer \
+             --steps or --value_columns"
+        );
+        Ok(steps)
+    }
+
     /// Fails if the output would replace the file that is read.
     fn check_output(&self) -> Result<()> {
         let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.canonicalize().ok());
@@ -167,35 +182,35 @@ impl ForecastArgs {
         });
         let mut series = read_csv_for(&self.series, expected)?;
         if let Some(future) = &self.future {
-            read_future(&self.series, future, &mut series)?;
+            read_future(&self.series, future, std::slice::from_mut(&mut series))?;
         }
-        let is_time = |frequency: &Frequency| !matches!(frequency, Frequency::Number(_));
-        let Some(expected) = trained.and_then(|trained| trained.frequency).filter(is_time) else {
-            return Ok(series);
-        };
-        let Some(found) = series.timestamps.frequency().filter(is_time) else {
-            log::warn!(
-                "the frequency of the series is unknown, and the model was trained on a series that is {expected}"
-            );
-            return Ok(series);
-        };
-        if expected == found {
-            return Ok(series);
-        }
-        bail!(
-            "cannot forecast: the frequency of the series is {found}, expected {expected} as in training; try a file of that \
-             frequency"
-        )
+        check_frequency(trained, &series)?;
+        Ok(series)
     }
 
-    fn baseline(&self, series: &Series) -> Result<Box<dyn Forecaster>> {
+    fn baseline(&self, series: &Series) -> Result<BaselineForecaster> {
         let expected = "cannot forecast without a model: expected --checkpoint FILE or --model BASELINE";
         let baseline = self.model.context(expected)?;
         let config = self.baselines.clone().of(series);
-        let forecaster = BaselineForecaster { baseline, config, horizon: 1, stride: 1 };
-        forecaster.notes(series, series.len())?.iter().for_each(|note| log::info!("{note}"));
-        Ok(Box::new(forecaster))
+        Ok(BaselineForecaster { baseline, config, horizon: 1, stride: 1 })
     }
+}
+
+/// Fails if the series has another frequency than the one that the model was trained on.
+fn check_frequency(trained: Option<&TrainedForecaster>, series: &Series) -> Result<()> {
+    let is_time = |frequency: &Frequency| !matches!(frequency, Frequency::Number(_));
+    let Some(expected) = trained.and_then(|trained| trained.frequency).filter(is_time) else { return Ok(()) };
+    let Some(found) = series.timestamps.frequency().filter(is_time) else {
+        log::warn!(
+            "the frequency of the series is unknown, and the model was trained on a series that is {expected}"
+        );
+        return Ok(());
+    };
+    ensure!(
+        expected == found,
+        "cannot forecast: the frequency of the series is {found}, expected {expected} as in training; try a file of that frequency"
+    );
+    Ok(())
 }
 
 /// Fails if a forecast is no finite number.

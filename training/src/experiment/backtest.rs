@@ -232,7 +232,7 @@ fn check(config: &RunConfig, ensemble: &EnsembleConfig) -> Result<()> {
 
 fn series_of<'a>(data: &'a Data, config: &RunConfig) -> Result<&'a Rc<SeriesDataModule>> {
     data.series.as_ref().with_context(|| {
-        format!("cannot backtest {}: expected the data of a time series, such as --data csv", config.data)
+        format!("cannot backtest {}: expected the data of one time series, such as --data csv without --series_column", config.data)
     })
 }
 

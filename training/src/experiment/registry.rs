@@ -15,11 +15,11 @@ use text_recognizer::models::{Mlp, MlpConfig, Model};
 use text_recognizer::nn::Placement;
 use text_recognizer::util::Progress;
 
-use crate::tasks::{Classification, Forecasting, Task};
+use crate::tasks::{Classification, Forecasting, PanelForecasting, Task};
 use crate::time_series::models::{self, ForecastConfig};
 use crate::time_series::{
-    Baseline, BaselineConfig, CsvConfig, LevelConfig, Series, SeriesDataModule, SyntheticConfig, Target,
-    WindowConfig, read_csv, synthetic,
+    Baseline, BaselineConfig, CsvConfig, LevelConfig, Panel, PanelDataModule, SeriesDataModule,
+    SyntheticConfig, Target, WindowConfig, read_panel, synthetic,
 };
 
 /// The flags of one config type.
@@ -215,16 +215,25 @@ impl DataEntry {
         (name, about): (&'static str, &'static str),
         defaults: Defaults,
         training: Option<Defaults>,
-        read: fn(&C) -> Result<Series>,
+        read: fn(&C) -> Result<Panel>,
     ) -> Self {
         let build = move |config: &Value, target: Target, _: Option<OnDownload>| -> Result<Data> {
             let SeriesFlags { source, windows, baselines, levels } = typed::<SeriesFlags<C>>(config, name)?;
-            let series = read(&source)?;
-            let module = Rc::new(SeriesDataModule::new(series, windows, baselines.clone(), target)?);
+            let panel = read(&source)?;
+            let config = |windows: &WindowConfig| {
+                let (windows, levels) = (windows.clone(), levels.clone());
+                serde_json::to_value(SeriesFlags { source, windows, baselines: baselines.clone(), levels })
+            };
+            if panel.is_many() {
+                let module = Rc::new(PanelDataModule::new(panel, windows, baselines.clone(), target)?);
+                module.notes().iter().for_each(|note| log::info!("{note}"));
+                let (config, task) = (config(module.windows())?, PanelForecasting::new(Rc::clone(&module)));
+                return Ok(Data { task: Box::new(task), series: None, module, config });
+            }
+            let module = SeriesDataModule::new(panel.only()?, windows, baselines.clone(), target)?;
+            let module = Rc::new(module);
             module.series().notes.iter().for_each(|note| log::info!("{note}"));
-            let windows = module.windows().clone();
-            let config =
-                serde_json::to_value(SeriesFlags { source, windows, baselines, levels: levels.clone() })?;
+            let config = config(module.windows())?;
             let task = Box::new(Forecasting::new(Rc::clone(&module), levels));
             Ok(Data { task, series: Some(Rc::clone(&module)), module, config })
         };
@@ -351,13 +360,13 @@ pub static DATA: LazyLock<Vec<DataEntry>> = LazyLock::new(|| {
             ("series", "the synthetic series of the TensorFlow course"),
             &[],
             None,
-            |config| Ok(synthetic(config)?),
+            |config| Ok(Panel::of(synthetic(config)?, Vec::new())),
         ),
         DataEntry::series::<CsvConfig>(
             ("csv", "columns of a file: CSV, Parquet or .xlsx"),
             FILE,
             Some(OF_FILES),
-            read_csv,
+            |config| read_panel(config, None),
         ),
     ]
 });

@@ -15,7 +15,8 @@ use super::registry::{self, ModelKind};
 use crate::format::{count, listed};
 use crate::tasks::{Forecasting, ForecastingExtras, LitForecaster};
 use crate::time_series::{
-    BaselineForecaster, Columns, Covariates, Fill, Forecaster, Frequency, Intervals, NetworkForecaster, Roles,
+    BaselineForecaster, Columns, Covariates, Fill, Forecaster, Frequency, Intervals, NetworkForecaster,
+    PanelExtras, Roles,
 };
 
 /// Windows per batch of a forecast.
@@ -31,6 +32,8 @@ pub struct TrainedForecaster {
     pub columns: Columns,
     /// What it needs beside these columns; `None` if it needs nothing.
     pub roles: Option<Roles>,
+    /// The series of a model of many series; `None` for one series.
+    pub panel: Option<PanelExtras>,
     /// The values that it got for missing ones in training.
     pub fill: Fill,
     /// The rows per season of the series that it was trained on; `None` if unknown.
@@ -66,6 +69,7 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
     let columns = Columns { names: data.mapping.clone(), named: extras.named };
     let (fill, season, frequency) = (extras.fill, extras.baselines.season, extras.frequency);
     let intervals = extras.intervals.clone();
+    let panel = extras.panel.clone();
     let mut roles = extras.covariates.as_ref().map(|covariates| covariates.roles.clone());
     let forecaster: Box<dyn Forecaster> = match &registry::model(&name)?.kind {
         ModelKind::Baseline(baseline) => {
@@ -83,10 +87,18 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
             model.parameters().load(weights)?;
             let lit = predictor(model, &extras, horizon)?;
             let ForecastingExtras { scaler, covariates, stride, .. } = extras;
-            Box::new(NetworkForecaster { lit, data, scaler, covariates, stride, batch_size: BATCH_SIZE })
+            Box::new(NetworkForecaster {
+                lit,
+                data,
+                scaler,
+                covariates,
+                statics: None,
+                stride,
+                batch_size: BATCH_SIZE,
+            })
         }
     };
-    Ok(TrainedForecaster { forecaster, columns, roles, fill, season, frequency, intervals })
+    Ok(TrainedForecaster { forecaster, columns, roles, panel, fill, season, frequency, intervals })
 }
 
 /// Checks the numbers of a checkpoint against each other, before a model is built of them. Returns the horizon.
@@ -99,7 +111,9 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
         );
     };
     let _ = (data.inputs()?, data.outputs()?); // All sizes are positive.
-    let inputs = columns + extras.covariates.as_ref().map_or(0, |covariates| covariates.roles.inputs());
+    let of_panel = extras.panel.as_ref().map_or(0, |panel| panel.statics.inputs());
+    let of_rows = extras.covariates.as_ref().map_or(0, |covariates| covariates.roles.inputs());
+    let inputs = columns + of_rows + of_panel;
     ensure!(
         features as usize == inputs && targets as usize == columns && extras.scaler.columns() == columns,
         "its inputs have {features} columns, its forecasts {targets} and its scaling {}, expected {columns}, as many as it has \
@@ -113,6 +127,7 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
         }
     );
     extras.covariates.iter().try_for_each(Covariates::check)?;
+    extras.panel.iter().try_for_each(|panel| panel.check(columns))?;
     let stride = extras.stride;
     ensure!((1..=MAX_STRIDE).contains(&stride), "its stride is {stride}, expected 1 to {MAX_STRIDE}");
     ensure!(extras.scaler.is_valid(), "its scaling is not valid, expected finite shifts and positive scales");

@@ -12,7 +12,7 @@ use text_recognizer::models::Model;
 use super::{Report, Task, Trained};
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, Covariates, Fill, Forecaster, Frequency, Intervals, Level,
-    LevelConfig, NetworkForecaster, Scaler, SeriesDataModule,
+    LevelConfig, NetworkForecaster, PanelExtras, Scaler, SeriesDataModule,
 };
 use crate::trainer::{Loaders, RunFolder};
 
@@ -21,6 +21,7 @@ mod comparison;
 mod coverage;
 mod diagnosis;
 mod lit;
+mod panel;
 mod plots;
 mod splits;
 
@@ -28,6 +29,7 @@ pub use backtest::BacktestReport;
 pub use comparison::Comparable;
 use diagnosis::Diagnosis;
 pub use lit::LitForecaster;
+pub use panel::PanelForecasting;
 pub use plots::{future as plot_future, series as plot_series};
 use splits::Splits;
 
@@ -62,6 +64,9 @@ pub struct ForecastingExtras {
     /// What a network gets beside the values of the series; `None` if it gets nothing, and in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covariates: Option<Covariates>,
+    /// The series of a model of many series; `None` for one series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panel: Option<PanelExtras>,
 }
 
 impl Forecasting {
@@ -79,6 +84,7 @@ impl Forecasting {
             data: self.module.spec(),
             scaler: self.module.scaler().clone(),
             covariates: self.module.covariates().cloned(),
+            statics: None,
             stride: self.module.windows().stride,
             batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
         })
@@ -95,6 +101,7 @@ impl Forecasting {
             frequency: self.module.series().timestamps.frequency(),
             intervals: None,
             covariates: self.module.covariates().cloned(),
+            panel: None,
         }
     }
 

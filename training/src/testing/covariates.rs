@@ -130,7 +130,9 @@ proptest! {
         let scaler = module.scaler().clone();
         let lit = LitForecaster::new(Box::new(model), lit, scaler.clone(), horizon as i64).unwrap();
         let covariates = module.covariates().cloned();
-        let forecaster = NetworkForecaster { lit: Rc::new(lit), data, scaler, covariates, stride, batch_size: 8 };
+        let lit = Rc::new(lit);
+        let forecaster =
+            NetworkForecaster { lit, data, scaler, covariates, statics: None, stride, batch_size: 8 };
         let steps = forecaster.forecast_rows(module.series(), row..row + (horizon - 1) * stride + 1).unwrap();
         // The first window ends `stride` rows before its first forecast.
         let origin = module.series().head(row + 1 - stride).unwrap();

@@ -73,30 +73,36 @@ pub struct Covariates {
 }
 
 impl Covariates {
-    /// Fits the scaling to the first `split` rows, the training split: that of the targets or, if that is a scaling per window,
-    /// `standard`.
+    /// Fits the scaling to the training split of each series: its covariates and the number of its rows. It is the scaling of the targets
+    /// or, if that is a scaling per window, `standard`. Returns `None` for no series.
     ///
     /// # Errors
     /// Fails if a covariate has no value in the training split, or values that are too large.
-    pub fn fit(values: &CovariateValues, scaling: Scaling, split: usize) -> text_recognizer::Result<Self> {
+    pub fn fit(
+        training: &[(&CovariateValues, usize)],
+        scaling: Scaling,
+    ) -> text_recognizer::Result<Option<Self>> {
         let scaling = match scaling {
             Scaling::Window | Scaling::Last => Scaling::Standard,
             other => other,
         };
-        let fit = |names: &[String], values: &Tensor| {
-            let training = values.f_narrow(0, 0, split as i64)?;
+        let Some(roles) = training.first().map(|(values, _)| values.roles.clone()) else { return Ok(None) };
+        let fit = |names: &[String], of: fn(&CovariateValues) -> &Tensor| {
+            let parts = training.iter().map(|(values, split)| of(values).f_narrow(0, 0, *split as i64));
+            let training = Tensor::f_cat(&parts.collect::<Result<Vec<_>, _>>()?, 0)?;
             let empty = Vec::<bool>::try_from(training.f_isnan()?.f_all_dim(0, false)?)?;
             if let Some(at) = empty.into_iter().position(|is_empty| is_empty) {
+                let rows = training.size()[0];
                 let expected =
-                    format!("at least one in the training split of {split} rows; try another --split_time");
+                    format!("at least one in the training split of {rows} rows; try another --split_time");
                 return Err(Error::invalid(format!("the number of values of {}", names[at]), 0, expected));
             }
             let scaling = if names.is_empty() { Scaling::None } else { scaling };
             Scaler::fit(scaling, &training)
         };
-        let roles = values.roles.clone();
-        let (past, future) = (fit(&roles.past, &values.past)?, fit(&roles.future, &values.future)?);
-        Ok(Self { roles, past, future })
+        let past = fit(&roles.past, |values| &values.past)?;
+        let future = fit(&roles.future, |values| &values.future)?;
+        Ok(Some(Self { roles, past, future }))
     }
 
     /// Checks the scaling of a checkpoint.

@@ -1,6 +1,6 @@
 //! Reads series from files: CSV, Parquet and workbooks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,16 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, Frequency, Roles, Series, TimeConfig};
+use super::{Columns, Frequency, Panel, Roles, Series, TimeConfig};
 use crate::flags::default_flags;
+use crate::format::listed;
 
+mod bad_row;
 mod choose;
 mod flags;
 mod header;
+mod keys;
+mod many;
 mod number;
 mod roles;
 mod rows;
@@ -22,14 +26,16 @@ mod source;
 mod table;
 mod typed;
 
+use bad_row::BadRow;
 use choose::choose;
 use header::{Header, Sample};
+pub(crate) use many::shortened;
 use number::Separators;
 pub use roles::RoleConfig;
 use rows::Rows;
 use sniff::{Dialect, separators};
 use source::Source;
-use table::{BadRow, Table};
+use table::Table;
 use typed::Typed;
 
 /// The file of a series, its form, and the columns to read.
@@ -126,6 +132,16 @@ pub fn read(config: &CsvConfig) -> Result<Series> {
     read_for(config, None)
 }
 
+/// Reads the series of a file like [`read`], or the many series of `--series_column`.
+///
+/// # Errors
+/// Fails like [`read`], and with the series if its timestamps cannot be arranged.
+pub fn read_panel(config: &CsvConfig, model: Option<Expected<'_>>) -> Result<Panel> {
+    let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
+    let read = || parse_source(Source::open(path, config)?, config, path, model);
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// A trained model, as far as a file must fit it.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -157,32 +173,47 @@ impl Expected<'_> {
 /// # Errors
 /// Fails like [`read`], and if the file lacks a column of the model.
 pub fn read_for(config: &CsvConfig, model: Option<Expected<'_>>) -> Result<Series> {
-    let path = config.csv.as_deref().context("cannot read a series: --csv is missing; try --csv FILE")?;
-    let read = || parse_source(Source::open(path, config)?, config, path, model);
-    read().with_context(|| format!("cannot read {}", path.display()))
+    read_panel(config, model)?.only()
 }
 
-/// Reads the future covariates of the rows after the last one of `series` from the file `path`, which has the form of that of `config`,
-/// and appends them.
+/// Reads the future covariates of the rows after the last one of each series from the file `path`, which has the form of that of
+/// `config`, and appends them. A series that is not in the file gets none.
 ///
 /// # Errors
-/// Fails like [`read`], if the series has no future covariates or has later rows already, and if the timestamps of the file do not
+/// Fails like [`read`], if the series have no future covariates or have later rows already, and if the timestamps of the file do not
 /// continue those of the series.
-pub fn read_future(config: &CsvConfig, path: &Path, series: &mut Series) -> Result<()> {
+pub fn read_future(config: &CsvConfig, path: &Path, series: &mut [Series]) -> Result<()> {
     let failed = || format!("cannot use --future {}", path.display());
-    let roles = series.covariates().map(|covariates| covariates.roles.future.clone()).unwrap_or_default();
+    let Some(first) = series.first() else { return Ok(()) };
+    let roles = first.covariates().map(|covariates| covariates.roles.future.clone()).unwrap_or_default();
     ensure!(!roles.is_empty(), "{}: the model has no future covariates", failed());
-    let columns = Columns { names: roles, named: Some(series.named) };
-    let expected = Expected { columns: &columns, roles: None, frequency: series.timestamps.frequency() };
+    let columns = Columns { names: roles, named: Some(first.named) };
+    let expected = Expected { columns: &columns, roles: None, frequency: first.timestamps.frequency() };
+    let series_column = config.roles.series_column.clone();
     let config = CsvConfig {
         csv: Some(path.to_owned()),
         value_columns: Vec::new(),
-        roles: RoleConfig::default(),
+        roles: RoleConfig { series_column, ..RoleConfig::default() },
         ..config.clone()
     };
-    let next = read_for(&config, Some(expected))?;
-    let rows = series.len();
-    series.covariates_mut().map_or(Ok(()), |covariates| covariates.append(rows, &next)).with_context(failed)
+    let next = read_panel(&config, Some(expected))?;
+    let mut next: HashMap<String, Series> =
+        next.series.into_iter().map(|next| (next.key.clone(), next)).collect();
+    for series in series {
+        let (rows, key) = (series.len(), series.key.clone());
+        let of_series = || if key.is_empty() { failed() } else { format!("{}, series {key}", failed()) };
+        if let (Some(next), Some(covariates)) = (next.remove(&key), series.covariates_mut()) {
+            covariates.append(rows, &next).with_context(of_series)?;
+        }
+    }
+    let unknown: Vec<&String> = next.keys().collect();
+    ensure!(
+        unknown.is_empty(),
+        "{}: found series that are not in --csv: {}, expected only those in it",
+        failed(),
+        listed(&unknown)
+    );
+    Ok(())
 }
 
 /// Reads a series like [`read`], from any reader. `path` gives a single column its name if the file has no header.
@@ -190,6 +221,14 @@ pub fn read_future(config: &CsvConfig, path: &Path, series: &mut Series) -> Resu
 /// # Errors
 /// Fails like [`read`].
 pub fn parse(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Series> {
+    parse_panel(input, config, path)?.only()
+}
+
+/// Reads many series like [`read_panel`], from any reader.
+///
+/// # Errors
+/// Fails like [`read_panel`].
+pub fn parse_panel(input: impl Read, config: &CsvConfig, path: &Path) -> Result<Panel> {
     parse_source(Source::new(input, config)?, config, path, None)
 }
 
@@ -198,7 +237,7 @@ fn parse_source(
     config: &CsvConfig,
     path: &Path,
     model: Option<Expected<'_>>,
-) -> Result<Series> {
+) -> Result<Panel> {
     config.validate()?;
     let mut notes = source.notes.clone();
     let typed = source.typed;

@@ -6,20 +6,20 @@ use tch::{Kind, Tensor};
 use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
-use super::window_config::{ShuffleBuffer, SplitPoint, WindowConfig};
+use super::window_config::{SplitPoint, WindowConfig};
 use super::{BaselineConfig, Covariates, Layout, Scaler, Series, Target, WindowDataset};
 use crate::flags::Auto;
 use crate::format::count;
 
 mod precision;
 
-use precision::check_precision;
+pub(super) use precision::check_precision;
 
 /// The most forecasts of a validation split, over all rows, columns and steps ahead: 2 GiB of values.
 const MAX_FORECASTS: usize = 1 << 28;
 
 /// The digest of a series: its timestamps and values in double precision. Earlier versions hashed labels and single precision.
-const IN_DOUBLE_PRECISION: u32 = 1;
+pub(super) const IN_DOUBLE_PRECISION: u32 = 1;
 
 /// A series with its splits, windows and scaling.
 #[derive(Debug)]
@@ -82,13 +82,7 @@ impl SeriesDataModule {
         let has_known = series.covariates().is_some_and(|values| values.roles.has_known());
         let window_size =
             config.window_size(split, baselines.season, if has_known { config.horizon } else { 1 });
-        if has_known && window_size < config.horizon {
-            let expected = format!(
-                "at least the horizon, {}, because the end of a window has what is known beforehand of the rows that are forecast",
-                config.horizon
-            );
-            return Err(Error::invalid("window_size", window_size, expected));
-        }
+        config.check_known(window_size, has_known)?;
         if config.window_size == Auto::AUTO {
             let season =
                 baselines.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
@@ -104,7 +98,8 @@ impl SeriesDataModule {
             return Err(Error::invalid("scaling", found, expected));
         }
         let values = series.covariates();
-        let covariates = values.map(|values| Covariates::fit(values, config.scaling, split)).transpose()?;
+        let training: Vec<_> = values.iter().map(|values| (*values, split)).collect();
+        let covariates = Covariates::fit(&training, config.scaling)?;
         let missing_covariates = values.map_or(Ok(0), |values| values.missing(rows))?;
         let has_missing = missing_covariates > 0 || series.missing()? > 0;
         series.fill(config.fill, baselines.season, &[split, end])?;
@@ -133,8 +128,8 @@ impl SeriesDataModule {
         let mut series = self.series.head(rows)?;
         let scaler = Scaler::fit(self.config.scaling, &series.values)?;
         let values = series.covariates();
-        let covariates =
-            values.map(|values| Covariates::fit(values, self.config.scaling, rows)).transpose()?;
+        let training: Vec<_> = values.iter().map(|values| (*values, rows)).collect();
+        let covariates = Covariates::fit(&training, self.config.scaling)?;
         series.fill(self.config.fill, self.baselines.season, &[])?;
         check_precision(&mut series, &scaler, covariates.as_ref())?;
         Ok(Self {
@@ -193,14 +188,7 @@ impl SeriesDataModule {
     }
 
     fn layout(&self, shift: usize) -> Layout {
-        let WindowConfig { horizon, stride, .. } = self.config;
-        Layout {
-            window_size: self.window_size,
-            horizon,
-            shift,
-            stride,
-            sequence: self.target == Target::EachStep,
-        }
+        self.config.layout(self.window_size, shift, self.target)
     }
 
     /// Returns whether the series or a covariate has a missing value.
@@ -288,7 +276,7 @@ impl Scaled {
 }
 
 /// Checks that a validation split of `rows` rows contains the steps of one forecast, and that memory can contain all forecasts.
-fn check_horizon(config: &WindowConfig, rows: usize, columns: usize) -> Result<()> {
+pub(super) fn check_horizon(config: &WindowConfig, rows: usize, columns: usize) -> Result<()> {
     let WindowConfig { horizon, stride, .. } = *config;
     let needed = (horizon - 1).saturating_mul(stride).saturating_add(1);
     if needed > rows {
@@ -346,35 +334,13 @@ impl DataModule for SeriesDataModule {
     }
 
     fn identity(&self) -> Result<Option<DataIdentity>> {
-        let Series { timestamps, names, named, values, .. } = &self.series;
-        // Names that were made up for a file without a header contain the name of the file.
-        let mut names = if *named { names.clone() } else { Vec::new() };
-        let covariates = self.series.covariates();
-        let roles =
-            covariates.map(|covariates| [&covariates.roles.past[..], &covariates.roles.future].concat());
-        names.extend(roles.into_iter().flatten().filter(|_| *named));
-        let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
-        let times = self.series.blocks().map(|rows| bytes(timestamps.numbers_of(rows)));
-        let tables = covariates.map(|covariates| [&covariates.past, &covariates.future]);
-        let tables = std::iter::once(values).chain(tables.into_iter().flatten());
-        let values = tables.flat_map(|table| {
-            self.series.blocks().map(move |rows| {
-                let rows = table.f_narrow(0, rows.start as i64, rows.len() as i64)?;
-                Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
-            })
-        });
-        let identity = DataIdentity::of(self.series.len() as u64, &names, times.map(Ok).chain(values))?;
+        let identity =
+            DataIdentity::of(self.series.len() as u64, &self.series.column_names(), self.series.bytes())?;
         Ok(Some(identity.with_digest(IN_DOUBLE_PRECISION)))
     }
 
     fn shuffle(&self, seed: u64) -> Shuffle {
-        let reshuffle = self.config.reshuffle_each_iteration;
-        let size = match self.config.shuffle_buffer {
-            ShuffleBuffer::Full(_) if reshuffle => return Shuffle::Full { seed },
-            ShuffleBuffer::Full(_) => usize::MAX,
-            ShuffleBuffer::Size(size) => size,
-        };
-        Shuffle::Buffer { seed, size, reshuffle }
+        self.config.shuffle(seed)
     }
 }
 

@@ -51,7 +51,7 @@ impl Forecast {
 
     /// Returns the sum and the weight of a metric per column, over all steps ahead. An element without a forecast or without an
     /// actual value adds nothing.
-    fn parts(&self, metric: MetricName) -> Result<Vec<[f64; 2]>> {
+    pub(crate) fn parts(&self, metric: MetricName) -> Result<Vec<[f64; 2]>> {
         parts(metric, self.steps.iter().map(|step| (step, &self.actual)))
     }
 
@@ -103,12 +103,29 @@ impl Forecast {
     /// Fails if the file cannot be written.
     pub fn write_csv(&self, path: &Path, bands: Option<&Bands>) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
+        self.write_to(&mut writer, bands, None, true)?;
+        Ok(write_atomic(path, &writer.into_inner().context("cannot write the forecast")?)?)
+    }
+
+    /// Writes the columns of [`Forecast::write_csv`], after a column with the name of the series if it is one of many. `is_first` is
+    /// whether the names of the columns come first.
+    ///
+    /// # Errors
+    /// Fails if a row cannot be written.
+    pub fn write_to(
+        &self,
+        writer: &mut csv::Writer<Vec<u8>>,
+        bands: Option<&Bands>,
+        series: Option<&str>,
+        is_first: bool,
+    ) -> Result<()> {
         let column = |prefix: &str, name: &str| {
             if self.names.len() > 1 { format!("{prefix}_{name}") } else { prefix.to_owned() }
         };
         let values =
             |tensor: &Tensor| -> Result<Vec<f64>> { Ok(Vec::try_from(tensor.f_contiguous()?.f_view(-1)?)?) };
-        let mut header = vec!["time".to_owned()];
+        let mut header: Vec<String> = series.map(|_| "series".to_owned()).into_iter().collect();
+        header.push("time".to_owned());
         header.extend(self.names.iter().map(|name| column("actual", name)));
         let (mut tables, columns) = (vec![values(&self.actual)?], self.names.len());
         for (at, made) in self.steps.iter().enumerate() {
@@ -123,9 +140,12 @@ impl Forecast {
                 }
             }
         }
-        writer.write_record(&header)?;
+        if is_first {
+            writer.write_record(&header)?;
+        }
         let mut cell = String::new();
         for (row, time) in self.time.iter().enumerate() {
+            series.map_or(Ok(()), |series| writer.write_field(series))?;
             writer.write_field(time)?;
             for value in tables.iter().flat_map(|table| &table[row * columns..][..columns]) {
                 cell.clear();
@@ -137,7 +157,7 @@ impl Forecast {
             }
             writer.write_record(None::<&[u8]>)?;
         }
-        Ok(write_atomic(path, &writer.into_inner().context("cannot write the forecast")?)?)
+        Ok(())
     }
 }
 

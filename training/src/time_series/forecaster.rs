@@ -8,7 +8,9 @@ use tch::{Device, Kind, Tensor};
 use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
-use super::{Baseline, BaselineConfig, Covariates, Intervals, Layout, Past, Scaler, Series, WindowDataset};
+use super::{
+    Baseline, BaselineConfig, Covariates, Intervals, Layout, PanelExtras, Past, Scaler, Series, WindowDataset,
+};
 use crate::format::count;
 
 /// A model that forecasts a series from its past.
@@ -46,10 +48,16 @@ pub trait Forecaster {
     fn rolling_intervals(&self, _series: &Series, _steps: usize) -> Result<Option<Intervals>> {
         Ok(None)
     }
+
+    /// Returns this model for `series`, one of many. A series that the model was not trained on is scaled by its own rows.
+    ///
+    /// # Errors
+    /// Fails if the series has no value, or other static covariates than the model.
+    fn of_series(&self, series: &Series, panel: &PanelExtras) -> Result<Box<dyn Forecaster>>;
 }
 
 /// A trained network. It forecasts `horizon` steps at once, and further steps from its own forecasts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NetworkForecaster {
     /// The network. Its predictions are in the units of the series.
     pub lit: Rc<dyn LitModel>,
@@ -59,6 +67,8 @@ pub struct NetworkForecaster {
     pub scaler: Scaler,
     /// What it gets beside the values; `None` if it gets nothing.
     pub covariates: Option<Covariates>,
+    /// The static inputs of the series for a model of many series, whose predictions are in scaled units; `None` for other models.
+    pub statics: Option<Vec<f64>>,
     /// Rows from one time step of a window to the next.
     pub stride: usize,
     /// Windows per batch.
@@ -95,10 +105,27 @@ impl NetworkForecaster {
     fn inputs(&self, series: &Series, rows: Range<usize>) -> Result<Tensor> {
         let values = series.inputs().f_narrow(0, rows.start as i64, rows.len() as i64)?;
         let values = self.scaler.transform(&values)?;
-        match &self.covariates {
-            Some(covariates) => Ok(covariates.inputs(&values, covariates.of(series)?, rows, self.lead())?),
-            None => Ok(values),
-        }
+        let inputs = match &self.covariates {
+            Some(covariates) => covariates.inputs(&values, covariates.of(series)?, rows, self.lead())?,
+            None => values,
+        };
+        self.with_statics(inputs)
+    }
+
+    /// Adds the static inputs to each row of `inputs: [rows, inputs]`.
+    fn with_statics(&self, inputs: Tensor) -> Result<Tensor> {
+        let Some(statics) = self.statics.as_ref().filter(|statics| !statics.is_empty()) else {
+            return Ok(inputs);
+        };
+        let size = [inputs.size()[0], statics.len() as i64];
+        let statics = Tensor::f_from_slice(statics)?.f_to_kind(inputs.kind())?.f_unsqueeze(0)?;
+        Ok(Tensor::f_cat(&[inputs, statics.f_expand(size, false)?], 1)?)
+    }
+
+    /// Predicts the steps after windows, in the units of the series: `[batch, window_size, inputs] -> [batch, horizon, columns]`.
+    fn predict(&self, x: &Tensor) -> Result<Tensor> {
+        let made = self.lit.predict(x)?;
+        Ok(if self.statics.is_some() { self.scaler.inverse(&made)? } else { made })
     }
 
     /// Returns the scaled inputs beside the values for the windows of forecasts after the end of `series`: for each block of a horizon,
@@ -171,7 +198,7 @@ impl Forecaster for NetworkForecaster {
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
             let (mut place, forecast) =
-                (predictions.f_narrow(0, made, batch.len() as i64)?, self.lit.predict(&batch.x)?);
+                (predictions.f_narrow(0, made, batch.len() as i64)?, self.predict(&batch.x)?);
             // A copy would broadcast another shape without an error.
             ensure!(
                 forecast.size() == place.size(),
@@ -222,12 +249,19 @@ impl Forecaster for NetworkForecaster {
                 Some(others) => Tensor::f_cat(&[&window, others], 1)?,
                 None => window.shallow_clone(),
             };
-            let next = self.lit.predict(&inputs.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
+            let inputs = self.with_statics(inputs)?;
+            let next = self.predict(&inputs.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
             let grown = Tensor::f_cat(&[&window, &self.scaler.transform(&next)?], 0)?;
             window = grown.f_narrow(0, grown.size()[0] - window_size, window_size)?;
             forecasts.push(next);
         }
         Ok(Tensor::f_cat(&forecasts, 0)?.f_narrow(0, 0, steps as i64)?)
+    }
+
+    fn of_series(&self, series: &Series, panel: &PanelExtras) -> Result<Box<dyn Forecaster>> {
+        let known = panel.scalers.get(&series.key).cloned();
+        let scaler = known.map_or_else(|| Scaler::fit(panel.scaling, &series.values), Ok)?;
+        Ok(Box::new(Self { scaler, statics: Some(panel.statics.encode(series)?), ..self.clone() }))
     }
 }
 
@@ -307,6 +341,10 @@ impl Forecaster for BaselineForecaster {
         );
         let columns = self.each_column(series, series.len(), |past| past.future(steps, self.stride))?;
         stacked(columns.iter().map(|column| &column[..]))
+    }
+
+    fn of_series(&self, _series: &Series, _panel: &PanelExtras) -> Result<Box<dyn Forecaster>> {
+        Ok(Box::new(self.clone()))
     }
 }
 

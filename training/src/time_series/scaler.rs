@@ -43,6 +43,16 @@ enum PerWindow {
     Last,
 }
 
+impl PerWindow {
+    fn of(scaling: Scaling) -> Option<Self> {
+        match scaling {
+            Scaling::Window => Some(Self::Window),
+            Scaling::Last => Some(Self::Last),
+            Scaling::None | Scaling::Standard | Scaling::Minmax => None,
+        }
+    }
+}
+
 /// The value that RevIN adds to the variance of a window. It keeps the scale of a constant window above 0.
 const EPSILON: f64 = 1e-5;
 
@@ -83,6 +93,17 @@ impl Scaler {
             && self.scale.iter().all(|scale| scale.is_finite() && *scale > 0.0)
     }
 
+    /// Returns the scaling of a model of many series, whose values reach it scaled by those of their series: only that of windows.
+    pub fn of_scaled(scaling: Scaling, columns: usize) -> Self {
+        let (shift, scale) = (vec![0.0; columns], vec![1.0; columns]);
+        Self { shift, scale, per_window: PerWindow::of(scaling) }
+    }
+
+    /// Returns the shift and the scale of each column.
+    pub fn parts(&self) -> (&[f64], &[f64]) {
+        (&self.shift, &self.scale)
+    }
+
     /// Returns the number of columns.
     pub fn columns(&self) -> usize {
         self.shift.len()
@@ -116,11 +137,7 @@ impl Scaler {
             let scale = mean(&x.f_sub(&shift)?.f_square()?)?.f_sqrt()?;
             (shift, scale)
         };
-        let per_window = match scaling {
-            Scaling::Window => Some(PerWindow::Window),
-            Scaling::Last => Some(PerWindow::Last),
-            Scaling::None | Scaling::Standard | Scaling::Minmax => None,
-        };
+        let per_window = PerWindow::of(scaling);
         let (shift, scale) = (Vec::<f64>::try_from(shift)?, Vec::<f64>::try_from(scale)?);
         let is_finite = |column: &usize| shift[*column].is_finite() && scale[*column].is_finite();
         if let Some(column) = (0..columns).find(|column| !is_finite(column)) {
@@ -191,6 +208,49 @@ impl Scaler {
     pub fn inverse(&self, x: &Tensor) -> Result<Tensor> {
         self.check(x)?;
         Ok(x.f_mul(&Self::row(&self.scale, x)?)?.f_add(&Self::row(&self.shift, x)?)?)
+    }
+}
+
+/// The scalings of many series, whose rows are one after the other.
+#[derive(Debug)]
+pub struct Units {
+    /// The first row of each series.
+    firsts: Vec<usize>,
+    /// `[series, columns]`, in double precision.
+    shift: Tensor,
+    /// `[series, columns]`.
+    scale: Tensor,
+}
+
+impl Units {
+    /// Collects the first row and the scaling of each series.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn new<'a>(series: impl Iterator<Item = (usize, &'a Scaler)>) -> Result<Self> {
+        let (mut firsts, mut shift, mut scale) = (Vec::new(), Vec::new(), Vec::new());
+        for (first, scaler) in series {
+            firsts.push(first);
+            shift.extend_from_slice(&scaler.shift);
+            scale.extend_from_slice(&scaler.scale);
+        }
+        let size = [firsts.len() as i64, -1];
+        let table = |values: &[f64]| Tensor::f_from_slice(values)?.f_view(size);
+        Ok(Self { shift: table(&shift)?, scale: table(&scale)?, firsts })
+    }
+
+    /// Returns shift and scale of the series of each row, `[rows, 1, columns]`, for values like `like`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn of_rows(&self, rows: &[i64], like: &Tensor) -> Result<(Tensor, Tensor)> {
+        let series = |row: &i64| self.firsts.partition_point(|first| *first as i64 <= *row) as i64 - 1;
+        let series = Tensor::f_from_slice(&rows.iter().map(series).collect::<Vec<_>>())?;
+        let of = |table: &Tensor| -> Result<Tensor> {
+            let own = table.f_index_select(0, &series)?.f_unsqueeze(1)?;
+            Ok(own.f_to_kind(like.kind())?.f_to_device(like.device())?)
+        };
+        Ok((of(&self.shift)?, of(&self.scale)?))
     }
 }
 

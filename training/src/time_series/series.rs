@@ -16,6 +16,10 @@ use text_recognizer::{Error, Result};
 /// One or more columns of numbers over time.
 #[derive(Debug)]
 pub struct Series {
+    /// The name among many series; empty for a single one.
+    pub key: String,
+    /// The values of columns that have one value per series.
+    pub statics: Vec<String>,
     /// The timestamps as numbers or dates; row numbers from 0 if the series has none.
     pub timestamps: Timestamps,
     /// The name of each column that models forecast.
@@ -50,7 +54,14 @@ impl Series {
         }
         let season = timestamps.season();
         let (filled, covariates, notes) = (None, None, Vec::new());
-        Ok(Self { timestamps, names, named, values, filled, covariates, season, notes })
+        let (key, statics) = (String::new(), Vec::new());
+        Ok(Self { key, statics, timestamps, names, named, values, filled, covariates, season, notes })
+    }
+
+    /// Sets the name among many series, and the values of the columns that have one value per series.
+    #[must_use]
+    pub fn of_group(self, key: String, statics: Vec<String>) -> Self {
+        Self { key, statics, ..self }
     }
 
     /// Adds covariates.
@@ -145,6 +156,8 @@ impl Series {
     /// Fails if there are fewer rows.
     pub fn head(&self, rows: usize) -> Result<Self> {
         Ok(Self {
+            key: self.key.clone(),
+            statics: self.statics.clone(),
             timestamps: self.timestamps.head(rows),
             names: self.names.clone(),
             named: self.named,
@@ -169,6 +182,29 @@ impl Series {
     /// Returns the names of the columns, for the checkpoint of a model of this series.
     pub fn columns(&self) -> Columns {
         Columns { names: self.names.clone(), named: Some(self.named) }
+    }
+
+    /// Returns the names of the columns and the covariates; none for names that were made up for a file without a header, which contain
+    /// the name of the file.
+    pub(super) fn column_names(&self) -> Vec<String> {
+        let roles = self.covariates.as_ref().map(|covariates| &covariates.roles);
+        let covariates = roles.into_iter().flat_map(|roles| roles.past.iter().chain(&roles.future));
+        self.names.iter().chain(covariates).filter(|_| self.named).cloned().collect()
+    }
+
+    /// Returns the timestamps, the values and the covariates as bytes, in blocks.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = Result<Vec<u8>>> + '_ {
+        let bytes = |numbers: Vec<f64>| numbers.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>();
+        let times = self.blocks().map(move |rows| Ok(bytes(self.timestamps.numbers_of(rows))));
+        let covariates = self.covariates.as_ref().map(|covariates| [&covariates.past, &covariates.future]);
+        let tables = std::iter::once(&self.values).chain(covariates.into_iter().flatten());
+        let values = tables.flat_map(move |table| {
+            self.blocks().map(move |rows| {
+                let rows = table.f_narrow(0, rows.start as i64, rows.len() as i64)?;
+                Ok(bytes(Vec::try_from(rows.f_contiguous()?.f_view(-1)?)?))
+            })
+        });
+        times.chain(values)
     }
 
     /// Returns the values of one column, `[rows]`.

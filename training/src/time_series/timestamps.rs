@@ -20,7 +20,7 @@ pub use arrange::{Arranged, arrange};
 pub use calendar::{Calendar, Fourier};
 pub use config::{Duplicates, TimeConfig};
 pub use frequency::Frequency;
-pub use reader::{TimeProblem, TimeReader};
+pub use reader::{RawTimes, TimeProblem, TimeReader};
 
 use clock::Clock;
 use form::Form;
@@ -106,6 +106,11 @@ impl Times {
             Self::Numbers(numbers) => Self::Numbers(rows.map(|row| numbers[row]).collect()),
             Self::Dates(dates) => Self::Dates(rows.map(|row| dates[row]).collect()),
         }
+    }
+
+    /// Returns the timestamps of these rows of a file.
+    fn of_rows(&self, rows: &[u32]) -> Self {
+        self.select(rows.iter().map(|&row| row as usize))
     }
 
     /// Returns these timestamps and then those of `next`.

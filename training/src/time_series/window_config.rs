@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
+use text_recognizer::data::Shuffle;
 use text_recognizer::{Error, Result};
 
-use super::{Fill, Scaling};
+use super::{Fill, Layout, Scaling, Target};
 use crate::flags::Auto;
 
 /// A boundary between two splits of a series.
@@ -141,6 +142,38 @@ impl WindowConfig {
             }
         }
         Ok(())
+    }
+
+    /// Checks that a window of `window_size` time steps has the rows of the forecast, if inputs are known beforehand.
+    ///
+    /// # Errors
+    /// Fails if it is shorter than the horizon.
+    pub(super) fn check_known(&self, window_size: usize, has_known: bool) -> Result<()> {
+        if has_known && window_size < self.horizon {
+            let expected = format!(
+                "at least the horizon, {}, because the end of a window has what is known beforehand of the rows that are forecast",
+                self.horizon
+            );
+            return Err(Error::invalid("window_size", window_size, expected));
+        }
+        Ok(())
+    }
+
+    /// Returns the order of training windows.
+    pub(super) fn shuffle(&self, seed: u64) -> Shuffle {
+        let reshuffle = self.reshuffle_each_iteration;
+        let size = match self.shuffle_buffer {
+            ShuffleBuffer::Full(_) if reshuffle => return Shuffle::Full { seed },
+            ShuffleBuffer::Full(_) => usize::MAX,
+            ShuffleBuffer::Size(size) => size,
+        };
+        Shuffle::Buffer { seed, size, reshuffle }
+    }
+
+    /// Returns the layout of windows of `window_size` time steps that begin `shift` rows apart.
+    pub(super) fn layout(&self, window_size: usize, shift: usize, target: Target) -> Layout {
+        let Self { horizon, stride, .. } = *self;
+        Layout { window_size, horizon, shift, stride, sequence: target == Target::EachStep }
     }
 
     /// Returns the time steps of a window, for a training split of `split` rows and a season of `season` rows. `auto` is at least `least`.

@@ -1,5 +1,7 @@
 //! Datasets of windows over a series and their targets. All windows are views of one tensor.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 use text_recognizer::data::Dataset;
 use text_recognizer::{Error, Result};
@@ -40,6 +42,31 @@ pub struct WindowDataset {
     y: Tensor,
     /// The indices of the windows in use, `[windows in use]`; `None` for all.
     used: Option<Tensor>,
+    /// The series that the rows belong to; `None` for one series.
+    owners: Option<Owners>,
+}
+
+/// The series of the rows of a dataset of many series, one after the other.
+#[derive(Debug)]
+pub struct Owners {
+    /// The first row of each series, `[series]`, int64.
+    pub firsts: Tensor,
+    /// The inputs that are the same in all rows of a series, `[series, inputs]`.
+    pub statics: Tensor,
+}
+
+impl Owners {
+    /// Returns `x` with the inputs of the series of each window, whose first rows are `windows`.
+    fn join(&self, x: Tensor, windows: &Tensor) -> Result<Tensor> {
+        let statics = self.statics.size()[1];
+        if statics == 0 {
+            return Ok(x);
+        }
+        let series = windows.f_bucketize(&self.firsts, false, true)? - 1;
+        let size = [x.size()[0], x.size()[1], statics];
+        let own = self.statics.f_index_select(0, &series)?.f_unsqueeze(1)?.f_expand(size, false)?;
+        Ok(Tensor::f_cat(&[x, own], 2)?)
+    }
 }
 
 impl WindowDataset {
@@ -64,12 +91,57 @@ impl WindowDataset {
             return Err(Error::shape("WindowDataset", expected, &targets.size()));
         }
         let mut dataset = Self::of(inputs.shallow_clone(), targets.shallow_clone(), layout)?;
-        dataset.used = used(inputs, targets, looks_ahead, layout, dataset.x.size()[0] as usize)?;
-        if dataset.is_empty() {
+        let windows = dataset.x.size()[0] as usize;
+        if let Some(is_complete) = complete(inputs, targets, looks_ahead, layout)? {
+            let used =
+                indices((0..windows).filter(|window| is_complete(window.saturating_mul(layout.shift))))?;
+            dataset.used = Some(used).filter(|used| (used.size()[0] as usize) < windows);
+        }
+        dataset.checked()
+    }
+
+    /// Makes the windows of many series, whose rows are one after the other in `inputs` and `targets`, like
+    /// [`WindowDataset::complete`]. A window and its target lie in one of `ranges` of rows. Also returns the number of windows that were
+    /// left out.
+    ///
+    /// # Errors
+    /// Fails like [`WindowDataset::complete`].
+    pub fn of_many(
+        inputs: &Tensor,
+        targets: &Tensor,
+        looks_ahead: &[bool],
+        layout: Layout,
+        ranges: &[Range<usize>],
+        owners: Owners,
+    ) -> Result<(Self, usize)> {
+        let Layout { shift, .. } = layout;
+        let layout = Layout { shift: 1, ..layout };
+        let mut dataset = Self::of(inputs.shallow_clone(), targets.shallow_clone(), layout)?;
+        let starts = |range: &Range<usize>| {
+            let last = range.end.checked_sub(layout.span()).filter(|last| *last >= range.start);
+            last.into_iter().flat_map({
+                let start = range.start;
+                move |last| (start..=last).step_by(shift)
+            })
+        };
+        let all: usize = ranges.iter().map(|range| starts(range).count()).sum();
+        let starts = ranges.iter().flat_map(starts);
+        let used = match complete(inputs, targets, looks_ahead, layout)? {
+            Some(is_complete) => indices(starts.filter(|&start| is_complete(start)))?,
+            None => indices(starts)?,
+        };
+        let left_out = all - used.size()[0] as usize;
+        dataset.used = Some(used);
+        dataset.owners = Some(owners);
+        Ok((dataset.checked()?, left_out))
+    }
+
+    fn checked(self) -> Result<Self> {
+        if self.is_empty() {
             let expected = "at least 1; try --fill forward, a smaller --window_size or a smaller --stride";
             return Err(Error::invalid("the number of windows without a missing value", 0, expected));
         }
-        Ok(dataset)
+        Ok(self)
     }
 
     fn of(inputs: Tensor, targets: Tensor, layout: Layout) -> Result<Self> {
@@ -111,7 +183,7 @@ impl WindowDataset {
         let x = view(&inputs, 0, window_size)?;
         let (first, steps) = if sequence { (1, window_size) } else { (window_size as i64, horizon) };
         let y = view(&targets, first, steps)?;
-        Ok(Self { inputs, targets, layout, x, y, used: None })
+        Ok(Self { inputs, targets, layout, x, y, used: None, owners: None })
     }
 
     /// Returns the number of windows that were left out because of missing values.
@@ -131,38 +203,48 @@ impl WindowDataset {
     }
 }
 
-/// Returns the indices of the windows that have all inputs and at least one target, and end in a row that does not look ahead; `None`
-/// for all windows.
-fn used(
+/// Returns a function of the first row of a window: whether it has all inputs and at least one target, and ends in a row that does not
+/// look ahead. Returns `None` if all windows do.
+fn complete<'a>(
     inputs: &Tensor,
     targets: &Tensor,
-    looks_ahead: &[bool],
+    looks_ahead: &'a [bool],
     layout: Layout,
-    windows: usize,
-) -> Result<Option<Tensor>> {
+) -> Result<Option<impl Fn(usize) -> bool + use<'a>>> {
     let missing = Vec::<bool>::try_from(inputs.f_isnan()?.f_any_dim(1, false)?)?;
     let present = Vec::<bool>::try_from(targets.f_isnan()?.f_logical_not()?.f_any_dim(1, false)?)?;
     if !missing.contains(&true) && !present.contains(&false) && !looks_ahead.contains(&true) {
         return Ok(None);
     }
-    let Layout { window_size, horizon, shift, stride, sequence } = layout;
+    let Layout { window_size, horizon, stride, sequence, .. } = layout;
     let (missing, present) = (strided_sums(&missing, stride), strided_sums(&present, stride));
     // The number of rows that count, among `steps` rows from `first`.
-    let count = |sums: &[u32], first: usize, steps: usize| {
+    let count = move |sums: &[u32], first: usize, steps: usize| {
         sums[first + (steps - 1) * stride] - first.checked_sub(stride).map_or(0, |before| sums[before])
     };
     let (ahead, steps) = if sequence { (1, window_size) } else { (window_size, horizon) };
-    let used: Vec<i64> = (0..windows)
-        .filter(|window| {
-            let first = window.saturating_mul(shift);
-            let last = first + (window_size - 1) * stride;
-            count(&missing, first, window_size) == 0
-                && count(&present, first + ahead * stride, steps) > 0
-                && !looks_ahead.get(last).is_some_and(|&looks_ahead| looks_ahead)
-        })
-        .map(|window| window as i64)
-        .collect();
-    Ok((used.len() < windows).then(|| Tensor::from_slice(&used)))
+    Ok(Some(move |first: usize| {
+        let last = first + (window_size - 1) * stride;
+        count(&missing, first, window_size) == 0
+            && count(&present, first + ahead * stride, steps) > 0
+            && !looks_ahead.get(last).is_some_and(|&looks_ahead| looks_ahead)
+    }))
+}
+
+/// Returns indices as a tensor, in half of the memory if they are small.
+fn indices(indices: impl Iterator<Item = usize>) -> Result<Tensor> {
+    let mut small = Vec::new();
+    let mut large = Vec::new();
+    for index in indices {
+        match i32::try_from(index) {
+            Ok(index) if large.is_empty() => small.push(index),
+            _ => {
+                large.extend(small.drain(..).map(i64::from));
+                large.push(index as i64);
+            }
+        }
+    }
+    Ok(if large.is_empty() { Tensor::f_from_slice(&small)? } else { Tensor::f_from_slice(&large)? })
 }
 
 /// Returns for each row how many of it and the rows `stride`, `2 stride`, ... before it are true.
@@ -184,7 +266,30 @@ impl Dataset for WindowDataset {
     fn gather(&self, indices: &Tensor) -> Result<(Tensor, Tensor)> {
         let used = self.used.as_ref().map(|used| used.f_index_select(0, indices)).transpose()?;
         let windows = used.as_ref().unwrap_or(indices);
-        Ok((self.x.f_index_select(0, windows)?, self.y.f_index_select(0, windows)?))
+        let (x, y) = (self.x.f_index_select(0, windows)?, self.y.f_index_select(0, windows)?);
+        Ok((
+            self.owners
+                .as_ref()
+                .map(|owners| owners.join(x.shallow_clone(), windows))
+                .transpose()?
+                .unwrap_or(x),
+            y,
+        ))
+    }
+
+    /// Returns the first row of each window among the rows of many series; of one series the positions.
+    fn ids(&self, positions: &[i64]) -> Result<Vec<i64>> {
+        match (&self.owners, &self.used) {
+            (Some(_), Some(used)) => {
+                let positions = Tensor::f_from_slice(positions)?.f_to_device(used.device())?;
+                Ok(used
+                    .f_index_select(0, &positions)?
+                    .f_to_kind(Kind::Int64)?
+                    .f_to_device(Device::Cpu)?
+                    .try_into()?)
+            }
+            _ => Ok(positions.to_vec()),
+        }
     }
 
     fn slice(&self, start: i64, length: i64) -> Result<(Tensor, Tensor)> {
@@ -212,139 +317,12 @@ impl Dataset for WindowDataset {
             convert(&self.targets)?
         };
         let used = self.used.map(|used| used.f_to_device(device)).transpose()?;
-        Ok(Box::new(Self { used, ..Self::of(inputs, targets, self.layout)? }))
+        let owners = self.owners.map(|Owners { firsts, statics }| {
+            Ok::<_, Error>(Owners { firsts: firsts.f_to_device(device)?, statics: convert(&statics)? })
+        });
+        Ok(Box::new(Self { used, owners: owners.transpose()?, ..Self::of(inputs, targets, self.layout)? }))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NAN: f32 = f32::NAN;
-
-    fn ten() -> Tensor {
-        Tensor::arange(10, tch::kind::FLOAT_CPU)
-    }
-
-    fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
-        Vec::try_from(tensor.flatten(1, -1)).unwrap()
-    }
-
-    fn column(values: &[f32]) -> Tensor {
-        Tensor::from_slice(values).view([-1, 1])
-    }
-
-    #[test]
-    fn complete_windows_leave_out_missing_inputs_and_targets_without_a_value() {
-        let values = column(&[0.0, 1.0, 2.0, NAN, 4.0, 5.0, 6.0, 7.0, NAN, NAN]);
-        let layout = Layout { window_size: 2, horizon: 2, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::complete(&values, &values, &[], layout).unwrap();
-        let (x, y) = dataset.slice(0, dataset.len() as i64).unwrap();
-        assert_eq!(rows(&x), [[0.0, 1.0], [1.0, 2.0], [4.0, 5.0], [5.0, 6.0]]);
-        assert_eq!(format!("{:?}", rows(&y)), "[[2.0, NaN], [NaN, 4.0], [6.0, 7.0], [7.0, NaN]]");
-        assert_eq!((dataset.left_out(), dataset.index(2).unwrap()), (3, 4));
-        let (x, _) = dataset.gather(&Tensor::from_slice(&[3i64, 0])).unwrap();
-        assert_eq!(rows(&x), [[5.0, 6.0], [0.0, 1.0]]);
-        let double = Box::new(dataset).to(Device::Cpu, Kind::Double).unwrap();
-        assert_eq!((double.len(), double.slice(2, 1).unwrap().0.double_value(&[0, 1, 0])), (4, 5.0));
-    }
-
-    #[test]
-    fn complete_windows_of_every_layout_equal_those_of_a_filter() {
-        let missing = [4usize, 11, 12, 20, 37];
-        let values: Vec<f32> =
-            (0..40).map(|row| if missing.contains(&row) { NAN } else { row as f32 }).collect();
-        let values = column(&values);
-        for (window_size, horizon, shift, stride, sequence) in [
-            (1, 1, 1, 1, false),
-            (3, 2, 1, 2, false),
-            (4, 1, 3, 1, true),
-            (2, 3, 2, 3, false),
-            (3, 1, 1, 2, true),
-        ] {
-            let layout = Layout { window_size, horizon, shift, stride, sequence };
-            let all = WindowDataset::new(&values, layout).unwrap();
-            let (x, y) = all.slice(0, all.len() as i64).unwrap();
-            let (x, y) = (rows(&x), rows(&y));
-            let expected: Vec<usize> = (0..x.len())
-                .filter(|&at| x[at].iter().all(|x| !x.is_nan()) && y[at].iter().any(|y| !y.is_nan()))
-                .collect();
-            let dataset = WindowDataset::complete(&values, &values, &[], layout).unwrap();
-            let used: Vec<usize> = (0..dataset.len()).map(|at| dataset.index(at).unwrap()).collect();
-            assert_eq!(used, expected, "{layout:?}");
-        }
-    }
-
-    #[test]
-    fn complete_windows_of_filled_inputs_have_no_filled_target() {
-        let (filled, values) = (column(&[0.0, 1.0, 1.0, 3.0, 4.0]), column(&[0.0, 1.0, NAN, 3.0, 4.0]));
-        let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::complete(&filled, &values, &[], layout).unwrap();
-        let (x, y) = dataset.slice(0, dataset.len() as i64).unwrap();
-        assert_eq!((rows(&x), rows(&y)), (vec![vec![1.0, 1.0], vec![1.0, 3.0]], vec![vec![3.0], vec![4.0]]));
-        let ahead = [false, false, true, false, false];
-        let dataset = WindowDataset::complete(&filled, &values, &ahead, layout).unwrap();
-        assert_eq!((dataset.len(), dataset.index(0).unwrap()), (1, 2));
-    }
-
-    #[test]
-    fn complete_windows_of_a_series_with_too_many_gaps_are_an_error() {
-        let values = column(&[0.0, NAN, 2.0, NAN, 4.0]);
-        let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let error = WindowDataset::complete(&values, &values, &[], layout).unwrap_err().to_string();
-        assert!(error.contains("--fill forward"), "{error}");
-    }
-
-    #[test]
-    fn window_dataset_of_each_layout_has_the_expected_rows() {
-        let series = Tensor::arange(20, tch::kind::FLOAT_CPU).view([10, 2]); // row t is [2t, 2t + 1]
-        let layout = Layout { window_size: 3, horizon: 2, shift: 2, stride: 1, sequence: false };
-        let dataset = WindowDataset::new(&series, layout).unwrap();
-        let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
-        assert_eq!(
-            (rows(&x), rows(&y)),
-            (vec![vec![4.0, 5.0, 6.0, 7.0, 8.0, 9.0]], vec![vec![10.0, 11.0, 12.0, 13.0]])
-        );
-        assert_eq!(dataset.len(), 3);
-        let strided =
-            WindowDataset::new(&series, Layout { stride: 2, shift: 1, horizon: 1, ..layout }).unwrap();
-        let (x, y) = strided.slice(0, 1).unwrap();
-        assert_eq!((rows(&x), rows(&y)), (vec![vec![0.0, 1.0, 4.0, 5.0, 8.0, 9.0]], vec![vec![12.0, 13.0]]));
-        let sequence = WindowDataset::new(&series, Layout { horizon: 1, sequence: true, ..layout }).unwrap();
-        let (_, y) = sequence.slice(0, 1).unwrap();
-        assert_eq!(rows(&y), [[2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]);
-    }
-
-    #[test]
-    fn window_dataset_is_a_view_and_converts_to_another_dtype() {
-        let series = Tensor::arange(1000, tch::kind::FLOAT_CPU).view([1000, 1]);
-        let layout = Layout { window_size: 100, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let dataset = WindowDataset::new(&series, layout).unwrap();
-        assert_eq!(dataset.x.data_ptr(), series.data_ptr());
-        let double = Box::new(dataset).to(Device::Cpu, Kind::Double).unwrap();
-        let (x, y) = double.gather(&Tensor::from_slice(&[7i64, 899])).unwrap();
-        assert_eq!((x.double_value(&[1, 99, 0]), y.double_value(&[0, 0, 0])), (998.0, 107.0));
-        assert_eq!(x.kind(), Kind::Double);
-    }
-
-    #[test]
-    fn window_longer_than_the_series_is_an_error_with_both_lengths() {
-        let layout = Layout { window_size: 10, horizon: 1, shift: 1, stride: 1, sequence: false };
-        let error = WindowDataset::new(&ten().view([10, 1]), layout).unwrap_err().to_string();
-        assert!(error.contains("series is 10:") && error.contains("at least 11"), "{error}");
-    }
-
-    #[test]
-    fn batch_of_a_narrowed_series_is_contiguous() {
-        let wide = Tensor::arange(60, tch::kind::FLOAT_CPU).view([12, 5]);
-        let narrow = wide.narrow(1, 1, 3).narrow(0, 2, 10); // row t is [5t + 11, 5t + 12, 5t + 13]
-        let layout = Layout { window_size: 2, horizon: 1, shift: 1, stride: 3, sequence: false };
-        let dataset = WindowDataset::new(&narrow, layout).unwrap();
-        let (x, y) = dataset.gather(&Tensor::from_slice(&[1i64])).unwrap();
-        assert_eq!(
-            (rows(&x), rows(&y)),
-            (vec![vec![16.0, 17.0, 18.0, 31.0, 32.0, 33.0]], vec![vec![46.0, 47.0, 48.0]])
-        );
-        assert!(x.is_contiguous() && y.is_contiguous());
-    }
-}
+mod tests;

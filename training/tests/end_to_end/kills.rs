@@ -246,6 +246,22 @@ const MIXES: &[Mix] = &[
         4,
     ),
     (
+        "dnn on many series with static covariates and what is known beforehand",
+        &[
+            "--model=dnn",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/corpus/csv/shops.csv"),
+            "--series_column=shop",
+            "--static_covariates=city",
+            "--future_covariates=promo",
+            "--window_size=7",
+            "--batch_size=8",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        4,
+    ),
+    (
         "gru, accumulation with validation within epochs, 2 threads",
         &[
             "--model=gru",

@@ -19,6 +19,7 @@ mod keras_golden;
 mod kills;
 mod lab;
 mod libtorch;
+mod many_series;
 mod numeric_flags;
 mod output;
 mod python;

@@ -10,7 +10,7 @@ use text_recognizer::nn::{ForwardContext, Parameters};
 use text_recognizer::{Error, Result};
 
 use crate::format::number;
-use crate::time_series::Scaler;
+use crate::time_series::{Scaler, Units};
 
 /// The size of values from which on a network is likely to diverge without scaling.
 const LARGE: f64 = 100.0;
@@ -22,6 +22,8 @@ pub struct LitForecaster {
     config: LitConfig,
     loss: Box<dyn Loss>,
     scaler: Scaler,
+    /// The scalings of many series, whose values reach the network scaled by those of their own.
+    units: Option<Units>,
     horizon: i64,
     masked: bool,
     metrics: Vec<Box<dyn Metric>>,
@@ -46,13 +48,20 @@ impl LitForecaster {
             .iter()
             .map(|metric| -> Box<dyn Metric> { Box::new(metric.by_column(columns)) })
             .collect();
-        Ok(Self { model, loss: Box::new(config.loss), config, scaler, horizon, masked: false, metrics })
+        let loss = Box::new(config.loss);
+        Ok(Self { model, loss, config, scaler, units: None, horizon, masked: false, metrics })
     }
 
     /// Replaces the loss that the configuration names. The loss gets predictions and targets in scaled units; if the targets are
     /// masked, it gets those that are present, `[values]`.
     pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
         self.loss = Box::new(loss);
+        self
+    }
+
+    /// Sets the scalings of many series. The metrics are then in the units of the series, and predictions are in scaled units.
+    pub fn with_units(mut self, units: Units) -> Self {
+        self.units = Some(units);
         self
     }
 
@@ -142,6 +151,17 @@ impl LitModel for LitForecaster {
             return Ok(StepOutput { loss, rows, metrics: Vec::new() });
         }
         let (prediction, target) = (self.unscaled(&prediction.detach())?, self.actual(&batch.y)?);
+        let (prediction, target) = match &self.units {
+            None => (prediction, target),
+            Some(units) => {
+                let (shift, scale) = units.of_rows(&batch.rows, &prediction)?;
+                let unscaled = |values: &Tensor| values.f_mul(&scale)?.f_add(&shift);
+                // The steps of the data module: a target of 0 is scaled in double precision, and rounded.
+                let zero = shift.f_neg()?.f_div(&scale)?.f_to_kind(Kind::Float)?.f_to_kind(batch.y.kind())?;
+                let nonzero = self.last(&batch.y)?.f_ne_tensor(&zero)?;
+                (unscaled(&prediction)?, unscaled(&target)?.f_where_scalarother(&nonzero, 0.0)?)
+            }
+        };
         let metrics =
             self.metrics.iter().map(|metric| metric.sum(&prediction, &target)).collect::<Result<_>>()?;
         Ok(StepOutput { loss, rows, metrics })
@@ -158,7 +178,7 @@ impl LitModel for LitForecaster {
 
     fn advice(&self, batch: &Batch) -> Option<String> {
         let largest = batch.x.f_abs().and_then(|x| x.f_max()).and_then(|max| max.f_double_value(&[])).ok()?;
-        let large = self.scaler.is_identity() && largest > LARGE;
+        let large = self.scaler.is_identity() && self.units.is_none() && largest > LARGE;
         large.then(|| {
             format!("--scaling standard, because the values reach {} and are not scaled", number(largest))
         })

@@ -19,6 +19,10 @@ pub(super) struct Chosen {
     pub targets: usize,
     /// The number of past covariates.
     pub past: usize,
+    /// The columns whose cells name a series.
+    pub keys: Vec<usize>,
+    /// The columns with one value per series.
+    pub statics: Vec<usize>,
     /// A nameless running number, which is left out.
     pub index: Option<usize>,
     /// Nameless columns without cells, which are left out.
@@ -57,7 +61,13 @@ pub(super) fn choose(config: &CsvConfig, header: &Header, notes: &mut Vec<String
     let mut chosen = Chosen { time, ..Chosen::default() };
     if chosen.time.is_empty() {
         chosen.time = header.only_dates();
-        let roles = [&config.roles.target, &config.roles.past_covariates, &config.roles.future_covariates];
+        let roles = [
+            &config.roles.series_column,
+            &config.roles.static_covariates,
+            &config.roles.target,
+            &config.roles.past_covariates,
+            &config.roles.future_covariates,
+        ];
         let of_roles = roles.into_iter().flatten().map(|name| find("target", name).ok());
         if of_roles
             .chain(values.iter().copied().map(Some))

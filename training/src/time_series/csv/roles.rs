@@ -27,6 +27,12 @@ pub struct RoleConfig {
     /// Give a network these columns too, also of the rows that it forecasts: they are known beforehand.
     #[arg(long = "future_covariates", value_name = "COLUMNS", value_delimiter = ',')]
     pub future_covariates: Vec<String>,
+    /// Read many series from one file: the rows with the same cells in these columns are one series.
+    #[arg(long = "series_column", value_name = "COLUMNS", value_delimiter = ',')]
+    pub series_column: Vec<String>,
+    /// Give a network these columns too, which have one value per series: numbers, or texts as categories.
+    #[arg(long = "static_covariates", value_name = "COLUMNS", value_delimiter = ',')]
+    pub static_covariates: Vec<String>,
     /// Give a network the sine and cosine of these places in the calendar, also of the rows that it forecasts.
     #[arg(long = "calendar", value_enum, value_name = "FEATURES", value_delimiter = ',')]
     pub calendar: Vec<Calendar>,
@@ -43,10 +49,22 @@ impl Default for RoleConfig {
 
 impl RoleConfig {
     /// The flags. A checkpoint has its own values of them.
-    pub const FLAGS: [&str; 5] = ["target", "past_covariates", "future_covariates", "calendar", "fourier"];
+    pub const FLAGS: [&str; 7] = [
+        "target",
+        "past_covariates",
+        "future_covariates",
+        "series_column",
+        "static_covariates",
+        "calendar",
+        "fourier",
+    ];
 
     /// Fails if a feature is listed twice, or if there are too many.
     pub(super) fn validate(&self) -> Result<()> {
+        ensure!(
+            self.static_covariates.is_empty() || !self.series_column.is_empty(),
+            "--static_covariates has no effect on one series; try --series_column with it"
+        );
         for (at, feature) in self.calendar.iter().enumerate() {
             ensure!(
                 !self.calendar[..at].contains(feature),
@@ -99,6 +117,8 @@ impl RoleConfig {
         let targets = of("target", &self.target)?;
         let past = of("past_covariates", &self.past_covariates)?;
         let future = of("future_covariates", &self.future_covariates)?;
+        chosen.keys = of("series_column", &self.series_column)?;
+        chosen.statics = of("static_covariates", &self.static_covariates)?;
         if targets.is_empty() {
             let candidates = chosen.values.len();
             chosen.values.retain(|column| roles.get(column).is_none_or(|role| *role == "time_column"));

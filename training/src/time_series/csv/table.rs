@@ -1,37 +1,34 @@
 //! Collects the rows of a file, and makes a series of them.
 
-use std::io::Read;
-
 use anyhow::{Result, anyhow, bail, ensure};
 use tch::Tensor;
 
 use super::CsvConfig;
 use super::choose::{Chosen, integer};
+use super::keys::Keys;
 use super::number::{Na, Separators, Value, may_be_group, value};
-use super::rows::LimitedRows;
 use crate::format::{count, listed};
 use crate::time_series::{
-    Arranged, CovariateValues, Duplicates, Frequency, Roles, Series, TimeConfig, TimeProblem, TimeReader,
-    Timestamps, arrange,
+    Arranged, CovariateValues, Duplicates, Frequency, Panel, Roles, Series, TimeConfig, TimeProblem,
+    TimeReader, Timestamps, arrange,
 };
-
-/// The most rows after an error in which a footer is looked for.
-const FOOTER: usize = 5;
 
 /// The rows of a file so far.
 pub(super) struct Table<'a> {
     config: &'a CsvConfig,
-    names: Vec<String>,
-    chosen: Chosen,
-    roles: Roles,
-    separators: Separators,
+    pub names: Vec<String>,
+    pub chosen: Chosen,
+    pub roles: Roles,
+    pub separators: Separators,
     na: Na,
-    time: Option<TimeReader>,
+    pub time: Option<TimeReader>,
     /// The cells of several time columns, joined.
     joined: String,
     /// The values, `[rows, columns]`.
-    values: Vec<f64>,
-    rows: usize,
+    pub values: Vec<f64>,
+    /// The series of many; `None` if the file has one series.
+    keys: Option<Keys>,
+    pub rows: usize,
     /// The rows, from 0, whose line is not one after that of the row before, with their lines.
     lines: Vec<(usize, u64)>,
     columns: Vec<Column>,
@@ -78,6 +75,7 @@ impl<'a> Table<'a> {
             _ => Some(TimeReader::new(&config.time)?.named(&of_time)),
         };
         let columns = vec![Column::default(); chosen.values.len()];
+        let keys = (!chosen.keys.is_empty()).then(|| Keys::new(chosen.keys.clone(), chosen.statics.clone()));
         Ok(Self {
             config,
             names,
@@ -88,6 +86,7 @@ impl<'a> Table<'a> {
             time,
             joined: String::new(),
             values: Vec::new(),
+            keys,
             rows: 0,
             lines: Vec::new(),
             columns,
@@ -114,6 +113,9 @@ impl<'a> Table<'a> {
             self.names.len()
         );
         self.push_time(line, cells)?;
+        if let Some(keys) = &mut self.keys {
+            keys.push(self.rows, line, cells, &self.names)?;
+        }
         for (&column, kinds) in self.chosen.values.iter().zip(&mut self.columns) {
             match value(&cells[column], &self.separators, &self.na) {
                 Some(Value::Number(number)) => {
@@ -227,7 +229,7 @@ impl<'a> Table<'a> {
     }
 
     /// Returns the line of a row, from 0.
-    fn line(&self, row: usize) -> u64 {
+    pub fn line(&self, row: usize) -> u64 {
         let at = self.lines.partition_point(|(first, _)| *first <= row);
         self.lines.get(at.saturating_sub(1)).map_or(0, |(first, line)| line + (row - first) as u64)
     }
@@ -238,9 +240,12 @@ impl<'a> Table<'a> {
         named: bool,
         expected: Option<Frequency>,
         mut notes: Vec<String>,
-    ) -> Result<Series> {
+    ) -> Result<Panel> {
         ensure!(self.rows > 0, "found no row of values, expected at least one");
         self.check_columns(&mut notes)?;
+        if let Some(keys) = self.keys.take() {
+            return self.finish_many(keys.series, named, expected, notes);
+        }
         let columns = self.chosen.values.len();
         let mut arranged_notes = Vec::new();
         let (timestamps, values) = match self.time.take() {
@@ -262,9 +267,8 @@ impl<'a> Table<'a> {
         if roles.is_empty() {
             notes.extend(self.missing(0));
             notes.extend(arranged_notes);
-            let mut series = Series::new(timestamps, names, named, values)?;
-            series.notes = notes;
-            return Ok(series);
+            let series = Series::new(timestamps, names, named, values)?;
+            return Ok(Panel::of(series, notes));
         }
         let (values, timestamps, covariates, later) = CovariateValues::split(&values, timestamps, roles)?;
         notes.extend(self.missing(later));
@@ -274,12 +278,11 @@ impl<'a> Table<'a> {
             notes.push(format!("the last {rows} no target, only covariates that are known beforehand"));
         }
         notes.extend(covariates.notes());
-        let mut series = Series::new(timestamps, names, named, values)?.with_covariates(covariates)?;
-        series.notes = notes;
-        Ok(series)
+        let series = Series::new(timestamps, names, named, values)?.with_covariates(covariates)?;
+        Ok(Panel::of(series, notes))
     }
 
-    fn place(&self, TimeProblem { row, message }: TimeProblem) -> anyhow::Error {
+    pub fn place(&self, TimeProblem { row, message }: TimeProblem) -> anyhow::Error {
         match row {
             Some(row) => anyhow!("row {}: {message}", self.line(row)),
             None => anyhow!("{message}"),
@@ -287,7 +290,7 @@ impl<'a> Table<'a> {
     }
 
     /// Returns a note on the missing cells of each column, but for those of targets in the last `later` rows.
-    fn missing(&self, later: usize) -> Option<String> {
+    pub fn missing(&self, later: usize) -> Option<String> {
         let targets = self.chosen.targets;
         let missing =
             self.columns.iter().zip(&self.chosen.values).enumerate().map(|(at, (kinds, &column))| {
@@ -340,60 +343,4 @@ impl<'a> Table<'a> {
 /// Returns whether a text has only digits and the characters between them.
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || b".,' +-".contains(&byte))
-}
-
-/// A row that cannot be read.
-pub(super) struct BadRow {
-    pub line: u64,
-    /// Whether it is the first one below the names.
-    pub is_first: bool,
-    /// Whether it is the first one of the file, and was not taken for the names.
-    pub is_header: bool,
-    /// Whether it has more cells than the first one.
-    pub is_wider: bool,
-    /// Whether it has a number.
-    pub has_number: bool,
-    /// Whether it starts with #.
-    pub is_comment: bool,
-}
-
-impl BadRow {
-    pub fn new(table: &Table, named: bool, line: u64, cells: &csv::ByteRecord) -> Self {
-        let is_number = |cell: &[u8]| {
-            !matches!(value(cell, &table.separators, &Na::default()), None | Some(Value::Missing))
-        };
-        Self {
-            line,
-            is_first: named && table.rows == 0,
-            is_header: !named && table.rows == 0,
-            is_wider: cells.len() > table.names.len(),
-            has_number: cells.iter().any(is_number),
-            is_comment: cells.get(0).is_some_and(|cell| cell.trim_ascii().starts_with(b"#")),
-        }
-    }
-
-    /// Adds to an error of the row what helps if it is no data. `rows` are those after it.
-    pub fn explain<R: Read>(&self, error: &anyhow::Error, rows: &mut LimitedRows<R>) -> anyhow::Error {
-        if self.is_comment {
-            return anyhow!("{error:#}; if lines that start with # are comments, try --comment '#'");
-        }
-        let mut cells = csv::ByteRecord::new();
-        let after = (0..FOOTER).take_while(|_| rows.next(&mut cells).is_ok_and(|row| row.is_some())).count();
-        if self.line > 3 && after < FOOTER {
-            let footer = after + 1;
-            return anyhow!(
-                "{error:#}; if the last {} no data, try --skip_footer {footer}",
-                if footer == 1 { "row is".into() } else { format!("{footer} rows are") }
-            );
-        }
-        if self.is_header && !self.is_wider {
-            anyhow!("{error:#}; if the first row has the column names, try --header true")
-        } else if self.is_wider {
-            anyhow!("{error:#}; if the table begins there, try --skip_rows {}", self.line - 1)
-        } else if self.is_first && !self.has_number {
-            anyhow!("{error:#}; if the row has units, try --units_row")
-        } else {
-            anyhow!("{error:#}")
-        }
-    }
 }

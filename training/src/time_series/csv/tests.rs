@@ -3,6 +3,7 @@
 use super::*;
 
 mod forms;
+mod many;
 mod roles;
 
 fn config(time: Option<&str>, values: &[&str]) -> CsvConfig {

@@ -13,7 +13,7 @@ use crate::time_series::{Covariates, Scaler, Series};
 ///
 /// # Errors
 /// Fails if a scaled value is too large for single precision.
-pub(super) fn check_precision(
+pub(in crate::time_series) fn check_precision(
     series: &mut Series,
     scaler: &Scaler,
     covariates: Option<&Covariates>,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::time_series::{
-    CsvConfig, Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, parse_csv, synthetic,
+    CsvConfig, Fill, Scaling, ShuffleBuffer, SplitPoint, SyntheticConfig, Timestamps, parse_csv, synthetic,
 };
 
 fn config() -> WindowConfig {

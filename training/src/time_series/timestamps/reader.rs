@@ -237,12 +237,22 @@ impl TimeReader {
     ///
     /// # Errors
     /// Fails if several forms are left that give different times, or if a local time does not exist in the time zone.
-    pub fn finish(mut self) -> Result<RawTimes, TimeProblem> {
-        if self.candidates.len() > 1
-            && !self.sort
-            && self.candidates.iter().any(|candidate| candidate.times.is_ordered())
-        {
-            self.candidates.retain(|candidate| candidate.times.is_ordered());
+    pub fn finish(self) -> Result<RawTimes, TimeProblem> {
+        self.finish_groups(&[])
+    }
+
+    /// Returns the timestamps in the order of the file. `groups` are the rows of several series, each in the order of its time; it is
+    /// empty for one series.
+    ///
+    /// # Errors
+    /// Fails like [`TimeReader::finish`].
+    pub fn finish_groups(mut self, groups: &[&[u32]]) -> Result<RawTimes, TimeProblem> {
+        let is_ordered = |candidate: &Candidate| match groups {
+            [] => candidate.times.is_ordered(),
+            groups => groups.iter().all(|rows| candidate.times.of_rows(rows).is_ordered()),
+        };
+        if self.candidates.len() > 1 && !self.sort && self.candidates.iter().any(is_ordered) {
+            self.candidates.retain(is_ordered);
         }
         if let Some(problem) = ambiguous(&self.candidates) {
             return Err(problem);
@@ -263,7 +273,7 @@ impl TimeReader {
             (Some(zone), Times::Dates(dates)) if form.unit() == Unit::Time => {
                 let clock = Clock::Zone(zone);
                 if form.is_local() {
-                    let by_file = resolve(dates, &clock).map_err(|row| {
+                    let by_file = resolve_groups(dates, &clock, groups).map_err(|row| {
                         let mut label = String::new();
                         form.write(&mut label, dates[row], &Clock::Plain);
                         TimeProblem::at(row, format!("{label} does not exist in {zone}, because clocks were set forward, expected a local time"))
@@ -285,6 +295,33 @@ impl TimeReader {
         };
         Ok(RawTimes { times, form, clock, notes })
     }
+}
+
+impl RawTimes {
+    /// Returns the timestamps of these rows.
+    pub fn of_rows(&self, rows: &[u32]) -> Self {
+        let (form, clock) = (self.form.clone(), self.clock.clone());
+        Self { times: self.times.of_rows(rows), form, clock, notes: Vec::new() }
+    }
+
+    /// Takes the notes.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+/// Converts the local times of each group of rows, or of all rows without groups; see [`resolve`].
+fn resolve_groups(dates: &mut [i64], clock: &Clock, groups: &[&[u32]]) -> Result<usize, usize> {
+    if groups.is_empty() {
+        return resolve(dates, clock);
+    }
+    let mut by_file = 0;
+    for &rows in groups {
+        let mut own: Vec<i64> = rows.iter().map(|&row| dates[row as usize]).collect();
+        by_file += resolve(&mut own, clock).map_err(|row| rows[row] as usize)?;
+        rows.iter().zip(own).for_each(|(&row, date)| dates[row as usize] = date);
+    }
+    Ok(by_file)
 }
 
 impl Candidate {

@@ -54,6 +54,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     let loaders = Loaders::new(splits, &LoaderConfig::default(), shuffle, place, &SingleProcess).unwrap();
     let network = NetworkForecaster {
         covariates: None,
+        statics: None,
         lit: std::rc::Rc::clone(&lit),
         data: module.spec(),
         scaler: module.scaler().clone(),

@@ -115,7 +115,7 @@ fn future_file_continues_the_series_or_is_an_error_with_the_timestamps() {
         let config = roles("sales", "", "promo");
         let past = FILE.lines().take(3).map(|line| format!("{line}\n")).collect::<String>();
         let mut series = parsed(&past, &config).unwrap();
-        read_future(&config, &path, &mut series).map(|()| series)
+        read_future(&config, &path, std::slice::from_mut(&mut series)).map(|()| series)
     };
     let series = read("day,other,promo\n2024-01-03,,0\n2024-01-04,,1\n2024-01-05,,1\n").unwrap();
     let covariates = series.covariates().unwrap();
@@ -132,7 +132,10 @@ fn future_file_continues_the_series_or_is_an_error_with_the_timestamps() {
     }
     let config = roles("sales", "", "promo");
     let mut series = parsed(FILE, &config).unwrap();
-    let error =
-        format!("{:#}", read_future(&config, &folder.path().join("future.csv"), &mut series).unwrap_err());
+    let error = format!(
+        "{:#}",
+        read_future(&config, &folder.path().join("future.csv"), std::slice::from_mut(&mut series))
+            .unwrap_err()
+    );
     assert!(error.contains("found 2 rows after the last target in the file of the series too"), "{error}");
 }
