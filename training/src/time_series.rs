@@ -43,6 +43,7 @@ pub use models::Target;
 pub use panel::{Member, Panel, PanelDataModule, PanelExtras, Statics};
 pub use scaler::{Scaler, Scaling, Units, WindowScaler};
 pub use series::{Series, SyntheticConfig, synthetic};
+use timestamps::split_off;
 pub(crate) use timestamps::{Arranged, RawTimes, TimeProblem, TimeReader, arrange};
 pub use timestamps::{Calendar, Duplicates, Fourier, Frequency, TimeConfig, Timestamps};
 pub use window_config::{ShuffleBuffer, SplitPoint, WindowConfig};

@@ -102,10 +102,10 @@ impl DataLoader {
 
     /// Returns the batches of epoch `epoch`, from batch `first` on (`first > 0` continues an interrupted epoch).
     pub fn epoch(&self, epoch: u64, first: usize) -> EpochBatches<'_> {
-        let order = self.shuffle.order(self.dataset.len(), epoch);
-        // One copy to the device per epoch, not one per batch.
-        let indices =
-            (self.shuffle != Shuffle::No).then(|| Tensor::from_slice(&order).to_device(self.device()));
+        let order = (self.shuffle != Shuffle::No)
+            .then(|| Tensor::from_slice(&self.shuffle.order(self.dataset.len(), epoch)));
+        // One copy to the device per epoch, not one per batch; none for a data set on the CPU.
+        let indices = order.as_ref().map(|order| order.to_device(self.device()));
         EpochBatches { loader: self, order, indices, next: first }
     }
 }
@@ -114,8 +114,9 @@ impl DataLoader {
 #[derive(Debug)]
 pub struct EpochBatches<'a> {
     loader: &'a DataLoader,
-    order: Vec<i64>,
-    /// `order` on the device; `None` if rows are served in the data set's own order.
+    /// The positions of the rows; `None` if they are served in the data set's own order.
+    order: Option<Tensor>,
+    /// `order` on the device.
     indices: Option<Tensor>,
     next: usize,
 }
@@ -134,7 +135,15 @@ impl Iterator for EpochBatches<'_> {
             Some(indices) => self.loader.dataset.gather(&indices.narrow(0, start, length)),
             None => self.loader.dataset.slice(start, length),
         };
-        Some(xy.and_then(|(x, y)| Ok(Batch { x, y, rows: self.loader.dataset.ids(&self.order[range])? })))
+        let batch = || {
+            let (x, y) = xy?;
+            let positions = match &self.order {
+                Some(order) => Vec::try_from(order.f_narrow(0, start, length)?)?,
+                None => (start..start + length).collect(),
+            };
+            Ok(Batch { x, y, rows: self.loader.dataset.ids(&positions)? })
+        };
+        Some(batch())
     }
 }
 

@@ -106,13 +106,7 @@ impl Forecasting {
     }
 
     fn baseline(&self, baseline: Baseline) -> BaselineForecaster {
-        let windows = self.module.windows();
-        BaselineForecaster {
-            baseline,
-            config: self.module.baselines().clone(),
-            horizon: windows.horizon,
-            stride: windows.stride,
-        }
+        BaselineForecaster::new(baseline, self.module.baselines(), self.module.windows())
     }
 
     fn forecaster(&self, trained: &Trained) -> Box<dyn Forecaster> {

@@ -36,7 +36,7 @@ fn series(value: impl Fn(usize, usize) -> f64, missing: &[bool]) -> Series {
     let all = Tensor::from_slice(&values).view([-1, 4]);
     let roles = Roles { past: vec!["p".into(), "row".into()], future: vec!["f".into()], ..Roles::default() };
     let (values, timestamps, covariates, _) =
-        CovariateValues::split(&all, Timestamps::counted(ROWS), roles).unwrap();
+        CovariateValues::split(&all, Rc::new(Timestamps::counted(ROWS)), roles).unwrap();
     let series = Series::new(timestamps, vec!["y".into()], true, values).unwrap();
     series.with_covariates(covariates).unwrap()
 }
@@ -96,7 +96,7 @@ proptest! {
             if missing.contains(&true) {
                 continue;
             }
-            // Each place of a window has its own row: the row itself, and for what is known the row of the same place in the forecast.
+            // A place of a window has the values of its row, and what is known beforehand of the row that is the lead later.
             let rows = before.select(2, ROW);
             let lead = (horizon * stride) as f64;
             let inputs = [(0, &rows * 10.0), (1, &rows * 10.0 + 1.0), (3, (&rows + lead) * 10.0 + 3.0)];
@@ -111,7 +111,11 @@ proptest! {
     fn forecast_of_the_future_is_that_of_the_rows(
         (horizon, more, stride) in (1..5usize, 0..4usize, 1..4usize), row in 45..50usize, per_window: bool,
     ) {
-        let rows = (0..ROWS).map(|t| format!("2024-{:02}-{:02},{},{},{}\n", 1 + t / 31, 1 + t % 31, t * t % 17, t % 5, t * 3 % 7));
+        let row = |t| {
+            let (month, day) = (1 + t / 31, 1 + t % 31);
+            format!("2024-{month:02}-{day:02},{},{},{}\n", t * t % 17, t % 5, t * 3 % 7)
+        };
+        let rows = (0..ROWS).map(row);
         let text = "day,y,p,f\n".to_owned() + &rows.collect::<String>();
         let mut csv = CsvConfig::default();
         csv.roles.past_covariates = vec!["p".into()];
@@ -125,7 +129,8 @@ proptest! {
         let data = module.spec();
         prop_assert_eq!(&data.input_dims, &[(horizon + more) as i64, 3 + 4 + 4]);
         prop_assert_eq!(&data.output_dims, &[horizon as i64, 1]);
-        let model = Linear::new(&LinearConfig {}, &data, Placement { kind: Kind::Double, ..Placement::cpu(1) }).unwrap();
+        let placement = Placement { kind: Kind::Double, ..Placement::cpu(1) };
+        let model = Linear::new(&LinearConfig {}, &data, placement).unwrap();
         let lit = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
         let scaler = module.scaler().clone();
         let lit = LitForecaster::new(Box::new(model), lit, scaler.clone(), horizon as i64).unwrap();
@@ -139,7 +144,8 @@ proptest! {
         let future = forecaster.forecast_future(&origin, horizon).unwrap();
         prop_assert_eq!(future.size(), [horizon as i64, 1]);
         for (step, made) in steps.iter().enumerate() {
-            let (got, expected) = (made.double_value(&[(step * stride) as i64, 0]), future.double_value(&[step as i64, 0]));
+            let got = made.double_value(&[(step * stride) as i64, 0]);
+            let expected = future.double_value(&[step as i64, 0]);
             prop_assert!((got - expected).abs() < 1e-9, "step {step}: {got} is not {expected}");
         }
     }

@@ -9,7 +9,8 @@ use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
 use super::{
-    Baseline, BaselineConfig, Covariates, Intervals, Layout, PanelExtras, Past, Scaler, Series, WindowDataset,
+    Baseline, BaselineConfig, Covariates, Intervals, Layout, PanelExtras, Past, Scaler, Series, WindowConfig,
+    WindowDataset,
 };
 use crate::format::count;
 
@@ -279,6 +280,12 @@ pub struct BaselineForecaster {
 }
 
 impl BaselineForecaster {
+    /// Creates the baseline for forecasts of the windows of `windows`.
+    pub fn new(baseline: Baseline, config: &BaselineConfig, windows: &WindowConfig) -> Self {
+        let WindowConfig { horizon, stride, .. } = *windows;
+        Self { baseline, config: config.clone(), horizon, stride }
+    }
+
     /// The most rows whose errors intervals are from. More would add little.
     const MOST_ORIGINS: usize = 2000;
 

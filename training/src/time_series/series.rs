@@ -1,6 +1,7 @@
 //! Time series, and the synthetic series of the TensorFlow time-series course.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ pub struct Series {
     /// The values of columns that have one value per series.
     pub statics: Vec<String>,
     /// The timestamps as numbers or dates; row numbers from 0 if the series has none.
-    pub timestamps: Timestamps,
+    pub timestamps: Rc<Timestamps>,
     /// The name of each column that models forecast.
     pub names: Vec<String>,
     /// Whether the names come from the source of the series; false for names that were made up for a source without names.
@@ -46,7 +47,13 @@ impl Series {
     ///
     /// # Errors
     /// Fails if there is not one timestamp per row and one name per column, or if the values have another precision.
-    pub fn new(timestamps: Timestamps, names: Vec<String>, named: bool, values: Tensor) -> Result<Self> {
+    pub fn new(
+        timestamps: impl Into<Rc<Timestamps>>,
+        names: Vec<String>,
+        named: bool,
+        values: Tensor,
+    ) -> Result<Self> {
+        let timestamps = timestamps.into();
         let size = values.size();
         if size != [timestamps.len() as i64, names.len() as i64] || values.kind() != Kind::Double {
             let expected = format!("[{}, {}] in double precision", timestamps.len(), names.len());
@@ -158,7 +165,7 @@ impl Series {
         Ok(Self {
             key: self.key.clone(),
             statics: self.statics.clone(),
-            timestamps: self.timestamps.head(rows),
+            timestamps: Rc::new(self.timestamps.head(rows)),
             names: self.names.clone(),
             named: self.named,
             values: self.values.f_narrow(0, 0, rows as i64)?,

@@ -108,6 +108,18 @@ impl Times {
         }
     }
 
+    /// Takes the timestamps from row `row` on, and frees their memory.
+    fn split_off(&mut self, row: usize) -> Self {
+        match self {
+            Self::Rows(rows) => {
+                let end = std::mem::replace(rows, row.min(*rows));
+                Self::Rows(end - *rows)
+            }
+            Self::Numbers(numbers) => Self::Numbers(split_off(numbers, row)),
+            Self::Dates(dates) => Self::Dates(split_off(dates, row)),
+        }
+    }
+
     /// Returns the timestamps of these rows of a file.
     fn of_rows(&self, rows: &[u32]) -> Self {
         self.select(rows.iter().map(|&row| row as usize))
@@ -121,6 +133,15 @@ impl Times {
             (these, next) => Self::Rows(these.len() + next.len()),
         }
     }
+}
+
+/// Takes the elements from `at` on, and frees the memory of the others' spare room when it is more than half.
+pub(super) fn split_off<T>(all: &mut Vec<T>, at: usize) -> Vec<T> {
+    let end = all.split_off(at.min(all.len()));
+    if all.capacity() > 2 * (all.len() + end.len()) {
+        all.shrink_to_fit();
+    }
+    end
 }
 
 impl Timestamps {

@@ -15,7 +15,7 @@ use crate::format::number;
 use crate::tasks::{Report, Task, Trained};
 use crate::time_series::{
     Baseline, BaselineForecaster, Forecast, Forecaster, MaseScales, Member, NetworkForecaster,
-    PanelDataModule,
+    PanelDataModule, mean,
 };
 use crate::trainer::{Record, RunFolder};
 
@@ -77,13 +77,7 @@ impl PanelForecasting {
     }
 
     fn baseline(&self, baseline: Baseline) -> BaselineForecaster {
-        let windows = self.module.windows();
-        BaselineForecaster {
-            baseline,
-            config: self.module.baselines().clone(),
-            horizon: windows.horizon,
-            stride: windows.stride,
-        }
+        BaselineForecaster::new(baseline, self.module.baselines(), self.module.windows())
     }
 
     /// Returns the model, ready to forecast a series.
@@ -136,8 +130,8 @@ impl PanelForecasting {
             let scales = MaseScales::new(own, rows.start, season)?;
             series.push(SeriesErrors {
                 name: own.key.clone(),
-                mae: mean(&maes),
-                mase: mean(&scales.scaled(&maes)),
+                mae: mean_of(&maes),
+                mase: mean_of(&scales.scaled(&maes)),
             });
             if let Some(writer) = &mut writer {
                 forecast.write_to(writer, None, Some(&own.key), series.len() == 1)?;
@@ -150,9 +144,8 @@ impl PanelForecasting {
 }
 
 /// Returns the mean of the values that are not NaN; NaN if all are.
-fn mean(values: &[f64]) -> f64 {
-    let present = || values.iter().filter(|value| !value.is_nan());
-    present().sum::<f64>() / present().count() as f64
+fn mean_of(values: &[f64]) -> f64 {
+    mean(values.iter().copied().filter(|value| !value.is_nan()))
 }
 
 impl Errors {
@@ -166,7 +159,7 @@ impl Errors {
 
     /// Returns the mean over all series that have a MASE.
     fn mase(&self) -> f64 {
-        mean(&self.series.iter().map(|series| series.mase).collect::<Vec<_>>())
+        mean_of(&self.series.iter().map(|series| series.mase).collect::<Vec<_>>())
     }
 
     /// Returns the mean absolute errors by name, the model first.

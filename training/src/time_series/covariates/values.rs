@@ -1,5 +1,7 @@
 //! The values of the covariates of a series.
 
+use std::rc::Rc;
+
 use anyhow::{Result, anyhow, ensure};
 use tch::{Kind, Tensor};
 
@@ -18,7 +20,7 @@ pub struct CovariateValues {
     /// The future covariates, `[rows and later ones, future]`.
     pub future: Tensor,
     /// The timestamps of the rows and of the later ones in the file.
-    pub timestamps: Timestamps,
+    pub timestamps: Rc<Timestamps>,
     /// The past covariates with filled gaps; `None` if nothing is filled.
     filled_past: Option<Filled>,
     /// The future covariates with filled gaps.
@@ -34,9 +36,9 @@ impl CovariateValues {
     /// Fails if no row has a target, if there are calendar features of timestamps that are no dates, or Fourier terms of irregular ones.
     pub fn split(
         all: &Tensor,
-        timestamps: Timestamps,
+        timestamps: Rc<Timestamps>,
         roles: Roles,
-    ) -> Result<(Tensor, Timestamps, Self, usize)> {
+    ) -> Result<(Tensor, Rc<Timestamps>, Self, usize)> {
         ensure!(
             roles.calendar.is_empty() || timestamps.is_date(),
             "cannot make the features of --calendar: found {}, expected dates; try --time_column with a column of dates",
@@ -59,7 +61,10 @@ impl CovariateValues {
             later = present.f_any_dim(1, false)?.f_sum(Kind::Int64)?.f_int64_value(&[])? as usize;
         }
         let own = |values: &Tensor, rows: i64| values.f_narrow(0, 0, rows)?.f_contiguous();
-        let of_targets = timestamps.head(rows as usize);
+        let of_targets = match rows as usize {
+            all if all == timestamps.len() => Rc::clone(&timestamps),
+            rows => Rc::new(timestamps.head(rows)),
+        };
         let covariates = Self {
             past: own(&part(targets, past)?, rows)?,
             future: own(&future, size[0])?,
@@ -103,7 +108,8 @@ impl CovariateValues {
             "found {} after the last target in the file of the series too, expected them in one file",
             count(found as u64, "row")
         );
-        self.timestamps = self.timestamps.followed_by(&next.timestamps).map_err(|difference| {
+        let joined = self.timestamps.followed_by(&next.timestamps);
+        self.timestamps = joined.map(Rc::new).map_err(|difference| {
             anyhow!("its timestamps do not continue those of the series: {difference}")
         })?;
         self.future = Tensor::f_cat(&[&self.future, &next.values], 0)?;
@@ -120,7 +126,7 @@ impl CovariateValues {
             roles: self.roles.clone(),
             past: self.past.f_narrow(0, 0, rows as i64)?,
             future: self.future.shallow_clone(),
-            timestamps: self.timestamps.clone(),
+            timestamps: Rc::clone(&self.timestamps),
             filled_past: None,
             filled_future: None,
         })

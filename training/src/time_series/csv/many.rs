@@ -1,5 +1,7 @@
 //! Makes the series of a file with key columns.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result, anyhow};
 use tch::Tensor;
 
@@ -7,7 +9,7 @@ use super::keys::Group;
 use super::table::Table;
 use crate::time_series::{
     Arranged, CovariateValues, Frequency, Panel, RawTimes, Roles, Series, TimeConfig, TimeProblem,
-    Timestamps, arrange,
+    Timestamps, arrange, split_off,
 };
 
 impl Table<'_> {
@@ -36,22 +38,21 @@ impl Table<'_> {
             groups.iter().flat_map(|group| &group.rows).enumerate().all(|(at, row)| at == *row as usize);
         let mut made = Vec::with_capacity(groups.len());
         let (mut of_series, mut all_later) = (Vec::new(), 0);
+        let mut shared = Rc::new(Timestamps::counted(0));
         // From the last to the first, so that the values of a file in the order of its series are freed on the way.
         for group in groups.into_iter().rev() {
+            let first = group.rows[0] as usize;
             let own = if is_grouped {
-                let own = values.split_off(group.rows[0] as usize * columns);
-                if values.capacity() > 2 * values.len() + columns {
-                    values.shrink_to_fit();
-                }
-                own
+                split_off(&mut values, first * columns)
             } else {
                 let rows = group.rows.iter().map(|&row| &values[row as usize * columns..][..columns]);
                 rows.flatten().copied().collect()
             };
-            let (timestamps, values) = match &raw {
+            let (timestamps, values) = match &mut raw {
                 None => (Timestamps::counted(group.rows.len()), own),
                 Some(raw) => {
-                    let arranged = arrange(raw.of_rows(&group.rows), own, columns, &config, expected);
+                    let times = if is_grouped { raw.split_off(first) } else { raw.of_rows(&group.rows) };
+                    let arranged = arrange(times, own, columns, &config, expected);
                     let Arranged { timestamps, values, notes } =
                         arranged.map_err(|problem| self.place_in(problem, &group))?;
                     of_series.extend(notes.into_iter().map(|note| format!("{}: {note}", group.name)));
@@ -59,9 +60,13 @@ impl Table<'_> {
                 }
             };
             let values = Tensor::f_from_slice(&values)?.f_view([-1, columns as i64])?;
+            // Many series have the same timestamps, which are then in memory once.
+            if *shared != timestamps {
+                shared = Rc::new(timestamps);
+            }
             let in_series = || format!("series {}", group.name);
             let (series, later) =
-                of_group(values, timestamps, &names, named, &roles).with_context(in_series)?;
+                of_group(values, Rc::clone(&shared), &names, named, &roles).with_context(in_series)?;
             all_later += later;
             made.push(series.of_group(group.name, group.statics));
         }
@@ -107,7 +112,7 @@ impl Table<'_> {
 /// Makes one series of `values: [rows, targets + covariates]`. Returns the number of rows after the last target too.
 fn of_group(
     values: Tensor,
-    timestamps: Timestamps,
+    timestamps: Rc<Timestamps>,
     names: &[String],
     named: bool,
     roles: &Roles,

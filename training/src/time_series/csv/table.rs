@@ -1,5 +1,7 @@
 //! Collects the rows of a file, and makes a series of them.
 
+use std::rc::Rc;
+
 use anyhow::{Result, anyhow, bail, ensure};
 use tch::Tensor;
 
@@ -270,7 +272,8 @@ impl<'a> Table<'a> {
             let series = Series::new(timestamps, names, named, values)?;
             return Ok(Panel::of(series, notes));
         }
-        let (values, timestamps, covariates, later) = CovariateValues::split(&values, timestamps, roles)?;
+        let (values, timestamps, covariates, later) =
+            CovariateValues::split(&values, Rc::new(timestamps), roles)?;
         notes.extend(self.missing(later));
         notes.extend(arranged_notes);
         if later > 0 {

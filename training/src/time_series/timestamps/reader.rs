@@ -304,6 +304,12 @@ impl RawTimes {
         Self { times: self.times.of_rows(rows), form, clock, notes: Vec::new() }
     }
 
+    /// Takes the timestamps from row `row` on.
+    pub fn split_off(&mut self, row: usize) -> Self {
+        let (form, clock) = (self.form.clone(), self.clock.clone());
+        Self { times: self.times.split_off(row), form, clock, notes: Vec::new() }
+    }
+
     /// Takes the notes.
     pub fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
