@@ -111,11 +111,11 @@ proptest! {
     fn forecast_of_the_future_is_that_of_the_rows(
         (horizon, more, stride) in (1..5usize, 0..4usize, 1..4usize), row in 45..50usize, per_window: bool,
     ) {
-        let row = |t| {
+        let line = |t| {
             let (month, day) = (1 + t / 31, 1 + t % 31);
             format!("2024-{month:02}-{day:02},{},{},{}\n", t * t % 17, t % 5, t * 3 % 7)
         };
-        let rows = (0..ROWS).map(row);
+        let rows = (0..ROWS).map(line);
         let text = "day,y,p,f\n".to_owned() + &rows.collect::<String>();
         let mut csv = CsvConfig::default();
         csv.roles.past_covariates = vec!["p".into()];

@@ -6,8 +6,8 @@ use tch::{Kind, Tensor};
 use text_recognizer::data::{DataIdentity, DataModule, DataSpec, DataSplits, Dataset, Shuffle};
 use text_recognizer::{Error, Result};
 
-use super::window_config::{SplitPoint, WindowConfig};
-use super::{BaselineConfig, Covariates, Layout, Scaler, Series, Target, WindowDataset};
+use super::window_config::{Lengths, SplitPoint, WindowConfig};
+use super::{BaselineConfig, Covariates, Frequency, Layout, Scaler, Series, Target, WindowDataset};
 use crate::flags::Auto;
 use crate::format::count;
 
@@ -80,8 +80,9 @@ impl SeriesDataModule {
         check_horizon(&config, end - split, series.names.len())?;
         let baselines = baselines.of(&series);
         let has_known = series.covariates().is_some_and(|values| values.roles.has_known());
-        let window_size =
-            config.window_size(split, baselines.season, if has_known { config.horizon } else { 1 });
+        let week = series.timestamps.frequency().and_then(Frequency::week);
+        let least = if has_known { config.horizon } else { 1 };
+        let window_size = config.window_size(split, Lengths { season: baselines.season, week, least });
         config.check_known(window_size, has_known)?;
         if config.window_size == Auto::AUTO {
             let season =

@@ -92,8 +92,8 @@ pub struct WindowConfig {
     #[arg(long = "refit_on_all", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     #[serde(default)]
     pub refit_on_all: bool,
-    /// Forecast from a window of this many time steps; auto: two seasons, or 20 without a season, at most half of the training
-    /// split and 256, and at least the horizon if inputs are known beforehand.
+    /// Forecast from a window of this many time steps; auto: the longest of two seasons (20 without a season), twice the horizon, and
+    /// a week of several rows per day; at most half of the training split and 400.
     #[arg(long = "window_size", default_value_t = Auto::Number(20))]
     pub window_size: Auto<usize>,
     /// Forecast this many time steps from one window.
@@ -176,25 +176,44 @@ impl WindowConfig {
         Layout { window_size, horizon, shift, stride, sequence: target == Target::EachStep }
     }
 
-    /// Returns the time steps of a window, for a training split of `split` rows and a season of `season` rows. `auto` is at least `least`.
-    pub fn window_size(&self, split: usize, season: Option<usize>, least: usize) -> usize {
+    /// Returns the time steps of a window, for a training split of `split` rows of a series with these lengths.
+    pub(super) fn window_size(&self, split: usize, lengths: Lengths) -> usize {
         /// The time steps without a season, as in the TensorFlow time-series course.
         const DEFAULT: usize = 20;
         /// The most time steps, which bounds the time of a recurrent model.
-        const MOST: usize = 256;
+        const MOST: usize = 400;
+        /// The least weeks in the training split for windows of a week.
+        const WEEKS: usize = 4;
+        let stride = self.stride.max(1);
         let auto = || {
-            // Two seasons show the change from one to the next. The other half of the rows is for the windows to start at.
-            let wanted = season.map_or(DEFAULT, |rows| rows.saturating_mul(2).div_ceil(self.stride.max(1)));
-            let rows = split.saturating_sub(self.horizon.saturating_mul(self.stride));
-            let room = rows / 2 / self.stride.max(1);
+            let steps = |rows: usize| rows.div_ceil(stride);
+            let rows = split.saturating_sub(self.horizon.saturating_mul(stride));
+            // The other half of the rows is for the windows to start at.
+            let most = (rows / 2 / stride).min(MOST);
+            // Two seasons show the change from one to the next.
+            let seasons = lengths.season.map_or(DEFAULT, |rows| steps(rows.saturating_mul(2)));
+            let week = lengths.week.filter(|week| week.saturating_mul(WEEKS) <= split).map(steps);
+            let week = week.filter(|week| *week <= most).unwrap_or(0);
+            // Twice the horizon is the shortest window of Oreshkin et al., "N-BEATS", 2020.
+            let wanted = seasons.max(week).max(self.horizon.saturating_mul(2));
             // A whole season, if two do not fit.
-            let one = wanted.div_ceil(2);
-            let most = room.min(MOST);
-            let size = if wanted <= most || one > most { wanted.min(most) } else { one };
-            size.max(least)
+            let one = lengths.season.map_or(wanted.div_ceil(2), steps);
+            let size = if wanted <= most || one > most { wanted.min(most) } else { most / one.max(1) * one };
+            size.max(lengths.least)
         };
         self.window_size.number().unwrap_or_else(auto)
     }
+}
+
+/// The lengths of a series, in rows, that `--window_size auto` depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    /// A season; `None` if unknown.
+    pub season: Option<usize>,
+    /// A week, for several rows per day.
+    pub week: Option<usize>,
+    /// The least time steps of a window.
+    pub least: usize,
 }
 
 #[cfg(test)]
@@ -219,7 +238,17 @@ mod tests {
     }
 
     #[test]
+    fn window_size_auto_of_several_rows_per_day_is_a_week_if_there_are_four() {
+        let half_hours = Lengths { season: Some(48), week: Some(336), least: 1 };
+        assert_eq!(config().window_size(3225, half_hours), 336);
+        assert_eq!(config().window_size(1343, half_hours), 96);
+        let minutes = Lengths { season: Some(1440), week: Some(10_080), least: 1 };
+        assert_eq!(config().window_size(1_000_000, minutes), 400);
+    }
+
+    #[test]
     fn window_size_auto_is_two_seasons_within_half_of_the_training_split() {
+        let of = |season: Option<usize>| Lengths { season, week: None, least: 1 };
         for (split, season, expected) in [
             (115, Some(12), 24),
             (1000, Some(7), 14),
@@ -229,18 +258,21 @@ mod tests {
             (0, None, 1),
             (1000, None, 20),
             (30, None, 10),
-            (1_000_000, Some(1440), 256),
-            (1_000_000, Some(200), 200),
-            (1000, Some(usize::MAX), 256),
+            (1_000_000, Some(1440), 400),
+            (1_000_000, Some(200), 400),
+            (1_000_000, Some(300), 300),
+            (1000, Some(usize::MAX), 400),
         ] {
-            assert_eq!(config().window_size(split, season, 1), expected, "{split} rows, season {season:?}");
+            assert_eq!(config().window_size(split, of(season)), expected, "{split} rows, season {season:?}");
         }
         let strided = WindowConfig { stride: 4, ..config() };
-        assert_eq!(strided.window_size(1000, Some(48), 1), 24);
+        assert_eq!(strided.window_size(1000, of(Some(48))), 24);
         let long = WindowConfig { horizon: 60, ..config() };
-        assert_eq!(long.window_size(100, Some(12), 1), 12);
-        assert_eq!(long.window_size(100, Some(12), 60), 60);
+        assert_eq!(long.window_size(100, of(Some(12))), 12);
+        assert_eq!(long.window_size(100, Lengths { least: 60, ..of(Some(12)) }), 60);
+        assert_eq!(long.window_size(1000, of(Some(12))), 120);
+        assert_eq!(long.window_size(1000, of(None)), 120);
         let given = WindowConfig { window_size: 5.into(), ..config() };
-        assert_eq!(given.window_size(2, Some(12), 1), 5);
+        assert_eq!(given.window_size(2, of(Some(12))), 5);
     }
 }

@@ -11,9 +11,10 @@ use crate::flags::Auto;
 use crate::format::{count, listed};
 use crate::time_series::csv::shortened;
 use crate::time_series::data_module::{IN_DOUBLE_PRECISION, check_horizon, check_precision};
+use crate::time_series::window_config::Lengths;
 use crate::time_series::window_dataset::Owners;
 use crate::time_series::{
-    BaselineConfig, Covariates, Layout, Scaler, Series, Target, Units, WindowConfig, WindowDataset,
+    BaselineConfig, Covariates, Frequency, Layout, Scaler, Series, Target, Units, WindowConfig, WindowDataset,
 };
 
 /// A series of a [`PanelDataModule`] with its splits and scaling.
@@ -76,7 +77,9 @@ impl PanelDataModule {
         let mut splits: Vec<usize> = series.iter().map(|series| config.split_time.of(series.len())).collect();
         splits.sort_unstable();
         let least = if has_known { config.horizon } else { 1 };
-        let window_size = config.window_size(splits[splits.len() / 2], baselines.season, least);
+        let week = longest.timestamps.frequency().and_then(Frequency::week);
+        let lengths = Lengths { season: baselines.season, week, least };
+        let window_size = config.window_size(splits[splits.len() / 2], lengths);
         config.check_known(window_size, has_known)?;
         if config.window_size == Auto::AUTO {
             notes.push(format!("windows have {} (--window_size)", count(window_size as u64, "time step")));

@@ -64,6 +64,11 @@ impl Frequency {
         }
     }
 
+    /// Returns the number of rows per week, for several rows per day with a season of a day.
+    pub fn week(self) -> Option<usize> {
+        self.season().filter(|_| matches!(self, Self::Time(_))).map(|day| 7 * day)
+    }
+
     /// Returns the interval as a length, such as `1 day` and `30 minutes`.
     pub(super) fn length(self) -> String {
         let counted = |(unit, names): &(Self, &[&'static str])| Some((self.in_units(*unit)?, names[0]));
