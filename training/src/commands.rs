@@ -77,8 +77,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
     let is_backtest = args.get(1).is_some_and(|word| word == backtest::NAME);
     let without_name = args.iter().enumerate().filter(|(at, _)| !(is_backtest && *at == 1));
     let flags: Vec<OsString> = without_name.map(|(_, arg)| arg.clone()).collect();
-    let choice = cli::choice(&all_flags(), &flags);
+    let mut choice = cli::choice(&all_flags(), &flags);
+    if is_backtest && choice.config.is_none() && choice.resume.is_none() {
+        choice.data.get_or_insert_with(|| backtest::DATA.into());
+        choice.model.get_or_insert_with(|| backtest::MODEL.into());
+    }
     let base = fit::Base::find(&choice)?;
+    base.check_command(is_backtest)?;
     let (model, data) = base.entries(&choice)?;
     let explained = |error| base.explain(error, &choice.typed, model, data);
     if is_backtest {
@@ -113,7 +118,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
 pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
     let command = fit::with_flags(root(), model, data);
     let command = command
-        .subcommand(backtest::command(model, data))
+        .subcommand(backtest::listed(model, data))
         .subcommand(forecast::with_flags(Command::new("forecast")))
         .subcommand(data::with_flags(Command::new("data")))
         .subcommand(Command::new("doctor").about(doctor::ABOUT))

@@ -9,7 +9,7 @@ mod resume;
 mod run;
 mod trained;
 
-pub use backtest::{BacktestOutcome, FOLDS, backtest};
+pub use backtest::{BacktestConfig, BacktestOutcome, FOLDS, backtest};
 pub use config::{FolderConfig, RunConfig, flatten};
 pub use outcome::{Finished, Outcome};
 pub use registry::{DataEntry, ModelEntry, OnDownload};

@@ -38,7 +38,7 @@ pub use folds::FoldConfig;
 pub use forecast::{Bands, Counts, Forecast, MaseScales};
 pub use forecaster::{BaselineForecaster, Forecaster, NetworkForecaster};
 pub use future::Future;
-pub use intervals::{Coverage, Intervals, Level, LevelConfig};
+pub use intervals::{Coverage, Intervals, Level, LevelConfig, check_levels};
 pub use models::Target;
 pub use panel::{Member, Panel, PanelDataModule, PanelExtras, Statics};
 pub use scaler::{Scaler, Scaling, Units, WindowScaler};

@@ -9,7 +9,10 @@ use console::Term;
 
 use super::fit::{self, FitCommand, Resumed};
 use super::{CliError, Ended};
-use crate::experiment::{self, BacktestOutcome, DataEntry, Experiment, FOLDS, ModelEntry, Resume};
+use crate::experiment::registry;
+use crate::experiment::{
+    self, BacktestConfig, BacktestOutcome, DataEntry, Experiment, FOLDS, ModelEntry, Resume,
+};
 use crate::time_series::{EnsembleConfig, FoldConfig};
 use crate::trainer::{Signals, SingleProcess};
 use crate::{format, terminal};
@@ -20,6 +23,20 @@ const ABOUT: &str =
 
 /// The name of the command.
 pub const NAME: &str = "backtest";
+
+/// The default of `--data`.
+pub const DATA: &str = "csv";
+/// The default of `--model`.
+pub const MODEL: &str = "linear";
+
+/// Returns the command for the list of commands: with the flags of this model and data, or of the defaults for a model and data that
+/// cannot be backtested.
+pub fn listed(model: &ModelEntry, data: &DataEntry) -> Command {
+    match (registry::model(MODEL), registry::data(DATA)) {
+        (Ok(of_series), Ok(series)) if data.task != series.task => command(of_series, series),
+        _ => command(model, data),
+    }
+}
 
 /// Returns the command with the flags of this model and this data.
 pub fn command(model: &ModelEntry, data: &DataEntry) -> Command {
@@ -76,10 +93,12 @@ impl BacktestCommand {
     /// # Errors
     /// Fails like [`experiment::backtest`], and if standard output cannot be written to.
     pub fn run(mut self) -> Result<Ended> {
-        if !self.fit.start()? {
-            return Ok(Ended::Done);
-        }
+        self.fit.start();
         let FitCommand { args, config, resume } = self.fit;
+        if args.print_config {
+            let config = BacktestConfig { run: &config, folds: &self.folds, ensemble: &self.ensemble };
+            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| Ended::Done);
+        }
         if let Some(Resume { folder, .. }) = &resume {
             log::info!("resuming {}", folder.display());
         }

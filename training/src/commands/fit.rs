@@ -48,7 +48,7 @@ pub(super) struct FitArgs {
     allow_changed_data: bool,
     /// Print the configuration as JSON and exit.
     #[arg(long = "print_config")]
-    print_config: bool,
+    pub print_config: bool,
     /// Print the results as one line of JSON.
     #[arg(long = "json")]
     pub json: bool,
@@ -123,6 +123,24 @@ impl Base {
         let path = resume.as_ref().map(Resume::config).or_else(|| config.clone());
         let file = path.map(|path| Ok::<_, anyhow::Error>((cli::read_config(&path)?, path))).transpose()?;
         Ok(Self { resume, file: file.map(|(value, path)| (path, value)) })
+    }
+
+    /// Fails if the run to resume is a backtest and the command is not, or the other way around.
+    ///
+    /// # Errors
+    /// Fails with the command to try.
+    pub fn check_command(&self, is_backtest: bool) -> Result<()> {
+        let Some(resume) = &self.resume else { return Ok(()) };
+        let folder = resume.folder.display();
+        ensure!(
+            !resume.is_backtest() || is_backtest,
+            "cannot resume {folder}: it is a backtest; try `run_experiment backtest --resume {folder}`"
+        );
+        ensure!(
+            resume.is_backtest() || !is_backtest,
+            "cannot resume {folder}: it is not a backtest; try `run_experiment --resume {folder}`"
+        );
+        Ok(())
     }
 
     /// Returns the model and data: the typed ones, else those of the configuration, else the defaults.
@@ -268,11 +286,8 @@ impl FitCommand {
         &self.config
     }
 
-    /// Prepares the process and the messages, and prints the configuration for `--print_config`. Returns whether to go on.
-    ///
-    /// # Errors
-    /// Fails if standard output cannot be written to.
-    pub(super) fn start(&mut self) -> Result<bool> {
+    /// Prepares the process and the messages.
+    pub(super) fn start(&mut self) {
         let Self { args, config, resume } = self;
         // The process restarts itself, and a pipe can be read only once.
         let from_pipe = args.config.as_deref().is_some_and(|path| !path.is_file());
@@ -280,14 +295,9 @@ impl FitCommand {
             process::wait_briefly();
         }
         logging::start(if args.quiet { LogLevel::Error } else { args.log_level });
-        if args.print_config {
-            terminal::result(serde_json::to_string_pretty(&config)?)?;
-            return Ok(false);
-        }
         if let Some(resume) = resume {
             resume.allow_changed_data = args.allow_changed_data;
         }
-        Ok(true)
     }
 
     /// Runs, and prints the results.
@@ -295,10 +305,11 @@ impl FitCommand {
     /// # Errors
     /// Fails like [`experiment::fit`], and if standard output cannot be written to.
     pub fn run(mut self) -> Result<Ended> {
-        if !self.start()? {
-            return Ok(Ended::Done);
-        }
+        self.start();
         let Self { args, config, resume } = self;
+        if args.print_config {
+            return terminal::result(serde_json::to_string_pretty(&config)?).map(|()| Ended::Done);
+        }
         resume.iter().for_each(note_resume);
         // Signals are caught before the run creates its folder, so that a signal leaves no incomplete folder.
         let signals = Signals::listen(|signal, folder| note_stopped(signal, folder, &[]))?;

@@ -13,7 +13,7 @@ use crate::tasks::plot_future;
 use crate::terminal;
 use crate::time_series::{
     Bands, Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency,
-    Future, Intervals, Level, RoleConfig, Series, read_csv_for, read_future,
+    Future, Intervals, Level, RoleConfig, Series, check_levels, read_csv_for, read_future,
 };
 
 mod many;
@@ -135,7 +135,11 @@ impl ForecastArgs {
         if self.level.is_empty() {
             return Ok(None);
         }
-        let intervals = forecaster.rolling_intervals(series, steps)?.or(of_checkpoint).context(
+        check_levels(&self.level)?;
+        let rolling = forecaster.rolling_intervals(series, steps).context(
+            "cannot make intervals from the errors of forecasts of the second half of the rows (try without --level)",
+        )?;
+        let intervals = rolling.or(of_checkpoint).context(
             "cannot make intervals: found no errors of earlier forecasts, expected those of a validation split; try a checkpoint \
              of a run with a validation split, and fewer steps and columns",
         )?;

@@ -1,11 +1,12 @@
 //! Backtests a model: trains it before one or several cutoffs, and forecasts from each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tch::Tensor;
 use text_recognizer::util::files::read_limited;
 
 use super::registry::{self, Data, ModelKind};
@@ -17,7 +18,7 @@ use crate::tasks::{BacktestReport, Comparable};
 use crate::time_series::{
     Backtest, Baseline, BaselineForecaster, EnsembleConfig, Fill, Fold, FoldConfig, Origins, SeriesDataModule,
 };
-use crate::trainer::{AfterLrFind, RunFolder, final_in, result_in};
+use crate::trainer::{AfterLrFind, RunFolder, config_in, final_in, result_in};
 
 /// The name of an ensemble in tables.
 const ENSEMBLE: &str = "ensemble";
@@ -35,11 +36,14 @@ pub enum BacktestOutcome {
 
 /// The configuration of a backtest. It writes it to `config.json`.
 #[derive(Debug, Clone, Serialize)]
-struct BacktestConfig<'a> {
+pub struct BacktestConfig<'a> {
+    /// The flags of a run.
     #[serde(flatten)]
-    run: &'a RunConfig,
-    folds: &'a FoldConfig,
-    ensemble: &'a EnsembleConfig,
+    pub run: &'a RunConfig,
+    /// The folds.
+    pub folds: &'a FoldConfig,
+    /// The models.
+    pub ensemble: &'a EnsembleConfig,
 }
 
 /// A run of the trainer shows nothing of its own.
@@ -69,12 +73,19 @@ pub fn backtest(
     let cutoffs = folds.cutoffs(module.series().len(), windows.horizon, windows.stride)?;
     let levels = data.task.levels();
     let origins = Origins { series: module.series(), folds, horizon: windows.horizon, levels, strict };
-    let folder = open(experiment, folds, ensemble)?;
-    experiment.signals.end_at_once(Some(folder.path()), None);
-
+    check_actual(module, folds, &cutoffs)?;
     let mut members = vec![Member::of(config, &config.model)?];
     for name in &ensemble.ensemble {
         members.push(Member::of(config, name)?);
+    }
+    let trains = members.iter().any(|member| matches!(member.model.kind, ModelKind::Network(_)));
+    check_training(config, folds, trains)?;
+    let folder = open(experiment, folds, ensemble)?;
+    if trains {
+        experiment.signals.end_at_once(Some(folder.path()), None);
+    } else {
+        // There is nothing to continue.
+        experiment.signals.end_at_once(None, Some(&folder));
     }
     let mut models = Vec::new();
     for member in &members {
@@ -106,7 +117,6 @@ pub fn backtest(
         })
         .collect();
     models.extend(others);
-    let trains = members.iter().any(|member| matches!(member.model.kind, ModelKind::Network(_)));
     let refit = trains.then_some(folds.refit);
     let report = BacktestReport::new(module, models, levels, (refit, comparable.too_much_work))?;
     report.write(&folder)?;
@@ -167,6 +177,20 @@ impl Member {
         Ok(Ok(made))
     }
 
+    /// Fails if an earlier run of a fold was trained before another cutoff, because the data has other rows now.
+    fn check_cutoff(&self, earlier: &Path, cutoff: usize) -> Result<()> {
+        let Ok(bytes) = read_limited(config_in(earlier), RunConfig::MAX_BYTES) else { return Ok(()) };
+        let before: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let before = &before["data_config"]["windows"]["end_time"];
+        ensure!(
+            *before == json!(cutoff),
+            "cannot resume the backtest: {} was trained on the first {before} rows, expected {cutoff}, because the data has another \
+             number of rows now; try a new backtest",
+            earlier.display()
+        );
+        Ok(())
+    }
+
     /// Trains on the rows before a cutoff, or continues or reads an earlier run. Returns the model, or the signal that stopped the run.
     fn train(
         &self,
@@ -188,11 +212,12 @@ impl Member {
             format!("fold_{number}_{}", self.name)
         });
         let earlier = config.folder.log_dir.join(config.folder_name()).join("version_0");
-        let place = match earlier.join("config.json").is_file() {
+        self.check_cutoff(&earlier, cutoff)?;
+        let place = match config_in(&earlier).is_file() {
             true if result_in(&earlier).is_some_and(|file| file.ends_with("results.json")) => Some(earlier),
             true => {
                 // The run has numbers in place of `auto`.
-                let bytes = read_limited(earlier.join("config.json"), RunConfig::MAX_BYTES)?;
+                let bytes = read_limited(config_in(&earlier), RunConfig::MAX_BYTES)?;
                 let failed = || format!("cannot read the configuration of {}", earlier.display());
                 let config = serde_json::from_slice(&bytes).with_context(failed)?;
                 let allow_changed_data = experiment.resume.as_ref().is_some_and(|of| of.allow_changed_data);
@@ -207,6 +232,43 @@ impl Member {
             None => Ok(Err(experiment.signals.stop().unwrap_or_default())),
         }
     }
+}
+
+/// Fails if there is no value to compare forecasts with.
+fn check_actual(module: &SeriesDataModule, folds: &FoldConfig, cutoffs: &[usize]) -> Result<()> {
+    let (series, windows) = (module.series(), module.windows());
+    let rows = cutoffs.iter().flat_map(|&cutoff| {
+        (0..windows.horizon).map(move |step| folds.row(cutoff, step, windows.stride) as i64)
+    });
+    let rows = Tensor::f_from_slice(&rows.collect::<Vec<_>>())?;
+    let actual = series.values.f_index_select(0, &rows)?;
+    let present = actual.f_isnan()?.f_logical_not()?.f_any()?.f_int64_value(&[])? != 0;
+    if present {
+        return Ok(());
+    }
+    let known = series.values.f_isnan()?.f_logical_not()?.f_any_dim(1, false)?.f_nonzero()?;
+    let last = if known.numel() == 0 { 0 } else { known.f_max()?.f_int64_value(&[])? + 1 };
+    bail!(
+        "cannot backtest: found no actual value after the cutoffs, expected at least one; try --end_time {last}, after the last value"
+    )
+}
+
+/// Fails if flags of training have no effect.
+fn check_training(config: &RunConfig, folds: &FoldConfig, trains: bool) -> Result<()> {
+    ensure!(
+        trains || !folds.refit,
+        "cannot use --refit with {0}: {0} has no training; try without this flag",
+        config.model
+    );
+    ensure!(
+        !trains || config.data_config["source"]["csv"] != "-",
+        "cannot backtest standard input: a run per fold reads the data again, expected a file"
+    );
+    ensure!(
+        config.data_config["windows"]["test_time"].is_null(),
+        "cannot use --test_time with backtest: the rows after each cutoff are its test; try --end_time"
+    );
+    Ok(())
 }
 
 /// Fails if a flag makes no sense for a backtest.

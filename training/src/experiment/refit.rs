@@ -63,6 +63,9 @@ impl Validated<'_> {
         let placement = Placement { device: self.device, kind, ..Placement::cpu(trainer.seed) };
         let model = self.network.build(&self.config.model_config, &data.module.spec(), placement)?;
         let lit = data.task.lit(model, &self.config.lit)?;
+        if let Some(path) = &trainer.load_checkpoint {
+            lit.parameters().load(&checkpoint::read_weights(path)?)?;
+        }
         let shuffle = data.module.shuffle(trainer.seed);
         let loaders =
             Loaders::new(data.module.setup()?, &trainer.loaders, shuffle, (self.device, kind), strategy)?;
@@ -86,7 +89,7 @@ impl Validated<'_> {
     fn trainer(&self) -> TrainerConfig {
         let mut trainer = self.config.trainer.clone();
         let best = self.summary.best.as_ref().map_or(self.summary.epochs, |best| best.epoch);
-        trainer.budget.max_epochs = best.max(1).into();
+        trainer.budget.max_epochs = best.into();
         trainer.budget.min_epochs = 0;
         trainer.budget.max_time = None;
         trainer.budget.max_steps = None;

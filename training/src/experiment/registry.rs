@@ -19,7 +19,7 @@ use crate::tasks::{Classification, Forecasting, PanelForecasting, Task};
 use crate::time_series::models::{self, ForecastConfig};
 use crate::time_series::{
     Baseline, BaselineConfig, CsvConfig, LevelConfig, Panel, PanelDataModule, SeriesDataModule,
-    SyntheticConfig, Target, WindowConfig, read_panel, synthetic,
+    SyntheticConfig, Target, WindowConfig, check_levels, read_panel, synthetic,
 };
 
 /// The flags of one config type.
@@ -219,6 +219,7 @@ impl DataEntry {
     ) -> Self {
         let build = move |config: &Value, target: Target, _: Option<OnDownload>| -> Result<Data> {
             let SeriesFlags { source, windows, baselines, levels } = typed::<SeriesFlags<C>>(config, name)?;
+            check_levels(&levels.level)?;
             let panel = read(&source)?;
             let config = |windows: &WindowConfig| {
                 let (windows, levels) = (windows.clone(), levels.clone());

@@ -41,6 +41,11 @@ impl Resume {
         config_in(&self.folder)
     }
 
+    /// Returns whether the folder is that of a backtest.
+    pub fn is_backtest(&self) -> bool {
+        config_of(self)["folds"].is_object()
+    }
+
     /// Reads the checkpoint; `None` if the run has none.
     ///
     /// # Errors
@@ -100,6 +105,16 @@ impl Resume {
 pub fn find_resume(given: &Path, model: Option<&str>, data: Option<&str>, log_dir: &Path) -> Result<Resume> {
     let resume = find(given, model, data, log_dir)?;
     check_links(&resume.folder)?;
+    if resume.is_backtest() {
+        if let Some(result) = result_in(&resume.folder) {
+            bail!(
+                "cannot resume {}: the backtest is finished, found {}; try a new backtest",
+                resume.folder.display(),
+                result.display()
+            );
+        }
+        return Ok(resume);
+    }
     if let Some(why) = untrained(&config_of(&resume)) {
         bail!("cannot resume {}: {why}; try a new run", resume.folder.display());
     }

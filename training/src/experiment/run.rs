@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tch::Device;
 use text_recognizer::checkpoint::{self, DType, Description};
@@ -111,6 +111,11 @@ fn run_baseline(
     identity: Option<&DataIdentity>,
 ) -> Result<Outcome> {
     let config = &experiment.config;
+    ensure!(
+        !data.refits(),
+        "cannot use --refit_on_all with {0}: {0} has no training; try without this flag",
+        config.model
+    );
     config.trainer.device.set_threads(0, 0);
     let trained = Trained::Baseline(baseline);
     let folder = open_folder(experiment)?;

@@ -20,14 +20,21 @@ pub enum Cells {
     Integer(Vec<i64>),
     /// Numbers; NaN is a missing value.
     Number(Vec<f64>),
-    /// Points in time: their labels, which CSV gets, and the microseconds since 1970-01-01, which Parquet gets.
-    Time(Vec<String>, Vec<i64>),
+    /// Points in time.
+    Time {
+        /// The labels, which CSV gets.
+        labels: Vec<String>,
+        /// The microseconds since 1970-01-01, which Parquet gets.
+        micros: Vec<i64>,
+        /// Whether the microseconds are those of UTC, else of a clock in an unknown place.
+        is_utc: bool,
+    },
 }
 
 impl Cells {
     fn len(&self) -> usize {
         match self {
-            Self::Text(cells) | Self::Time(cells, _) => cells.len(),
+            Self::Text(cells) | Self::Time { labels: cells, .. } => cells.len(),
             Self::Integer(cells) => cells.len(),
             Self::Number(cells) => cells.len(),
         }
@@ -36,7 +43,7 @@ impl Cells {
     /// Returns a cell as text; a missing number is empty.
     fn text(&self, row: usize) -> String {
         match self {
-            Self::Text(cells) | Self::Time(cells, _) => cells[row].clone(),
+            Self::Text(cells) | Self::Time { labels: cells, .. } => cells[row].clone(),
             Self::Integer(cells) => cells[row].to_string(),
             Self::Number(cells) if cells[row].is_nan() => String::new(),
             Self::Number(cells) => cells[row].to_string(),
@@ -107,7 +114,7 @@ impl LongTable {
                     let cells: Vec<ByteArray> = cells.iter().map(|cell| cell.as_str().into()).collect();
                     column.typed::<ByteArrayType>().write_batch(&cells, None, None)?;
                 }
-                Cells::Integer(cells) | Cells::Time(_, cells) => {
+                Cells::Integer(cells) | Cells::Time { micros: cells, .. } => {
                     column.typed::<Int64Type>().write_batch(cells, None, None)?;
                 }
                 Cells::Number(cells) => {
@@ -128,8 +135,38 @@ fn field(name: &str, cells: &Cells) -> Result<Type> {
         Cells::Text(_) => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
         Cells::Integer(_) => (PhysicalType::INT64, None),
         Cells::Number(_) => (PhysicalType::DOUBLE, None),
-        Cells::Time(..) => (PhysicalType::INT64, Some(LogicalType::timestamp(false, TimeUnit::MICROS))),
+        Cells::Time { is_utc, .. } => {
+            (PhysicalType::INT64, Some(LogicalType::timestamp(*is_utc, TimeUnit::MICROS)))
+        }
     };
     let field = Type::primitive_type_builder(name, physical);
     Ok(field.with_logical_type(logical).with_repetition(Repetition::REQUIRED).build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parquet_of_times_has_their_microseconds_and_whether_they_are_utc() {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        use parquet::record::RowAccessor;
+
+        for is_utc in [true, false] {
+            let mut table = LongTable::default();
+            let labels = vec!["2024-03-31 03:00".to_owned()];
+            table.add("time", Cells::Time { labels, micros: vec![1_711_846_800_000_000], is_utc }).unwrap();
+            table.add("value", Cells::Number(vec![0.5])).unwrap();
+            assert!(table.add("short", Cells::Integer(Vec::new())).is_err());
+            let reader = SerializedFileReader::new(bytes::Bytes::from(table.parquet().unwrap())).unwrap();
+            let schema = reader.metadata().file_metadata().schema_descr_ptr();
+            let expected = LogicalType::timestamp(is_utc, TimeUnit::MICROS);
+            assert_eq!(schema.column(0).logical_type_ref(), Some(&expected));
+            let row = reader.get_row_iter(None).unwrap().next().unwrap().unwrap();
+            assert_eq!(
+                (row.get_timestamp_micros(0).unwrap(), row.get_double(1).unwrap()),
+                (1_711_846_800_000_000, 0.5)
+            );
+        }
+    }
 }

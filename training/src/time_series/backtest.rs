@@ -71,7 +71,12 @@ impl Origins<'_> {
             (0..horizon).map(|step| folds.row(cutoff, step, forecaster.stride())).collect();
         let at: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let actual = series.values.f_index_select(0, &Tensor::f_from_slice(&at)?)?;
-        let own = if levels.is_empty() { None } else { forecaster.rolling_intervals(&before, steps)? };
+        let own = match forecaster.rolling_intervals(&before, steps) {
+            _ if levels.is_empty() => None,
+            // The rows may be too few for intervals, but enough for a forecast.
+            Err(_) if !strict => None,
+            own => own?,
+        };
         let intervals = own.as_ref().or(intervals);
         let spread = intervals.map(|intervals| intervals.spread(&made, folds.gap)).transpose()?.flatten();
         let ends = match intervals {

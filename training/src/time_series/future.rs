@@ -1,6 +1,8 @@
 //! A forecast of the time steps after the last row of a series.
 
-use anyhow::{Context, Result};
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
 
 use super::{Bands, Series, Timestamps};
 
@@ -48,6 +50,7 @@ impl Future<'_> {
                     .flat_map(|(level, _)| [format!("{name}-lo-{level}"), format!("{name}-hi-{level}")]),
             );
         }
+        check_names(&header)?;
         writer.write_record(&header)?;
         for (step, (label, row)) in labels.into_iter().zip(&self.forecast).enumerate() {
             writer.write_field(label)?;
@@ -62,5 +65,16 @@ impl Future<'_> {
             writer.write_record(None::<&[u8]>)?;
         }
         writer.into_inner().context("cannot write the forecast")
+    }
+}
+
+/// Fails if two columns of a table have the same name.
+fn check_names(header: &[String]) -> Result<()> {
+    let mut seen = HashSet::new();
+    match header.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => bail!(
+            "cannot write the forecast: two columns are named {name}, expected different names; try --value_columns without it"
+        ),
+        None => Ok(()),
     }
 }

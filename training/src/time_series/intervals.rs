@@ -70,6 +70,15 @@ impl fmt::Display for Level {
     }
 }
 
+/// Fails if a level is listed twice.
+///
+/// # Errors
+/// Fails with the level.
+pub fn check_levels(levels: &[Level]) -> Result<()> {
+    let twice = levels.iter().enumerate().find(|(at, level)| levels[..*at].contains(level));
+    twice.map_or(Ok(()), |(_, level)| bail!("--level: {level} is listed twice, expected once"))
+}
+
 /// The levels of intervals.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

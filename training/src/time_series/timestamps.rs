@@ -216,6 +216,19 @@ impl Timestamps {
         }
     }
 
+    /// Returns whether the timestamps are instants, because their time zone or their offsets from UTC are known.
+    pub fn is_instant(&self) -> bool {
+        self.is_date() && self.clock != Clock::Plain
+    }
+
+    /// Returns a date as microseconds since 1970-01-01: of an instant in UTC, else on its clock. `None` if the timestamps are no dates.
+    pub fn micros(&self, row: usize) -> Option<i64> {
+        match &self.times {
+            Times::Dates(dates) => dates.get(row).copied(),
+            _ => None,
+        }
+    }
+
     /// Returns the first `rows` timestamps, or all if there are fewer.
     pub fn head(&self, rows: usize) -> Self {
         let times = match &self.times {

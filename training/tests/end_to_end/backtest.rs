@@ -161,7 +161,10 @@ fn levels_without_enough_errors_are_left_out_unless_they_are_typed() {
 fn backtest_that_cannot_be_made_is_an_error_and_leaves_no_folder() {
     let lab = Lab::new();
     let csv = write(&lab, "days.csv", &days());
-    let cases: [(&[&str], i32, &[&str]); 6] = [
+    let cases: [(&[&str], i32, &[&str]); 9] = [
+        (&["--model=naive", "--refit"], 1, &["--refit", "naive has no training"]),
+        (&["--model=linear", "--test_time=190"], 1, &["--test_time", "--end_time"]),
+        (&["--model=naive", "--level", "80", "80"], 1, &["80 is listed twice"]),
         (&["--model=naive", "--folds=80"], 1, &["80 folds", "found 200 rows", "at least 241"]),
         (&["--model=naive", "--folds=0"], 1, &["--folds is 0"]),
         (&["--model=naive", "--fold=2"], 2, &["--folds"]),
@@ -176,6 +179,15 @@ fn backtest_that_cannot_be_made_is_an_error_and_leaves_no_folder() {
     }
     let output = binary(&["backtest", "--model=mlp", "--data=mnist", "--device=cpu"]).output().unwrap();
     assert_error("mnist", &output, 1, &["cannot backtest mnist", "--data csv"]);
+
+    let without = days();
+    let without = without.lines().enumerate().map(|(line, text)| match line {
+        191.. => text.split_once(',').unwrap().0.to_owned() + ",\n",
+        _ => format!("{text}\n"),
+    });
+    let without = write(&lab, "without.csv", &without.collect::<String>());
+    let output = backtest(&lab, &without, &["--model=naive"]).output().unwrap();
+    assert_error("no actual values", &output, 1, &["no actual value after the cutoffs", "--end_time 190"]);
 }
 
 #[test]
@@ -291,4 +303,56 @@ fn ensemble_has_the_mean_of_its_members_and_is_resumed() {
     }
     let alone = backtest(&lab, &csv, &["--model=naive", "--combine=median"]).output().unwrap();
     assert_error("combine", &alone, 2, &["--ensemble"]);
+}
+
+#[test]
+fn resume_of_a_backtest_that_cannot_continue_is_an_error() {
+    let lab = Lab::new();
+    let csv = write(&lab, "days.csv", &days());
+    let args = ["--model=linear", "--folds=2", "--refit", "--max_epochs=20"];
+    let (_, folder) = results(&backtest(&lab, &csv, &args).output().unwrap());
+    let resume = |folder: &Path, command: &[&str]| {
+        binary(&[command, &["--device=cpu", "--resume"]].concat()).arg(folder).output().unwrap()
+    };
+    assert_error("finished", &resume(&folder, &["backtest"]), 1, &["the backtest is finished"]);
+    let fold = folder.join("folds/fold_1/version_0");
+    let before = fs::read(fold.join("results.json")).unwrap();
+    assert_error("a run", &resume(&fold, &["backtest"]), 1, &["not a backtest", "--resume"]);
+    assert_eq!(fs::read(fold.join("results.json")).unwrap(), before);
+
+    fs::remove_file(folder.join("results.json")).unwrap();
+    assert_error(
+        "as a run",
+        &resume(&folder, &[]),
+        1,
+        &["it is a backtest", "run_experiment backtest --resume"],
+    );
+    // With more rows, the cutoffs are others.
+    fs::write(&csv, days() + "2024-07-19,50\n").unwrap();
+    let parts = ["trained on the first 194 rows, expected 195", "try a new backtest"];
+    assert_error("more rows", &resume(&folder, &["backtest"]), 1, &parts);
+    fs::write(&csv, days()).unwrap();
+    let (_, again) = results(&binary(&["backtest", "--json", "--resume"]).arg(&folder).output().unwrap());
+    assert_eq!(again, folder);
+}
+
+#[test]
+fn printed_configuration_of_a_backtest_has_its_folds_and_models() {
+    let lab = Lab::new();
+    let csv = write(&lab, "days.csv", &days());
+    let args = [
+        "--model=naive",
+        "--folds=4",
+        "--step=2",
+        "--gap=1",
+        "--ensemble=seasonal_naive",
+        "--combine=median",
+    ];
+    let (_, folder) = results(&backtest(&lab, &csv, &args).output().unwrap());
+    let printed = backtest(&lab, &csv, &args).arg("--print_config").output().unwrap();
+    let file = write(&lab, "config.json", &text(&printed.stdout));
+    for config in [file, folder.join("config.json")] {
+        let (_, again) = results(&binary(&["backtest", "--json", "--config"]).arg(config).output().unwrap());
+        assert_eq!(table(&again), table(&folder));
+    }
 }

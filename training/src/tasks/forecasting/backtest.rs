@@ -110,12 +110,14 @@ impl BacktestReport {
                 .enumerate()
                 .flat_map(move |(at, name)| folds.iter().map(move |fold| (at, name, fold)))
         };
+        let timestamps = &series.timestamps;
         let time = |rows: Vec<usize>| {
-            let labels = rows.iter().flat_map(|&row| series.timestamps.labels_of(row..row + 1)).collect();
-            let numbers = rows.iter().flat_map(|&row| series.timestamps.numbers_of(row..row + 1));
-            match series.timestamps.is_date() {
-                true => Cells::Time(labels, numbers.map(|seconds| (seconds * 1e6).round() as i64).collect()),
-                false => Cells::Number(numbers.collect()),
+            let labels = rows.iter().flat_map(|&row| timestamps.labels_of(row..row + 1)).collect();
+            match rows.iter().map(|&row| timestamps.micros(row)).collect::<Option<Vec<i64>>>() {
+                Some(micros) => Cells::Time { labels, micros, is_utc: timestamps.is_instant() },
+                None => {
+                    Cells::Number(rows.iter().flat_map(|&row| timestamps.numbers_of(row..row + 1)).collect())
+                }
             }
         };
         let number = |of: &dyn Fn(&Fold) -> Option<Tensor>| -> Result<Cells> {
@@ -201,7 +203,7 @@ impl BacktestReport {
             let needed = level.needed();
             let _ = writeln!(
                 text,
-                "The {level} % level is left out: it needs {needed} errors of earlier forecasts per step ahead"
+                "The {level} % level is left out: it needs {needed} errors of earlier forecasts of each step (a network has none beyond its horizon)"
             );
         }
         Ok(text)
