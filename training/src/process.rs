@@ -45,6 +45,15 @@ pub unsafe fn keep_memory() {
     }
 }
 
+/// Returns the memory that is free now to the system, which [`keep_memory`] would keep. Reading a large file frees as much as it needs.
+pub fn return_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the call only takes a number, and glibc locks what it changes.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 thread_local! {
     /// Whether panics of this thread are caught, and need no report.
     static CATCHES: Cell<bool> = const { Cell::new(false) };

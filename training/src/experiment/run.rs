@@ -17,6 +17,7 @@ use super::refit::{Refit, Validated};
 use super::registry::{self, Data, ModelKind, Network, OnDownload};
 use super::resume::experiment_of;
 use super::{Finished, Outcome, Resume};
+use crate::process;
 use crate::report::plots;
 use crate::report::{ModelSummary, history};
 use crate::tasks::{Task, Trained};
@@ -80,6 +81,7 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
     }
     let from = experiment.resume.as_ref().map(Resume::read).transpose()?.flatten();
     let data = data.build(&config.data_config, model.target(&config.model_config)?, reporter.download())?;
+    process::return_memory();
     // With numbers in place of `auto`, a run and its configuration do not depend on the rule that found them.
     let mut config = RunConfig { data_config: data.config.clone(), ..config.clone() };
     let identity = data.module.identity()?;
@@ -92,6 +94,7 @@ pub fn fit(experiment: &Experiment, reporter: &dyn Reporter) -> Result<Outcome> 
         ModelKind::Network(network) => {
             data.module.prepare_data()?;
             let splits = data.module.setup()?;
+            process::return_memory();
             config.trainer = config.trainer.resolved(splits.train.len());
             let trainer = config.trainer.effective();
             let experiment = &Experiment { config, ..experiment.clone() };
