@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use serde_json::{Map, Value};
+use text_recognizer::data::DataSpec;
 use text_recognizer::lit_models::{LitConfig, LitModel};
 use text_recognizer::models::Model;
 
@@ -30,15 +31,27 @@ pub trait Task: Debug {
         &[]
     }
 
-    /// Adds the loss and the metrics to a network.
+    /// Returns the shapes of a network with the loss of `config` for data with the shapes `data`, by default the same.
+    ///
+    /// # Errors
+    /// Fails if a value of the configuration is impossible.
+    fn network_shapes(&self, data: DataSpec, _config: &LitConfig) -> Result<DataSpec> {
+        Ok(data)
+    }
+
+    /// Adds the loss and the metrics to a network of these shapes.
     ///
     /// # Errors
     /// Fails if a value of the configuration is impossible for this task.
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>>;
 
-    /// Returns the fields that this task adds to a checkpoint, besides the model, its configuration and the data spec.
-    fn extras(&self) -> Value {
-        Value::Object(Map::new())
+    /// Returns the fields that this task adds to a checkpoint, besides the model, its configuration and the data spec. `config` is
+    /// that of a network; `None` for a model without training.
+    ///
+    /// # Errors
+    /// Fails if a value of the configuration is impossible.
+    fn extras(&self, _config: Option<&LitConfig>) -> Result<Value> {
+        Ok(Value::Object(Map::new()))
     }
 
     /// Reports on a trained model, and writes plots and tables to `folder`.

@@ -8,8 +8,9 @@ use tch::Tensor;
 use super::count::Count;
 use super::losses::{Loss, LossName};
 use super::metrics::{Metric, MetricName, MetricSum};
+use super::quantiles::QuantileLoss;
 use crate::data::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Parameters};
 use crate::optim::{Optimizer, OptimizerConfig, ScheduleConfig};
@@ -22,6 +23,10 @@ pub struct LitConfig {
     /// Minimize this loss.
     #[cfg_attr(feature = "cli", arg(long = "loss", value_enum, default_value_t = Self::default().loss))]
     pub loss: LossName,
+    /// Forecast these quantiles with --loss quantile, numbers above 0 and below 1 in ascending order. 0.5 is the forecast.
+    #[cfg_attr(feature = "cli", arg(long = "quantiles", value_name = "QUANTILE", num_args = 1.., value_delimiter = ',',
+        default_values_t = Self::default().quantiles))]
+    pub quantiles: Vec<f64>,
     /// The optimizer.
     #[cfg_attr(feature = "cli", command(flatten))]
     pub optimizer: OptimizerConfig,
@@ -34,6 +39,7 @@ impl Default for LitConfig {
     fn default() -> Self {
         Self {
             loss: LossName::CrossEntropy,
+            quantiles: vec![0.1, 0.5, 0.9],
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
         }
@@ -47,7 +53,26 @@ impl LitConfig {
     /// Fails at the first value that is not allowed; the message has its name.
     pub fn validate(&self) -> Result<()> {
         self.optimizer.validate()?;
-        self.schedule.validate()
+        self.schedule.validate()?;
+        self.quantile_loss()?;
+        if self.loss != LossName::Quantile && self.quantiles != Self::default().quantiles {
+            let found: Vec<String> = self.quantiles.iter().map(f64::to_string).collect();
+            return Err(Error::invalid(
+                "quantiles",
+                found.join(" "),
+                "the loss quantile with them; try --loss quantile",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the loss of quantiles; `None` for another loss.
+    ///
+    /// # Errors
+    /// Fails if the quantiles are not allowed.
+    pub fn quantile_loss(&self) -> Result<Option<QuantileLoss>> {
+        let is_quantile = self.loss == LossName::Quantile;
+        is_quantile.then(|| QuantileLoss::new(&self.quantiles)).transpose()
     }
 }
 

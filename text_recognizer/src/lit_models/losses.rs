@@ -69,13 +69,15 @@ pub enum LossName {
     Mape,
     /// Symmetric mean absolute percentage error: the mean of `200 |y - p| / max(|y| + |p|, 1e-7)`.
     Smape,
+    /// Mean pinball loss of quantiles, one output per quantile; see [`QuantileLoss`](super::QuantileLoss). For forecasting only.
+    Quantile,
 }
 
 /// The smallest denominator of a percentage error; Keras' `epsilon()`.
 const EPSILON: f64 = 1e-7;
 
 impl Loss for LossName {
-    /// Returns the loss. All losses except the cross entropy need `prediction` and `target` of the same shape: nothing is
+    /// Returns the loss. All losses except the cross entropy and that of quantiles, which is an error, need `prediction` and `target` of the same shape: nothing is
     /// broadcast. A prediction of NaN, and a target of NaN, gives a loss of NaN.
     ///
     /// The cross entropy is the mean over the rows whose target is not [`IGNORED`]; without such rows it is 0, and so are its
@@ -92,9 +94,15 @@ impl Loss for LossName {
                 }
             });
         }
+        if *self == Self::Quantile {
+            let expected = "a loss with one output per value; try QuantileLoss, which has the quantiles";
+            return Err(Error::invalid("loss", "quantile", expected));
+        }
         check_same(prediction, target)?;
         Ok(match self {
-            Self::CrossEntropy | Self::Mse => prediction.f_mse_loss(target, Reduction::Mean)?,
+            Self::CrossEntropy | Self::Quantile | Self::Mse => {
+                prediction.f_mse_loss(target, Reduction::Mean)?
+            }
             Self::Mae => prediction.f_l1_loss(target, Reduction::Mean)?,
             Self::Huber => prediction.f_huber_loss(target, Reduction::Mean, 1.0)?,
             Self::Mape => percentage_errors(prediction, target)?.f_mean(prediction.kind())?,
@@ -111,7 +119,7 @@ impl Loss for LossName {
 }
 
 /// Returns the number of rows of a batch.
-fn all_rows(target: &Tensor) -> Count {
+pub(super) fn all_rows(target: &Tensor) -> Count {
     target.size().first().copied().unwrap_or(1).into()
 }
 

@@ -13,7 +13,7 @@ use crate::tasks::plot_future;
 use crate::terminal;
 use crate::time_series::{
     Bands, Baseline, BaselineConfig, BaselineForecaster, CsvConfig, Expected, Fill, Forecaster, Frequency,
-    Future, Intervals, Level, RoleConfig, Series, check_levels, read_csv_for, read_future,
+    Future, Intervals, Level, Predicted, RoleConfig, Series, check_levels, read_csv_for, read_future,
 };
 
 mod many;
@@ -101,7 +101,9 @@ impl ForecastArgs {
         };
         series.notes.iter().for_each(|note| log::info!("{note}"));
         let steps = self.steps(&*forecaster, series.names.len())?;
-        let forecast: Vec<Vec<f64>> = Vec::try_from(forecaster.forecast_future(&series, steps)?)?;
+        let made = forecaster.forecast_future(&series, steps)?;
+        let predicted = Predicted::new(forecaster.quantiles(), &made)?;
+        let forecast: Vec<Vec<f64>> = Vec::try_from(&predicted.made)?;
         check_finite(&series, &forecast)?;
         if self.model.is_none() && steps > forecaster.horizon() {
             log::info!(
@@ -110,7 +112,8 @@ impl ForecastArgs {
             );
         }
         let bands = self.bands(&*forecaster, intervals, &series, steps)?;
-        let future = Future { series: &series, stride: forecaster.stride(), forecast, bands };
+        let ends = bands.map(|bands| bands.of_path(&predicted)).transpose()?.unwrap_or_default();
+        let future = Future { series: &series, stride: forecaster.stride(), forecast, ends };
         if let Some(stem) = &self.plot {
             plot_future(stem, &future)?;
         }

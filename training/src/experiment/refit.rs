@@ -61,7 +61,8 @@ impl Validated<'_> {
         let epochs = trainer.budget.max_epochs.number().unwrap_or(1);
         let kind = trainer.device.kind();
         let placement = Placement { device: self.device, kind, ..Placement::cpu(trainer.seed) };
-        let model = self.network.build(&self.config.model_config, &data.module.spec(), placement)?;
+        let shapes = data.task.network_shapes(data.module.spec(), &self.config.lit)?;
+        let model = self.network.build(&self.config.model_config, &shapes, placement)?;
         let lit = data.task.lit(model, &self.config.lit)?;
         if let Some(path) = &trainer.load_checkpoint {
             lit.parameters().load(&checkpoint::read_weights(path)?)?;

@@ -345,7 +345,8 @@ impl Run<'_> {
         if let Some(from) = &self.from {
             placement = placement.for_weights(&from.weights.tensors);
         }
-        let model = self.network.build(&config.model_config, &self.data.module.spec(), placement)?;
+        let shapes = self.data.task.network_shapes(self.data.module.spec(), &config.lit)?;
+        let model = self.network.build(&config.model_config, &shapes, placement)?;
         let lit = self.data.task.lit(model, &config.lit)?;
         if let Some(path) = trainer.load_checkpoint.as_ref().filter(|_| self.from.is_none()) {
             let load = || lit.parameters().load(&checkpoint::read_weights(path)?);
@@ -418,13 +419,14 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
 /// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the flags
 /// that the weights depend on, and the identity of the data.
 pub(super) fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
+    let is_network = matches!(registry::model(&config.model)?.kind, ModelKind::Network(_));
     let description = Description {
         model: config.model.clone(),
         model_config: config.model_config.clone(),
         data: data.module.spec(),
         dtype: DType::of(config.trainer.device.kind()),
         task: data.task.name().to_owned(),
-        extras: data.task.extras(),
+        extras: data.task.extras(is_network.then_some(&config.lit))?,
     };
     Ok(checkpoint::metadata(&description, &json!({"run": experiment_of(config)?, "data": identity}))?)
 }

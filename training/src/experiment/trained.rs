@@ -83,16 +83,21 @@ fn forecaster(description: Description, weights: &[(String, tch::Tensor)]) -> Re
         }
         ModelKind::Network(network) => {
             let placement = Placement { kind: dtype.kind(), ..Placement::cpu(0).for_weights(weights) };
-            let model = network.build(&model_config, &data, placement)?;
+            let shapes = match &extras.quantiles {
+                Some(quantiles) => quantiles.shapes(data.clone()),
+                None => data.clone(),
+            };
+            let model = network.build(&model_config, &shapes, placement)?;
             model.parameters().load(weights)?;
             let lit = predictor(model, &extras, horizon)?;
-            let ForecastingExtras { scaler, covariates, stride, .. } = extras;
+            let ForecastingExtras { scaler, covariates, quantiles, stride, .. } = extras;
             Box::new(NetworkForecaster {
                 lit,
                 data,
                 scaler,
                 covariates,
                 statics: None,
+                quantiles,
                 stride,
                 batch_size: BATCH_SIZE,
             })
@@ -127,6 +132,10 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
         }
     );
     extras.covariates.iter().try_for_each(Covariates::check)?;
+    ensure!(
+        extras.quantiles.is_none() || extras.panel.is_none(),
+        "it has quantiles of many series, expected those of one series"
+    );
     extras.panel.iter().try_for_each(|panel| panel.check(columns))?;
     let stride = extras.stride;
     ensure!((1..=MAX_STRIDE).contains(&stride), "its stride is {stride}, expected 1 to {MAX_STRIDE}");
@@ -134,7 +143,7 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
     extras.baselines.validate()?;
     if let Some(intervals) = &extras.intervals {
         ensure!(
-            intervals.is_valid(horizon as usize, columns),
+            intervals.is_valid(horizon as usize, columns, extras.quantiles.as_ref()),
             "its intervals are not valid, expected sizes for {horizon} steps ahead of {}",
             count(columns as u64, "column")
         );
@@ -144,7 +153,14 @@ fn check(data: &DataSpec, extras: &ForecastingExtras) -> Result<i64> {
 
 /// Returns a lit model for predictions. Its loss is not used.
 fn predictor(model: Box<dyn Model>, extras: &ForecastingExtras, horizon: i64) -> Result<Rc<dyn LitModel>> {
-    let config = LitConfig { loss: LossName::Mse, ..LitConfig::default() };
+    let config = match &extras.quantiles {
+        Some(quantiles) => LitConfig {
+            loss: LossName::Quantile,
+            quantiles: quantiles.values().to_vec(),
+            ..LitConfig::default()
+        },
+        None => LitConfig { loss: LossName::Mse, ..LitConfig::default() },
+    };
     Ok(Rc::new(LitForecaster::new(model, config, extras.scaler.clone(), horizon)?))
 }
 

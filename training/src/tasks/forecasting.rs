@@ -12,7 +12,7 @@ use text_recognizer::models::Model;
 use super::{Report, Task, Trained};
 use crate::time_series::{
     Baseline, BaselineConfig, BaselineForecaster, Covariates, Fill, Forecaster, Frequency, Intervals, Level,
-    LevelConfig, NetworkForecaster, PanelExtras, Scaler, SeriesDataModule,
+    LevelConfig, NetworkForecaster, PanelExtras, Quantiles, Scaler, SeriesDataModule,
 };
 use crate::trainer::{Loaders, RunFolder};
 
@@ -23,6 +23,7 @@ mod diagnosis;
 mod lit;
 mod panel;
 mod plots;
+mod quantiles;
 mod splits;
 
 pub use backtest::BacktestReport;
@@ -67,6 +68,9 @@ pub struct ForecastingExtras {
     /// The series of a model of many series; `None` for one series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panel: Option<PanelExtras>,
+    /// The quantiles that a network forecasts; `None` for a model without, and in a checkpoint of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantiles: Option<Quantiles>,
 }
 
 impl Forecasting {
@@ -78,21 +82,22 @@ impl Forecasting {
         Self { module, levels }
     }
 
-    fn network(&self, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Box<dyn Forecaster> {
-        Box::new(NetworkForecaster {
+    fn network(&self, lit: &Rc<dyn LitModel>, loaders: &Loaders) -> Result<Box<dyn Forecaster>> {
+        Ok(Box::new(NetworkForecaster {
             lit: Rc::clone(lit),
             data: self.module.spec(),
             scaler: self.module.scaler().clone(),
             covariates: self.module.covariates().cloned(),
             statics: None,
+            quantiles: Quantiles::of(lit.config())?,
             stride: self.module.windows().stride,
             batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
-        })
+        }))
     }
 
-    /// Returns the fields of a checkpoint that do not depend on the trained model.
-    fn extras_of_data(&self) -> ForecastingExtras {
-        ForecastingExtras {
+    /// Returns the fields of a checkpoint that are known before training.
+    fn extras_before(&self, config: Option<&LitConfig>) -> Result<ForecastingExtras> {
+        Ok(ForecastingExtras {
             scaler: self.module.scaler().clone(),
             stride: self.module.windows().stride,
             baselines: self.module.baselines().clone(),
@@ -102,17 +107,18 @@ impl Forecasting {
             intervals: None,
             covariates: self.module.covariates().cloned(),
             panel: None,
-        }
+            quantiles: config.map(Quantiles::of).transpose()?.flatten(),
+        })
     }
 
     fn baseline(&self, baseline: Baseline) -> BaselineForecaster {
         BaselineForecaster::new(baseline, self.module.baselines(), self.module.windows())
     }
 
-    fn forecaster(&self, trained: &Trained) -> Box<dyn Forecaster> {
+    fn forecaster(&self, trained: &Trained) -> Result<Box<dyn Forecaster>> {
         match trained {
             Trained::Network(lit, loaders, _) => self.network(lit, loaders),
-            Trained::Baseline(baseline) => Box::new(self.baseline(*baseline)),
+            Trained::Baseline(baseline) => Ok(Box::new(self.baseline(*baseline))),
         }
     }
 }
@@ -133,8 +139,15 @@ impl Task for Forecasting {
         Ok(Rc::new(lit.masked(self.module.has_missing())))
     }
 
-    fn extras(&self) -> Value {
-        json!(self.extras_of_data())
+    fn network_shapes(&self, data: DataSpec, config: &LitConfig) -> Result<DataSpec> {
+        Ok(match Quantiles::of(config)? {
+            Some(quantiles) => quantiles.shapes(data),
+            None => data,
+        })
+    }
+
+    fn extras(&self, config: Option<&LitConfig>) -> Result<Value> {
+        Ok(json!(self.extras_before(config)?))
     }
 
     /// Forecasts the validation split and the test split, writes the forecasts and their plots, compares their errors with those of
@@ -170,8 +183,16 @@ impl Task for Forecasting {
         report.table += &diagnosis.table();
         report.add("coverage", coverage.json());
         report.add("findings", diagnosis.json());
+        if let Some(errors) = splits.quantile_errors()? {
+            report.table += &errors.table();
+            report.add("quantiles", errors.json());
+        }
         let intervals = splits.into_intervals();
-        report.extras = Some(json!(ForecastingExtras { intervals, ..self.extras_of_data() }));
+        let config = match trained {
+            Trained::Network(lit, ..) => Some(lit.config()),
+            Trained::Baseline(_) => None,
+        };
+        report.extras = Some(json!(ForecastingExtras { intervals, ..self.extras_before(config)? }));
         Ok(report)
     }
 }

@@ -7,7 +7,7 @@ use tch::Tensor;
 use text_recognizer::lit_models::MetricName;
 
 use super::forecast::mean_of_columns;
-use super::{Fill, FoldConfig, Forecaster, Intervals, Level, MaseScales, Series};
+use super::{Fill, FoldConfig, Forecaster, Intervals, Level, MaseScales, Predicted, Series};
 
 /// The forecasts of one model from several cutoffs.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub struct Fold {
     pub actual: Tensor,
     /// The intervals: for each level the lower and the upper ends, `[horizon, columns]`.
     pub ends: Vec<(Level, [Tensor; 2])>,
-    /// The median absolute error of earlier forecasts, `[horizon, columns]`; `None` if it is unknown.
+    /// Half of the size of the intervals of level 50, `[horizon, columns]`: without quantiles the median absolute error of earlier
+    /// forecasts; `None` if it is unknown.
     pub spread: Option<Tensor>,
 }
 
@@ -65,8 +66,9 @@ impl Origins<'_> {
         let mut before = series.head(cutoff)?;
         before.fill(fill, season.or(series.season), &[])?;
         let steps = folds.gap + horizon;
-        let narrow = |values: &Tensor| values.f_narrow(0, folds.gap as i64, horizon as i64);
-        let made = narrow(&forecaster.forecast_future(&before, steps)?)?;
+        let made = forecaster.forecast_future(&before, steps)?;
+        let predicted =
+            Predicted::new(forecaster.quantiles(), &made)?.narrow(folds.gap as i64, horizon as i64)?;
         let rows: Vec<usize> =
             (0..horizon).map(|step| folds.row(cutoff, step, forecaster.stride())).collect();
         let at: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
@@ -78,19 +80,20 @@ impl Origins<'_> {
             own => own?,
         };
         let intervals = own.as_ref().or(intervals);
-        let spread = intervals.map(|intervals| intervals.spread(&made, folds.gap)).transpose()?.flatten();
+        let spread =
+            intervals.map(|intervals| intervals.spread(&predicted, folds.gap)).transpose()?.flatten();
         let ends = match intervals {
             Some(intervals) => {
                 if strict {
                     intervals.check(levels, steps)?;
                 }
                 let possible = levels.iter().filter(|level| intervals.check(&[**level], steps).is_ok());
-                let ends = |&level: &Level| Ok((level, intervals.ends_from(&made, folds.gap, level)?));
+                let ends = |&level: &Level| Ok((level, intervals.ends_from(&predicted, folds.gap, level)?));
                 possible.map(ends).collect::<Result<_>>()?
             }
             None => Vec::new(),
         };
-        Ok(Fold { cutoff, rows, made, actual, ends, spread })
+        Ok(Fold { cutoff, rows, made: predicted.made, actual, ends, spread })
     }
 }
 

@@ -9,7 +9,7 @@ use tch::Tensor;
 use text_recognizer::lit_models::{Metric, MetricName, Running, mean_of_groups};
 use text_recognizer::util::files::write_atomic;
 
-use super::{Forecaster, Intervals, Level, Series};
+use super::{Forecaster, Intervals, Level, Predicted, Quantiles, Series};
 
 /// Forecasts of consecutive rows of a series, with the actual values.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub struct Forecast {
     /// The forecasts, one tensor `[rows, columns]` per step ahead: tensor `k` has the forecasts of each row from `k + 1` steps
     /// before it. A row without a forecast is NaN.
     pub steps: Vec<Tensor>,
+    /// The quantiles of a model that forecasts them, and for each step ahead its forecasts of all of them,
+    /// `[rows, quantiles * columns]`. The steps are then the medians.
+    pub quantiles: Option<(Quantiles, Vec<Tensor>)>,
     /// Rows from one step ahead to the next.
     pub stride: usize,
     /// The number of forecasts without missing values: rows times columns times steps ahead.
@@ -35,7 +38,14 @@ impl Forecast {
     /// # Errors
     /// Fails if the forecaster does.
     pub fn new(forecaster: &dyn Forecaster, series: &Series, rows: Range<usize>) -> Result<Self> {
-        let steps = forecaster.forecast_rows(series, rows.clone())?;
+        let made = forecaster.forecast_rows(series, rows.clone())?;
+        let (steps, quantiles) = match forecaster.quantiles() {
+            Some(quantiles) => {
+                let medians = made.iter().map(|step| quantiles.median(step)).collect::<Result<_, _>>()?;
+                (medians, Some((quantiles.clone(), made)))
+            }
+            None => (made, None),
+        };
         let of_steps = (0..steps.len()).map(|step| forecaster.rows_of_step(rows.len(), step).len());
         let whole = of_steps.sum::<usize>() * series.names.len();
         let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
@@ -44,9 +54,23 @@ impl Forecast {
             names: series.names.clone(),
             actual,
             steps,
+            quantiles,
             stride: forecaster.stride(),
             whole,
         })
+    }
+
+    /// Returns the forecasts of each step ahead with their pairs of quantiles.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn predicted(&self) -> Result<Vec<Predicted>> {
+        match &self.quantiles {
+            Some((quantiles, steps)) => {
+                steps.iter().map(|step| Predicted::new(Some(quantiles), step)).collect()
+            }
+            None => Ok(self.steps.iter().map(|step| step.shallow_clone().into()).collect()),
+        }
     }
 
     /// Returns the sum and the weight of a metric per column, over all steps ahead. An element without a forecast or without an
@@ -128,11 +152,11 @@ impl Forecast {
         header.push("time".to_owned());
         header.extend(self.names.iter().map(|name| column("actual", name)));
         let (mut tables, columns) = (vec![values(&self.actual)?], self.names.len());
-        for (at, made) in self.steps.iter().enumerate() {
+        for (at, predicted) in self.predicted()?.iter().enumerate() {
             let step = if self.steps.len() > 1 { format!("_{}", at + 1) } else { String::new() };
             header.extend(self.names.iter().map(|name| column("forecast", name) + &step));
-            tables.push(values(made)?);
-            for (level, ends) in bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(made, at))? {
+            tables.push(values(&predicted.made)?);
+            for (level, ends) in bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(predicted, at))? {
                 for (end, prefix) in ends.iter().zip(["lo", "hi"]) {
                     let prefix = format!("{prefix}-{level}");
                     header.extend(self.names.iter().map(|name| column(&prefix, name) + &step));
@@ -200,10 +224,28 @@ impl Bands {
     ///
     /// # Errors
     /// Fails if libtorch does.
-    pub fn ends(&self, made: &Tensor, step: usize) -> Result<Vec<(Level, [Tensor; 2])>> {
-        self.levels.iter().map(|&level| Ok((level, self.intervals.ends(made, step, level)?))).collect()
+    pub fn ends(&self, predicted: &Predicted, step: usize) -> Result<Vec<(Level, [Tensor; 2])>> {
+        self.levels.iter().map(|&level| Ok((level, self.intervals.ends(predicted, step, level)?))).collect()
     }
 }
+
+impl Bands {
+    /// Returns the lower and the upper end of the interval of each step of a forecast of the future, for each level `[steps][columns]`.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn of_path(&self, predicted: &Predicted) -> Result<Vec<PathEnds>> {
+        let rows = |values: Tensor| -> Result<Vec<Vec<f64>>> { Ok(Vec::try_from(values)?) };
+        let ends = |&level: &Level| {
+            let [low, high] = self.intervals.ends_from(predicted, 0, level)?;
+            Ok((level, [rows(low)?, rows(high)?]))
+        };
+        self.levels.iter().map(ends).collect()
+    }
+}
+
+/// A level, and the lower and the upper ends of its intervals, `[steps][columns]` each.
+pub type PathEnds = (Level, [Vec<Vec<f64>>; 2]);
 
 /// Numbers of elements of a forecast: rows times columns times steps ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

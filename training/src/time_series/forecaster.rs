@@ -9,8 +9,8 @@ use text_recognizer::data::{DataLoader, DataSpec, Dataset, Shuffle};
 use text_recognizer::lit_models::LitModel;
 
 use super::{
-    Baseline, BaselineConfig, Covariates, Intervals, Layout, PanelExtras, Past, Scaler, Series, WindowConfig,
-    WindowDataset,
+    Baseline, BaselineConfig, Covariates, Intervals, Layout, PanelExtras, Past, Predicted, Quantiles, Scaler,
+    Series, WindowConfig, WindowDataset,
 };
 use crate::format::count;
 
@@ -21,6 +21,12 @@ pub trait Forecaster {
 
     /// Returns the number of rows from one step ahead to the next.
     fn stride(&self) -> usize;
+
+    /// Returns the quantiles that it forecasts, whose values its forecasts have in place of columns, see [`Quantiles`]; `None` for a
+    /// model without quantiles.
+    fn quantiles(&self) -> Option<&Quantiles> {
+        None
+    }
 
     /// Returns the rows, of `rows` rows, that are forecast `step + 1` steps ahead if no value is missing.
     fn rows_of_step(&self, rows: usize, step: usize) -> Range<usize> {
@@ -70,6 +76,8 @@ pub struct NetworkForecaster {
     pub covariates: Option<Covariates>,
     /// The static inputs of the series for a model of many series, whose predictions are in scaled units; `None` for other models.
     pub statics: Option<Vec<f64>>,
+    /// The quantiles that it forecasts; `None` for a network without.
+    pub quantiles: Option<Quantiles>,
     /// Rows from one time step of a window to the next.
     pub stride: usize,
     /// Windows per batch.
@@ -163,6 +171,10 @@ impl Forecaster for NetworkForecaster {
         self.stride
     }
 
+    fn quantiles(&self) -> Option<&Quantiles> {
+        self.quantiles.as_ref()
+    }
+
     /// Each window forecasts all steps ahead, within the rows.
     fn rows_of_step(&self, rows: usize, step: usize) -> Range<usize> {
         let first = step.saturating_mul(self.stride).min(rows);
@@ -193,7 +205,8 @@ impl Forecaster for NetworkForecaster {
 
         // Allocated once, before the first batch. If each batch allocated a small result between two large inputs, the freed
         // memory would be too fragmented for the next input, and the process would grow to the size of all windows.
-        let size = [loader.rows() as i64, self.horizon() as i64, columns];
+        let outputs = columns * self.quantiles.as_ref().map_or(1, Quantiles::count);
+        let size = [loader.rows() as i64, self.horizon() as i64, outputs];
         let predictions = Tensor::f_empty(size, (Kind::Double, Device::Cpu))?;
         let mut made = 0;
         for batch in loader.epoch(0, 0) {
@@ -251,8 +264,10 @@ impl Forecaster for NetworkForecaster {
                 None => window.shallow_clone(),
             };
             let inputs = self.with_statics(inputs)?;
-            let next = self.predict(&inputs.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, columns]
-            let grown = Tensor::f_cat(&[&window, &self.scaler.transform(&next)?], 0)?;
+            let next = self.predict(&inputs.f_unsqueeze(0)?)?.f_squeeze_dim(0)?.to_device(Device::Cpu); // [horizon, outputs]
+            let median = self.quantiles.as_ref().map(|quantiles| quantiles.median(&next)).transpose()?;
+            let values = self.scaler.transform(median.as_ref().unwrap_or(&next))?;
+            let grown = Tensor::f_cat(&[window, values], 0)?;
             window = grown.f_narrow(0, grown.size()[0] - window_size, window_size)?;
             forecasts.push(next);
         }
@@ -337,7 +352,9 @@ impl Forecaster for BaselineForecaster {
         let rows = rows.start.max(rows.end.saturating_sub(Self::MOST_ORIGINS))..rows.end;
         let actual = series.values.f_narrow(0, rows.start as i64, rows.len() as i64)?;
         let rolling = Self { horizon: steps, config: self.config.clone(), ..*self };
-        Intervals::of(&rolling.forecast_rows(series, rows)?, &actual)
+        let steps: Vec<Predicted> =
+            rolling.forecast_rows(series, rows)?.into_iter().map(Predicted::from).collect();
+        Intervals::of(&steps, &actual)
     }
 
     fn forecast_future(&self, series: &Series, steps: usize) -> Result<Tensor> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Bands, Series, Timestamps};
+use super::{PathEnds, Series, Timestamps};
 
 /// A forecast of the future of a series.
 #[derive(Debug)]
@@ -15,8 +15,8 @@ pub struct Future<'a> {
     pub stride: usize,
     /// The forecast, `[steps][columns]`, in the units of the series.
     pub forecast: Vec<Vec<f64>>,
-    /// The intervals; `None` for none.
-    pub bands: Option<Bands>,
+    /// The ends of the intervals of each level.
+    pub ends: Vec<PathEnds>,
 }
 
 impl Future<'_> {
@@ -35,18 +35,13 @@ impl Future<'_> {
             Some(times) => ("time", times.labels()),
             None => ("step", (1..=self.forecast.len()).map(|step| step.to_string()).collect()),
         };
-        let bands = self.bands.as_ref();
-        let levels = bands.map_or(&[][..], |bands| &bands.levels);
-        let ends = levels
-            .iter()
-            .filter_map(|&level| Some((level, bands?.intervals.ends_of_path(&self.forecast, level))));
-        let ends: Vec<_> = ends.collect();
         let mut writer = csv::Writer::from_writer(Vec::new());
         let mut header = vec![first.to_owned()];
         for name in &self.series.names {
             header.push(name.clone());
             header.extend(
-                ends.iter()
+                self.ends
+                    .iter()
                     .flat_map(|(level, _)| [format!("{name}-lo-{level}"), format!("{name}-hi-{level}")]),
             );
         }
@@ -56,10 +51,8 @@ impl Future<'_> {
             writer.write_field(label)?;
             for (column, value) in row.iter().enumerate() {
                 writer.write_field(value.to_string())?;
-                for (_, ends) in &ends {
-                    let (low, high) = ends[step][column];
-                    writer.write_field(low.to_string())?;
-                    writer.write_field(high.to_string())?;
+                for end in self.ends.iter().flat_map(|(_, ends)| ends) {
+                    writer.write_field(end[step][column].to_string())?;
                 }
             }
             writer.write_record(None::<&[u8]>)?;

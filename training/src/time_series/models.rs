@@ -63,13 +63,16 @@ fn target(sequence_loss: bool) -> Target {
     if sequence_loss { Target::EachStep } else { Target::AfterWindow }
 }
 
-/// The shapes of a window, `[size, features]`, and of its target, `[horizon, targets]`.
+/// The shapes of a window, `[size, features]`, and of its target, `[horizon, targets]`, with the number of quantiles of the forecast of
+/// each value: 1 for a forecast without quantiles. The last dimension of outputs has `quantiles * targets` columns, all targets of the
+/// first quantile first.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     size: i64,
     features: i64,
     horizon: i64,
     targets: i64,
+    quantiles: i64,
 }
 
 impl Window {
@@ -81,9 +84,13 @@ impl Window {
         let _ = (data.inputs()?, data.outputs()?); // Their products fit in an i64.
         let (size, features) =
             two("input_dims of a time series", &data.input_dims, "[window_size, features]")?;
+        let (dims, quantiles) = match data.output_dims[..] {
+            [ref dims @ .., quantiles] if dims.len() == 2 => (dims, quantiles),
+            ref dims => (dims, 1),
+        };
         let (horizon, targets) =
-            two("output_dims of a time series", &data.output_dims, "[horizon, targets]")?;
-        Ok(Self { size, features, horizon, targets })
+            two("output_dims of a time series", dims, "[horizon, targets] or [horizon, targets, quantiles]")?;
+        Ok(Self { size, features, horizon, targets, quantiles })
     }
 
     /// Fails if `x` is not `[batch, size, features]`.
@@ -99,6 +106,17 @@ impl Window {
 }
 
 impl Window {
+    /// Returns the number of values of a forecast per time step.
+    fn columns(&self) -> i64 {
+        self.quantiles * self.targets
+    }
+
+    /// Returns `y: [batch, targets, quantiles * horizon]`, in any shape, as `[batch, horizon, quantiles * targets]`.
+    fn by_step(&self, y: &Tensor) -> Result<Tensor> {
+        let y = y.f_reshape([-1, self.targets, self.quantiles, self.horizon])?.f_permute([0, 3, 2, 1])?;
+        Ok(y.f_contiguous()?.f_flatten(2, 3)?)
+    }
+
     /// Returns the number of covariates: the features after the targets.
     fn covariates(&self) -> Result<i64> {
         if self.features < self.targets {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use crate::time_series::{Coverage, Forecast, Intervals, Level};
+use crate::time_series::{Coverage, Forecast, Intervals, Level, Predicted};
 
 /// The coverage of intervals.
 pub struct Coverages {
@@ -23,7 +23,7 @@ impl Coverages {
     /// # Errors
     /// Fails if libtorch does.
     pub fn on_test(levels: &[Level], intervals: &Intervals, test: &Forecast) -> Result<Self> {
-        Self::of("the test split", levels, intervals, &test.steps, &test.actual)
+        Self::of("the test split", levels, intervals, &test.predicted()?, &test.actual)
     }
 
     /// Measures the coverage on the second half of the validation split of intervals from its first half.
@@ -33,10 +33,10 @@ impl Coverages {
     pub fn on_half(levels: &[Level], validation: &Forecast) -> Result<Self> {
         let rows = validation.actual.size()[0];
         let half = rows / 2;
-        let part = |from: i64, rows: i64| -> Result<(Vec<Tensor>, Tensor)> {
-            let narrow = |values: &Tensor| values.f_narrow(0, from, rows);
-            let steps = validation.steps.iter().map(narrow).collect::<Result<_, _>>()?;
-            Ok((steps, narrow(&validation.actual)?))
+        let predicted = validation.predicted()?;
+        let part = |from: i64, rows: i64| -> Result<(Vec<Predicted>, Tensor)> {
+            let steps = predicted.iter().map(|step| step.narrow(from, rows)).collect::<Result<_>>()?;
+            Ok((steps, validation.actual.f_narrow(0, from, rows)?))
         };
         let ((first, of_first), (second, of_second)) = (part(0, half)?, part(half, rows - half)?);
         let place = "the second half of the validation split, with the errors of the first";
@@ -50,7 +50,7 @@ impl Coverages {
         place: &'static str,
         levels: &[Level],
         intervals: &Intervals,
-        forecasts: &[Tensor],
+        forecasts: &[Predicted],
         actual: &Tensor,
     ) -> Result<Self> {
         let possible = intervals.possible(levels);

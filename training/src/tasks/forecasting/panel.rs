@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 use text_recognizer::data::DataModule;
-use text_recognizer::lit_models::{LitConfig, LitModel, Metric, MetricName, mean_of_groups};
+use text_recognizer::lit_models::{LitConfig, LitModel, LossName, Metric, MetricName, mean_of_groups};
 use text_recognizer::models::Model;
 use text_recognizer::util::files::write_atomic;
 
@@ -90,6 +90,7 @@ impl PanelForecasting {
                 scaler: member.scaler.clone(),
                 covariates: self.module.covariates().cloned(),
                 statics: Some(self.module.statics(member)?),
+                quantiles: None,
                 stride: self.module.windows().stride,
                 batch_size: loaders.val.as_ref().unwrap_or(&loaders.train).batch_size(),
             }),
@@ -229,14 +230,19 @@ impl Task for PanelForecasting {
     }
 
     fn lit(&self, model: Box<dyn Model>, config: &LitConfig) -> Result<Rc<dyn LitModel>> {
+        ensure!(
+            config.loss != LossName::Quantile,
+            "cannot use --loss quantile for many series: their results have no intervals, expected another loss; try --loss mae, or \
+             one series per file"
+        );
         let horizon = self.module.windows().horizon as i64;
         let lit = LitForecaster::new(model, config.clone(), self.module.scaler(), horizon)?;
         Ok(Rc::new(lit.masked(self.module.has_missing()).with_units(self.module.units()?)))
     }
 
-    fn extras(&self) -> Value {
+    fn extras(&self, _config: Option<&LitConfig>) -> Result<Value> {
         let longest = self.module.members().iter().max_by_key(|member| member.series.len());
-        json!(ForecastingExtras {
+        Ok(json!(ForecastingExtras {
             scaler: self.module.scaler(),
             stride: self.module.windows().stride,
             baselines: self.module.baselines().clone(),
@@ -246,7 +252,8 @@ impl Task for PanelForecasting {
             covariates: self.module.covariates().cloned(),
             panel: Some(self.module.extras()),
             intervals: None,
-        })
+            quantiles: None,
+        }))
     }
 
     /// Forecasts the validation split of each series, writes the forecasts, and compares their errors with those of the baselines.

@@ -7,7 +7,9 @@ use tch::Tensor;
 
 use crate::format::count;
 use crate::report::plots::{self, Band, ForecastColumn, ForecastPath, PlotLabels};
-use crate::time_series::{Backtest, Bands, Fold, Forecast, Future, Level, Series, SeriesDataModule};
+use crate::time_series::{
+    Backtest, Bands, Fold, Forecast, Future, Level, PathEnds, Series, SeriesDataModule,
+};
 
 /// The most points in time whose forecasts of several steps are plotted.
 const MOST_ORIGINS: usize = 6;
@@ -69,9 +71,9 @@ pub fn forecast(
     let from = if horizon == 1 { start } else { start.saturating_sub(2 * (reach + 1)) };
     let x = series.timestamps.numbers_of(from..start + rows);
     // Of each step ahead: the forecasts, and the ends of their intervals.
-    let steps = forecast.steps.iter().enumerate().map(|(at, made)| {
-        let ends = bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(made, at))?;
-        Ok((made, ends))
+    let steps = forecast.predicted()?.into_iter().enumerate().map(|(at, predicted)| {
+        let ends = bands.map_or_else(|| Ok(Vec::new()), |bands| bands.ends(&predicted, at))?;
+        Ok((predicted.made, ends))
     });
     let steps = steps.collect::<Result<Vec<_>>>()?;
     let columns = forecast.names.iter().cloned().zip(0..).map(|(name, at)| {
@@ -102,7 +104,7 @@ pub fn forecast(
 /// # Errors
 /// Fails if the files cannot be written.
 pub fn future(stem: &Path, future: &Future) -> Result<()> {
-    let Future { series, stride, forecast, bands } = future;
+    let Future { series, stride, forecast, ends } = future;
     let steps = forecast.len();
     let season = series.season.unwrap_or(1);
     let shown = series.len().min(MOST_GROUPS).min((3 * steps * stride).max(3 * season).max(20));
@@ -117,12 +119,11 @@ pub fn future(stem: &Path, future: &Future) -> Result<()> {
     let columns = series.names.iter().enumerate().map(|(at, name)| {
         let mut actual = series.column(at)?.split_off(from);
         actual.resize(x.len(), f64::NAN);
-        let levels = bands.iter().flat_map(|bands| bands.levels.iter().map(move |level| (bands, *level)));
-        let mut levels: Vec<_> = levels.collect();
-        levels.sort_by_key(|(_, level)| std::cmp::Reverse(*level));
-        let of_level = |(bands, level): (&Bands, Level)| Band {
+        let mut levels: Vec<_> = ends.iter().collect();
+        levels.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        let of_level = |(level, [low, high]): &PathEnds| Band {
             name: format!("{level} %"),
-            ends: bands.intervals.ends_of_path(forecast, level).iter().map(|row| row[at]).collect(),
+            ends: low.iter().zip(high).map(|(low, high)| (low[at], high[at])).collect(),
         };
         let path = ForecastPath {
             points: next.iter().copied().zip(forecast.iter().map(|row| row[at])).collect(),

@@ -8,6 +8,7 @@ use text_recognizer::lit_models::{Metric, MetricName};
 
 use super::comparison::Comparison;
 use super::coverage::Coverages;
+use super::quantiles::QuantileErrors;
 use super::{Forecasting, plots};
 use crate::tasks::Trained;
 use crate::time_series::{Bands, Forecast, Forecaster, Intervals, SeriesDataModule};
@@ -42,7 +43,7 @@ impl Splits {
     /// Fails if the model cannot forecast.
     pub fn forecast(task: &Forecasting, trained: &Trained) -> Result<Option<Self>> {
         let module = &task.module;
-        let forecaster = &*task.forecaster(trained);
+        let forecaster = &*task.forecaster(trained)?;
         let of =
             |rows: Range<usize>, loader: fn(&Loaders) -> Option<&DataLoader>| -> Result<Option<OfSplit>> {
                 let Some(rows) = limited(module, trained, forecaster, rows, loader)? else { return Ok(None) };
@@ -53,7 +54,7 @@ impl Splits {
             return Ok(None);
         };
         let test = module.test().map(|rows| of(rows, |loaders| loaders.test.as_ref())).transpose()?.flatten();
-        let intervals = Intervals::of(&validation.forecast.steps, &validation.forecast.actual)?;
+        let intervals = Intervals::of(&validation.forecast.predicted()?, &validation.forecast.actual)?;
         let bands =
             intervals.map(|intervals| Bands { levels: intervals.possible(&task.levels.level), intervals });
         Ok(Some(Self { validation, test, bands, levels: task.levels.level.clone() }))
@@ -115,6 +116,16 @@ impl Splits {
             (Some(test), Some(bands)) => Coverages::on_test(&self.levels, &bands.intervals, &test.forecast),
             _ => Coverages::on_half(&self.levels, &self.validation.forecast),
         }
+    }
+
+    /// Measures the errors of the quantiles of the splits; `None` for a model without quantiles.
+    ///
+    /// # Errors
+    /// Fails if libtorch does.
+    pub fn quantile_errors(&self) -> Result<Option<QuantileErrors>> {
+        let splits = [(VALIDATION, Some(&self.validation)), (TEST, self.test.as_ref())];
+        let forecasts = splits.into_iter().filter_map(|(name, split)| Some((name, &split?.forecast)));
+        QuantileErrors::new(forecasts)
     }
 
     /// Writes the forecasts as CSV, plots them against the actual values, and plots the whole series. Returns the errors of files

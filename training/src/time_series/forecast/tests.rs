@@ -7,6 +7,7 @@ const NAN: f64 = f64::NAN;
 fn forecast(actual: &[[f64; 2]], steps: &[&[[f64; 2]]]) -> Forecast {
     let tensor = |rows: &[[f64; 2]]| Tensor::from_slice2(rows);
     Forecast {
+        quantiles: None,
         time: (0..actual.len()).map(|row| row.to_string()).collect(),
         names: vec!["a".into(), "b".into()],
         actual: tensor(actual),

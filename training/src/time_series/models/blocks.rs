@@ -46,7 +46,7 @@ impl Hidden {
 
 /// A block. It maps the rest of the window, `[rows, window_size]`, and the covariates, `[rows, window_size * covariates]`, to the
 /// part of the window that it explains, `[rows, window_size]` (`None` for the last block), and to its part of the forecast,
-/// `[rows, horizon]`.
+/// `[rows, quantiles * horizon]`.
 pub(super) trait Block {
     fn forward(
         &self,
@@ -74,7 +74,8 @@ pub(super) fn forecast<B: Block>(
         }
         None => None,
     };
-    let mut total = Tensor::f_zeros([rest.size()[0], window.horizon], (rest.kind(), rest.device()))?;
+    let mut total =
+        Tensor::f_zeros([rest.size()[0], window.quantiles * window.horizon], (rest.kind(), rest.device()))?;
     for block in blocks {
         let (explained, forecast) = block.forward(&rest, covariates.as_ref(), context)?;
         total = total.f_add(&forecast)?;
@@ -82,8 +83,7 @@ pub(super) fn forecast<B: Block>(
             rest = rest.f_sub(&explained)?;
         }
     }
-    let y = total.f_view([-1, window.targets, window.horizon])?;
-    Ok(y.f_transpose(1, 2)?.f_contiguous()?)
+    window.by_step(&total)
 }
 
 /// Returns the input of the first layer of a block: the rest of the window and the covariates.

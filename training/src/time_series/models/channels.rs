@@ -7,7 +7,7 @@ use text_recognizer::nn::{ForwardContext, Linear, Parameters};
 use super::Window;
 
 /// A linear layer over time, with the same weights for all targets, or with weights of its own for each target.
-/// `x: [batch, targets, window_size] -> [batch, targets, horizon]`.
+/// `x: [batch, targets, window_size] -> [batch, targets, quantiles * horizon]`.
 #[derive(Debug)]
 pub(super) struct ChannelLinear {
     name: String,
@@ -15,10 +15,11 @@ pub(super) struct ChannelLinear {
 }
 
 impl ChannelLinear {
-    /// Creates the layer with PyTorch's initial weights, and adds `NAME.weight` (`[horizon, window_size]`) and `NAME.bias` to
+    /// Creates the layer with PyTorch's initial weights, and adds `NAME.weight` (`[quantiles * horizon, window_size]`) and `NAME.bias` to
     /// `parameters`; if `individual`, `NAME.TARGET.weight` and `NAME.TARGET.bias` for each target.
     pub fn new(parameters: &mut Parameters, name: &str, window: Window, individual: bool) -> Result<Self> {
-        let mut layer = |name: &str| Linear::new(parameters, name, window.size, window.horizon);
+        let mut layer =
+            |name: &str| Linear::new(parameters, name, window.size, window.quantiles * window.horizon);
         let layers = if individual {
             (0..window.targets).map(|target| layer(&format!("{name}.{target}"))).collect::<Result<_>>()?
         } else {
@@ -53,16 +54,16 @@ pub(super) struct CovariateLinear {
 
 impl CovariateLinear {
     /// Creates the map with PyTorch's initial weights, and adds `covariates.weight`
-    /// (`[horizon * targets, window_size * covariates]`) and `covariates.bias` to `parameters`.
+    /// (`[horizon * columns, window_size * covariates]`) and `covariates.bias` to `parameters`.
     pub fn new(parameters: &mut Parameters, window: Window) -> Result<Self> {
         let covariates = window.covariates()?;
-        let (inputs, outputs) = (window.size * covariates, window.horizon * window.targets);
+        let (inputs, outputs) = (window.size * covariates, window.horizon * window.columns());
         let layer =
             if covariates > 0 { Some(Linear::new(parameters, "covariates", inputs, outputs)?) } else { None };
         Ok(Self { layer, window })
     }
 
-    /// Adds the map of `covariates: [batch, window_size * covariates]` to `y: [batch, horizon, targets]`.
+    /// Adds the map of `covariates: [batch, window_size * covariates]` to `y: [batch, horizon, columns]`.
     pub fn add(
         &self,
         y: Tensor,
@@ -71,7 +72,7 @@ impl CovariateLinear {
     ) -> Result<Tensor> {
         let (Some(layer), Some(covariates)) = (&self.layer, covariates) else { return Ok(y) };
         let added = layer.forward(covariates, context)?;
-        let added = added.f_view([-1, self.window.horizon, self.window.targets])?;
+        let added = added.f_view([-1, self.window.horizon, self.window.columns()])?;
         let added = context.layer("covariates", added);
         Ok(y.f_add(&added)?)
     }

@@ -94,6 +94,6 @@ impl Model for Dlinear {
         let trend = padded.f_avg_pool1d(self.kernel_size, 1, 0, false, true)?; // [batch, targets, window_size]
         let seasonal = self.seasonal.forward(&targets.f_sub(&trend)?, context)?;
         let y = self.trend.forward(&trend, context)?.f_add(&seasonal)?;
-        self.covariates.add(y.f_transpose(1, 2)?.f_contiguous()?, covariates.as_ref(), context)
+        self.covariates.add(self.window.by_step(&y)?, covariates.as_ref(), context)
     }
 }

@@ -67,7 +67,7 @@ impl Dnn {
             hidden.push((name, relu, layer));
             inputs = config.units;
         }
-        let dense = Linear::glorot(&mut parameters, "dense", inputs, window.horizon * window.targets)?;
+        let dense = Linear::glorot(&mut parameters, "dense", inputs, window.horizon * window.columns())?;
         Ok(Self { parameters, window, dropout: config.dropout, hidden, dense })
     }
 }
@@ -87,7 +87,7 @@ impl Model for Dnn {
             x = context.dropout(y, self.dropout)?;
         }
         let y = self.dense.forward(&x, context)?; // [batch, horizon * targets]
-        let y = y.f_view([-1, self.window.horizon, self.window.targets])?;
+        let y = y.f_view([-1, self.window.horizon, self.window.columns()])?;
         Ok(context.layer("dense", y))
     }
 }

@@ -33,7 +33,7 @@ impl Linear {
     /// Fails if `data` does not have the shapes of windows.
     pub fn new(_config: &LinearConfig, data: &DataSpec, placement: Placement) -> Result<Self> {
         let window = Window::new(data)?;
-        let (inputs, outputs) = (window.size * window.features, window.horizon * window.targets);
+        let (inputs, outputs) = (window.size * window.features, window.horizon * window.columns());
         let mut parameters = Parameters::new(placement);
         let dense = nn::Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
         Ok(Self { parameters, window, dense })
@@ -48,7 +48,7 @@ impl Model for Linear {
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
         self.window.check("linear", x)?;
         let y = self.dense.forward(&x.f_flatten(1, -1)?, context)?; // [batch, horizon * targets]
-        let y = y.f_view([-1, self.window.horizon, self.window.targets])?;
+        let y = y.f_view([-1, self.window.horizon, self.window.columns()])?;
         Ok(context.layer("dense", y))
     }
 }

@@ -107,11 +107,8 @@ impl Nbeats {
         let last = config.stack_types.len() as i64 * config.blocks - 1;
         let mut blocks = Vec::new();
         for stack in &config.stack_types {
-            let bases = [window.size, window.horizon].map(|steps| Basis {
-                stack: *stack,
-                degree: config.degree,
-                steps,
-            });
+            let basis = |steps, sums| Basis { stack: *stack, degree: config.degree, steps, sums };
+            let bases = [basis(window.size, 1), basis(window.horizon, window.quantiles)];
             for _ in 0..config.blocks {
                 let name = format!("blocks.{}", blocks.len());
                 let sizes = (config.layers, config.units);
@@ -167,6 +164,8 @@ struct Basis {
     stack: StackType,
     degree: i64,
     steps: i64,
+    /// The number of sums over the basis, each with coefficients of its own.
+    sums: i64,
 }
 
 impl Basis {
@@ -202,7 +201,7 @@ impl Basis {
     }
 }
 
-/// A dense layer that computes the coefficients of a basis, and the sum over its functions. `x: [rows, units] -> [rows, steps]`.
+/// A dense layer that computes the coefficients of a basis, and the sum over its functions. `x: [rows, units] -> [rows, sums * steps]`.
 /// The layer of a learned basis has the values themselves as outputs.
 #[derive(Debug)]
 struct Expansion {
@@ -210,20 +209,26 @@ struct Expansion {
     coefficients: Linear,
     /// `[coefficients, steps]`
     functions: Option<Tensor>,
+    sums: i64,
 }
 
 impl Expansion {
     fn new(parameters: &mut Parameters, name: String, units: i64, basis: Basis) -> Result<Self> {
-        let coefficients = Linear::new(parameters, &name, units, basis.coefficients())?;
+        let coefficients = Linear::new(parameters, &name, units, basis.sums * basis.coefficients())?;
         let Placement { kind, device, .. } = parameters.placement();
         let functions =
             basis.functions()?.map(|values| values.f_to_kind(kind)?.f_to_device(device)).transpose()?;
-        Ok(Self { name, coefficients, functions })
+        Ok(Self { name, coefficients, functions, sums: basis.sums })
     }
 
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
         let y = self.coefficients.forward(x, context)?;
-        let y = self.functions.as_ref().map(|functions| y.f_matmul(functions)).transpose()?.unwrap_or(y);
+        let y = match &self.functions {
+            Some(functions) => {
+                y.f_view([y.size()[0], self.sums, -1])?.f_matmul(functions)?.f_flatten(1, 2)?
+            }
+            None => y,
+        };
         Ok(context.layer(&self.name, y))
     }
 }

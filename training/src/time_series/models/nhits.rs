@@ -112,8 +112,8 @@ impl Nhits {
                 };
                 let is_last = blocks.len() as i64 == last;
                 let backcast = if is_last { None } else { Some(linear("backcast", window.size)?) };
-                let forecast = linear("forecast", values)?;
-                blocks.push(NhitsBlock { pool, horizon: window.horizon, hidden, backcast, forecast });
+                let forecast = linear("forecast", window.quantiles * values)?;
+                blocks.push(NhitsBlock { pool, window, hidden, backcast, forecast });
             }
         }
         Ok(Self { parameters, window, blocks })
@@ -134,7 +134,7 @@ impl Model for Nhits {
 #[derive(Debug)]
 struct NhitsBlock {
     pool: i64,
-    horizon: i64,
+    window: Window,
     hidden: Hidden,
     /// The name and the weights of each output.
     backcast: Option<(String, Linear)>,
@@ -162,11 +162,15 @@ impl Block for NhitsBlock {
             None => None,
         };
         let (name, layer) = &self.forecast;
-        let values = layer.forward(&hidden, context)?; // [rows, values]
-        let forecast = if values.size()[1] == self.horizon {
+        let values = layer.forward(&hidden, context)?; // [rows, quantiles * values]
+        let Window { quantiles, horizon, .. } = self.window;
+        let forecast = if values.size()[1] == quantiles * horizon {
             values
         } else {
-            values.f_unsqueeze(1)?.f_upsample_linear1d(self.horizon, false, None)?.f_squeeze_dim(1)?
+            values
+                .f_view([values.size()[0], quantiles, -1])?
+                .f_upsample_linear1d(horizon, false, None)?
+                .f_flatten(1, 2)?
         };
         Ok((backcast, context.layer(name, forecast)))
     }

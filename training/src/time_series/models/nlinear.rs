@@ -66,6 +66,6 @@ impl Model for Nlinear {
         let (targets, covariates) = self.window.split(x)?;
         let last = targets.f_narrow(2, self.window.size - 1, 1)?; // [batch, targets, 1]
         let y = self.linear.forward(&targets.f_sub(&last)?, context)?.f_add(&last)?;
-        self.covariates.add(y.f_transpose(1, 2)?.f_contiguous()?, covariates.as_ref(), context)
+        self.covariates.add(self.window.by_step(&y)?, covariates.as_ref(), context)
     }
 }

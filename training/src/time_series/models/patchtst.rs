@@ -128,7 +128,8 @@ impl PatchTst {
                 )
             })
             .collect::<Result<_>>()?;
-        let head = Linear::new(&mut parameters, "head", patches.count.saturating_mul(units), window.horizon)?;
+        let outputs = window.quantiles * window.horizon;
+        let head = Linear::new(&mut parameters, "head", patches.count.saturating_mul(units), outputs)?;
         Ok(Self { parameters, window, patches, embedding, position, layers, head, dropout })
     }
 }
@@ -151,8 +152,7 @@ impl Model for PatchTst {
             y = layer.forward(y, context)?;
         }
         let y = self.head.forward(&y.f_flatten(1, 2)?, context)?;
-        let y = y.f_view([-1, self.window.targets, self.window.horizon])?;
-        let y = y.f_transpose(1, 2)?.f_contiguous()?;
+        let y = self.window.by_step(&y)?;
         Ok(context.layer("head", y))
     }
 }

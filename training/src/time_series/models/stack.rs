@@ -115,7 +115,7 @@ impl Stack {
             inputs = layer.outputs();
             layers.push((name, layer));
         }
-        let outputs = window.targets * if config.sequence { 1 } else { window.horizon };
+        let outputs = window.columns() * if config.sequence { 1 } else { window.horizon };
         let dense = Linear::glorot(&mut parameters, "dense", inputs, outputs)?;
         Ok(Self { parameters, layers, dense, window, config })
     }
@@ -135,7 +135,7 @@ impl Stack {
         }
         let y = self.dense.forward(&x, context)?.f_mul_scalar(self.config.output_scale)?;
         let steps = if self.config.sequence { self.window.size } else { self.window.horizon };
-        let y = y.f_view([-1, steps, self.window.targets])?;
+        let y = y.f_view([-1, steps, self.window.columns()])?;
         Ok(context.layer("dense", y))
     }
 }

@@ -94,7 +94,7 @@ impl Tcn {
             blocks.push(ConvBlock::new(&mut parameters, format!("blocks.{at}"), sizes, config.dropout)?);
             channels = config.filters;
         }
-        let linear = Linear::new(&mut parameters, "linear", channels, window.horizon * window.targets)?;
+        let linear = Linear::new(&mut parameters, "linear", channels, window.horizon * window.columns())?;
         Ok(Self { parameters, window, blocks, linear })
     }
 }
@@ -112,7 +112,7 @@ impl Model for Tcn {
             y = block.forward(&y, if is_last { y.size()[2] } else { 2 }, context)?;
         }
         let y = self.linear.forward(&y.f_select(2, 0)?, context)?; // [batch, horizon * targets]
-        let y = y.f_view([-1, self.window.horizon, self.window.targets])?;
+        let y = y.f_view([-1, self.window.horizon, self.window.columns()])?;
         Ok(context.layer("linear", y))
     }
 }

@@ -117,9 +117,9 @@ impl Tide {
                 inputs = Some(outputs);
             }
         }
-        let sizes = [decoder_outputs.saturating_add(width), temporal_units, window.targets];
+        let sizes = [decoder_outputs.saturating_add(width), temporal_units, window.columns()];
         let temporal = block("temporal", sizes, false)?;
-        let skip = Linear::new(&mut parameters, "skip", window.size, window.horizon)?;
+        let skip = Linear::new(&mut parameters, "skip", window.size, window.quantiles * window.horizon)?;
         Ok(Self { parameters, window, projection, blocks, temporal, skip })
     }
 }
@@ -131,7 +131,7 @@ impl Model for Tide {
 
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> Result<Tensor> {
         self.window.check("tide", x)?;
-        let Window { size, features, horizon, targets } = self.window;
+        let Window { size, features, horizon, targets, .. } = self.window;
         let past = x.f_narrow(2, 0, targets)?; // [batch, window_size, targets]
         let covariates = match &self.projection {
             Some(block) => Some(block.forward(&x.f_narrow(2, targets, features - targets)?, context)?),
@@ -148,8 +148,8 @@ impl Model for Tide {
         if let Some(covariates) = &covariates {
             y = Tensor::f_cat(&[y, covariates.f_narrow(1, size - horizon, horizon)?], 2)?;
         }
-        let y = self.temporal.forward(&y, context)?; // [batch, horizon, targets]
-        let skip = self.skip.forward(&past.f_transpose(1, 2)?, context)?.f_transpose(1, 2)?;
+        let y = self.temporal.forward(&y, context)?; // [batch, horizon, columns]
+        let skip = self.window.by_step(&self.skip.forward(&past.f_transpose(1, 2)?, context)?)?;
         let skip = context.layer("skip", skip);
         Ok(y.f_add(&skip)?)
     }

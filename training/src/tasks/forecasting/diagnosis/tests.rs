@@ -55,6 +55,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     let network = NetworkForecaster {
         covariates: None,
         statics: None,
+        quantiles: None,
         lit: std::rc::Rc::clone(&lit),
         data: module.spec(),
         scaler: module.scaler().clone(),
