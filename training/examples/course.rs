@@ -100,6 +100,7 @@ pub fn course(folder: &Path, out: &mut impl Write) -> Result<Figures> {
         lit,
         data,
         scaler: Scaler::fit(Scaling::None, &training)?, // the course does not scale its series
+        quantiles: None,
         stride: 1,
         batch_size: BATCH_SIZE,
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tch::{Device, Kind, Tensor, kind};
 use text_recognizer::checkpoint::{self, DType, Description};
 use text_recognizer::data::{Batch, Dataset};
-use text_recognizer::lit_models::{LitConfig, LitModel};
+use text_recognizer::lit_models::{LitConfig, LitModel, LossName};
 use text_recognizer::nn::ForwardContext;
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 
@@ -53,7 +53,12 @@ impl Lab {
     }
 
     fn model(&self, seed: u64) -> Box<dyn Model> {
-        self.network.build(&self.config, &self.data.module.spec(), Placement::cpu(seed)).unwrap()
+        self.model_with(&LitConfig::default(), seed)
+    }
+
+    fn model_with(&self, config: &LitConfig, seed: u64) -> Box<dyn Model> {
+        let shapes = self.data.task.network_shapes(self.data.module.spec(), config).unwrap();
+        self.network.build(&self.config, &shapes, Placement::cpu(seed)).unwrap()
     }
 
     /// Returns the network with the loss that it is trained with by default.
@@ -65,13 +70,17 @@ impl Lab {
     }
 
     fn description(&self) -> Description {
+        self.description_with(&LitConfig::default())
+    }
+
+    fn description_with(&self, config: &LitConfig) -> Description {
         Description {
             model: self.entry.name.into(),
             model_config: self.config.clone(),
             data: self.data.module.spec(),
             dtype: DType::Float32,
             task: self.data.task.name().into(),
-            extras: self.data.task.extras(),
+            extras: self.data.task.extras(Some(config)).unwrap(),
         }
     }
 }
@@ -179,6 +188,41 @@ fn forecasting_checkpoint_forecasts_as_the_network_in_memory() {
 }
 
 #[test]
+fn network_with_quantiles_learns_them_and_its_checkpoint_forecasts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = synthetic(&SyntheticConfig::default()).unwrap();
+    let config = LitConfig { loss: LossName::Quantile, ..LitConfig::default() };
+    for lab in networks().filter(|lab| lab.entry.task == Forecasting::NAME) {
+        let (batch, name) = (lab.batch(), lab.entry.name);
+        let lit = lab.data.task.lit(lab.model_with(&config, 1), &config).unwrap();
+        let adam = OptimizerConfig { optimizer: OptimizerName::Adam, ..OptimizerConfig::default() };
+        let mut optimizer = Optimizer::new(&adam, lit.parameters()).unwrap();
+        let before = loss(&*lit, &batch);
+        for step in 0..60 {
+            let mut context = ForwardContext::train(0, step);
+            let output = lit.step(&batch, &mut context).unwrap();
+            let grads = context.gradients(&output.loss, lit.parameters().tensors()).unwrap();
+            optimizer.step(&grads, 5e-3).unwrap();
+        }
+        let after = loss(&*lit, &batch);
+        assert!(after < before / 2.0, "{name}: {before} to {after}");
+
+        let path = folder.path().join(name);
+        let description = lab.description_with(&config);
+        checkpoint::save(&path, &lit.parameters().snapshot(), &description, &json!({})).unwrap();
+        let forecaster = load_forecaster(&path).unwrap().forecaster;
+        let quantiles = forecaster.quantiles().unwrap();
+        assert_eq!(quantiles.values(), [0.1, 0.5, 0.9], "{name}");
+        let (x, _) = lab.data.module.setup().unwrap().val.slice(0, 1).unwrap();
+        let expected = lit.predict(&x).unwrap().to_kind(Kind::Double).view([1, 3]);
+        let values = Vec::<f64>::try_from(expected.view(-1)).unwrap();
+        assert!(values.is_sorted(), "{name}: {values:?}");
+        assert_eq!(forecaster.forecast_rows(&series, 1000..1001).unwrap(), [expected], "{name}");
+        assert_eq!(forecaster.forecast_future(&series, 4).unwrap().size(), [4, 3], "{name}");
+    }
+}
+
+#[test]
 fn baseline_checkpoint_forecasts_as_the_baseline() {
     let folder = tempfile::tempdir().unwrap();
     // A demand has no negative values.
@@ -194,7 +238,7 @@ fn baseline_checkpoint_forecasts_as_the_baseline() {
             data: data.module.spec(),
             dtype: DType::Float32,
             task: entry.task.into(),
-            extras: data.task.extras(),
+            extras: data.task.extras(None).unwrap(),
         };
         checkpoint::save(&path, &[], &description, &json!({})).unwrap();
         let config = BaselineConfig::default().of(&series);

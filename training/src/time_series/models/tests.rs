@@ -11,6 +11,11 @@ fn data(input: [i64; 2], output: [i64; 2]) -> DataSpec {
     DataSpec { input_dims: input.to_vec(), output_dims: output.to_vec(), mapping: Vec::new(), image: None }
 }
 
+/// Returns the shapes of two targets with quantiles.
+fn shapes(quantiles: i64) -> DataSpec {
+    DataSpec { output_dims: vec![3, 2, quantiles], ..data([7, 2], [3, 2]) }
+}
+
 fn interpretable() -> NbeatsConfig {
     NbeatsConfig { stack_types: vec![StackType::Trend, StackType::Seasonality], ..Default::default() }
 }
@@ -208,6 +213,33 @@ fn impossible_config_is_an_error_with_the_name() {
     }
     let dnn = DnnConfig { layers: 0, ..Default::default() };
     assert!(Dnn::new(&dnn, &one, Placement::cpu(0)).unwrap_err().to_string().contains("layers is 0"));
+}
+
+/// One quantile changes nothing. The columns of several are `quantiles * targets`: each target keeps its own values if the network
+/// forecasts each target from its own window.
+#[test]
+fn forward_with_quantiles_has_the_columns_of_each_quantile_after_each_other() {
+    let (plain, one, three) = (data([7, 2], [3, 2]), shapes(1), shapes(3));
+    let x = Tensor::randn([5, 7, 2], tch::kind::FLOAT_CPU);
+    let swapped = x.flip([2]);
+    let forward = |model: &dyn Model, x: &Tensor| model.forward(x, &mut ForwardContext::eval()).unwrap();
+    for ((plain, one), three) in all(&plain, false).iter().zip(&all(&one, false)).zip(&all(&three, false)) {
+        assert_eq!(forward(&**plain, &x), forward(&**one, &x), "{plain:?}");
+        let y = forward(&**three, &x);
+        assert_eq!(y.size(), [5, 3, 6], "{three:?}");
+        let names: Vec<&str> = three.parameters().iter().map(|(name, _)| name).collect();
+        // The networks whose weights are the same for all targets.
+        let of_targets = ["linear.weight", "seasonal.weight", "blocks.0.hidden.0.weight", "embedding.weight"];
+        if names.iter().any(|name| of_targets.contains(name))
+            && !names.iter().any(|name| name.starts_with("blocks.0.conv"))
+        {
+            let by_quantile = |y: &Tensor| y.view([5, 3, 3, 2]);
+            let difference = by_quantile(&forward(&**three, &swapped)).flip([3]) - by_quantile(&y);
+            assert!(difference.abs().max().double_value(&[]) < 1e-5, "{three:?}");
+        }
+        let differ = (y.narrow(2, 0, 2) - y.narrow(2, 4, 2)).abs().max().double_value(&[]);
+        assert!(differ > 1e-3, "{three:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use text_recognizer::nn::Placement;
 
 use super::*;
 use crate::time_series::Scaling;
-use crate::time_series::models::{Linear, LinearConfig};
+use crate::time_series::models::{Linear, LinearConfig, Rnn, RnnConfig};
 
 const LOSSES: [LossName; 5] =
     [LossName::Mse, LossName::Mae, LossName::Huber, LossName::Mape, LossName::Smape];
@@ -12,10 +12,14 @@ const LOSSES: [LossName; 5] =
 /// Returns a linear model of two columns, windows of 4 rows and 3 steps ahead.
 fn lit(loss: LossName, scaling: Scaling) -> LitForecaster {
     let data = DataSpec { input_dims: vec![4, 2], output_dims: vec![3, 2], ..DataSpec::default() };
+    let config = LitConfig { loss, ..LitConfig::default() };
+    let data = match Quantiles::of(&config).unwrap() {
+        Some(quantiles) => quantiles.shapes(data),
+        None => data,
+    };
     let placement = Placement { kind: Kind::Double, ..Placement::cpu(1) };
     let model = Linear::new(&LinearConfig {}, &data, placement).unwrap();
     let training = Tensor::from_slice(&[1f64, 10.0, 3.0, 50.0]).view([2, 2]);
-    let config = LitConfig { loss, ..LitConfig::default() };
     LitForecaster::new(Box::new(model), config, Scaler::fit(scaling, &training).unwrap(), 3).unwrap()
 }
 
@@ -42,7 +46,7 @@ fn assert_close(a: &[Tensor], b: &[Tensor]) {
 /// The rows without a missing target, and those whose targets are all missing.
 #[test]
 fn masked_rows_have_no_effect_on_loss_and_gradients_of_every_loss() {
-    for loss in LOSSES {
+    for loss in LOSSES.into_iter().chain([LossName::Quantile]) {
         let (lit, few, more) = (lit(loss, Scaling::Standard).masked(true), batch(5), batch(8));
         let joined = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
         let nan = more.y.full_like(f64::NAN);
@@ -149,4 +153,59 @@ fn metrics_of_targets_of_zero_leave_them_out_of_relative_errors() {
     let at = lit.metrics.iter().position(|metric| metric.name() == "mape").unwrap();
     let Count::Weights(weights) = &output.metrics[at].count else { panic!("{output:?}") };
     assert_eq!(Vec::<f64>::try_from(weights).unwrap(), [1.0, 1.0]);
+}
+
+/// Expected values by hand from the outputs of the network.
+#[test]
+fn quantiles_have_the_pinball_loss_of_the_present_values_and_do_not_cross() {
+    for scaling in [Scaling::Standard, Scaling::Window, Scaling::Last] {
+        let (lit, batch) = (lit(LossName::Quantile, scaling).masked(true), batch(6));
+        let _ = batch.y.get(2).get(1).get(1).fill_(f64::NAN);
+        let outputs = lit.forward(&batch.x, &mut ForwardContext::eval()).unwrap().detach();
+        let outputs = outputs.view([6, 3, 3, 2]);
+        let mut expected = 0.0;
+        for (at, quantile) in [0.1, 0.5, 0.9].into_iter().enumerate() {
+            let errors = &batch.y - outputs.select(2, at as i64);
+            let losses = (&errors * quantile).maximum(&(&errors * (quantile - 1.0)));
+            expected +=
+                losses.nansum([0, 1, 2].as_slice(), false, Kind::Double).double_value(&[]) / 35.0 / 3.0;
+        }
+        let (got, values, grads) = gradients(&lit, &batch);
+        assert_eq!(values, 35, "{scaling:?}");
+        assert!((got - expected).abs() < 1e-12, "{scaling:?}: {got} is not {expected}");
+        assert!(grads.iter().all(|grad| grad.isfinite().all().int64_value(&[]) == 1), "{scaling:?}");
+
+        let made = lit.predict(&batch.x).unwrap();
+        assert_eq!(made.size(), [6, 3, 6]);
+        let crosses =
+            |values: &Tensor| (values.diff::<Tensor>(1, 2, None, None).min()).double_value(&[]) < 0.0;
+        assert!(crosses(&outputs) && !crosses(&made.view([6, 3, 3, 2])), "{scaling:?}");
+        let sorted = lit.scaler.inverse(&outputs.sort(2, false).0.flatten(1, 2)).unwrap();
+        let difference = (sorted.view([6, 3, 6]) - &made).abs().max().double_value(&[]);
+        assert!(difference < 1e-9, "{scaling:?}: {difference}");
+        // The metrics are those of the median.
+        let output = tch::no_grad(|| lit.step(&batch, &mut ForwardContext::eval())).unwrap();
+        let errors = (made.narrow(2, 2, 2) - lit.scaler.inverse(&batch.y).unwrap()).abs();
+        let expected = errors.nansum([0, 1].as_slice(), false, Kind::Double);
+        let difference = (&output.metrics[0].sum - expected).abs().max().double_value(&[]);
+        assert!(difference < 1e-9, "{scaling:?}: {difference}");
+    }
+}
+
+#[test]
+fn quantiles_at_each_step_of_a_sequence_forecast_its_end() {
+    let data = DataSpec { input_dims: vec![4, 2], output_dims: vec![1, 2, 3], ..DataSpec::default() };
+    let placement = Placement { kind: Kind::Double, ..Placement::cpu(1) };
+    let config = RnnConfig { sequence_loss: true, ..RnnConfig::default() };
+    let model = Rnn::new(&config, &data, placement).unwrap();
+    let config = LitConfig { loss: LossName::Quantile, ..LitConfig::default() };
+    let scaler = Scaler::fit(Scaling::None, &Tensor::zeros([2, 2], kind::DOUBLE_CPU)).unwrap();
+    let lit = LitForecaster::new(Box::new(model), config, scaler, 1).unwrap();
+    let Batch { x, rows, .. } = batch(5);
+    let batch = Batch { y: x.shallow_clone(), x, rows };
+    assert!(gradients(&lit, &batch).0 > 0.0);
+    let outputs = lit.model.forward(&batch.x, &mut ForwardContext::eval()).unwrap();
+    assert_eq!(outputs.size(), [5, 4, 6]);
+    let last = outputs.narrow(1, 3, 1).view([5, 1, 3, 2]).sort(2, false).0.view([5, 1, 6]);
+    assert_eq!(lit.predict(&batch.x).unwrap(), last);
 }
