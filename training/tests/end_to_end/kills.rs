@@ -374,6 +374,23 @@ const MIXES: &[Mix] = &[
         3,
     ),
     (
+        "nhits with quantiles and missing targets, EMA",
+        &[
+            "--model=nhits",
+            "--loss=quantile",
+            "--quantiles=0.05,0.5,0.95",
+            "--data=csv",
+            concat!("--csv=", env!("CARGO_MANIFEST_DIR"), "/tests/corpus/csv/gaps.csv"),
+            "--horizon=3",
+            "--window_size=7",
+            "--units=8",
+            "--ema_decay=0.9",
+            "--max_epochs=20",
+            "--threads=1",
+        ],
+        3,
+    ),
+    (
         "conv_lstm, exponential, SWA, top-k",
         &[
             "--model=conv_lstm",

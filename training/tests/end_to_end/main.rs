@@ -24,6 +24,7 @@ mod numeric_flags;
 mod output;
 mod python;
 mod pytorch_golden;
+mod quantiles;
 mod resume;
 mod run_folders;
 mod runs;
