@@ -137,7 +137,7 @@ proptest! {
         let covariates = module.covariates().cloned();
         let lit = Rc::new(lit);
         let forecaster =
-            NetworkForecaster { lit, data, scaler, covariates, statics: None, stride, batch_size: 8 };
+            NetworkForecaster { lit, data, scaler, covariates, statics: None, quantiles: None, stride, batch_size: 8 };
         let steps = forecaster.forecast_rows(module.series(), row..row + (horizon - 1) * stride + 1).unwrap();
         // The first window ends `stride` rows before its first forecast.
         let origin = module.series().head(row + 1 - stride).unwrap();
