@@ -69,7 +69,7 @@ pub enum LossName {
     Mape,
     /// Symmetric mean absolute percentage error: the mean of `200 |y - p| / max(|y| + |p|, 1e-7)`.
     Smape,
-    /// Mean pinball loss of quantiles, one output per quantile; see [`QuantileLoss`](super::QuantileLoss). For forecasting only.
+    /// Mean pinball loss of quantiles, with one output per quantile, for forecasting only.
     Quantile,
 }
 

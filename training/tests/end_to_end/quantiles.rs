@@ -11,8 +11,9 @@ use crate::lab::{Lab, Trained, assert_error, binary, text};
 fn weeks(lab: &Lab) -> PathBuf {
     let mut noise = Mt19937::new(5);
     let file = lab.path("weeks.csv");
-    let row =
-        |t: u32| format!("{t},{}\n", 50.0 + f64::from(t % 7) + (1.0 + f64::from(t % 7)) * noise.randn());
+    let row = |t: u32| {
+        format!("{t},{}\n", 50.0 + 10.0 * f64::from(t % 7) + (1.0 + f64::from(t % 7)) * noise.randn())
+    };
     fs::write(&file, "t,y\n".to_owned() + &(0..2000).map(row).collect::<String>()).unwrap();
     file
 }

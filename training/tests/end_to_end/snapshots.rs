@@ -170,6 +170,10 @@ const USAGE_ERRORS: &[&[&str]] = &[
     &["completions"],
     &["doctor", "--fix"],
     &["train"],
+    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.1", "0.9"],
+    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.5", "0.1"],
+    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.5", "1"],
+    &["--model", "dnn", "--quantiles", "0.25", "0.5", "0.75"],
 ];
 
 #[test]
@@ -212,10 +216,6 @@ const COMMAND_ERRORS: &[&[&str]] = &[
     &["--fc1", "0"],
     &["--loss", "mse"],
     &["--loss", "quantile"],
-    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.1", "0.9"],
-    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.5", "0.1"],
-    &["--model", "dnn", "--loss", "quantile", "--quantiles", "0.5", "1"],
-    &["--model", "dnn", "--quantiles", "0.25", "0.5", "0.75"],
     &["--load_checkpoint", "nowhere.safetensors"],
     &["--model", "lstm", "--loss", "cross_entropy"],
     &["--model", "lstm", "--window_size", "5000"],
