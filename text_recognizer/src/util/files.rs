@@ -11,12 +11,18 @@ use crate::error::{Error, Result};
 /// The prefix of the names of temporary files, which remain if a process is killed.
 pub const TEMPORARY: &str = ".tmp-";
 
-/// Writes `bytes` to `path` atomically: to a temporary file in the same folder, which is synced and then renamed.
+/// Writes `bytes` to `path` atomically: to a temporary file in the same folder, which is synced and then renamed. A pipe or a device,
+/// such as `/dev/stdout`, is written to, and not replaced.
 ///
 /// # Errors
 /// Fails if the folder cannot be written to; the file that was at `path` is still there then.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
+    let is_special = |metadata: fs::Metadata| !metadata.is_file() && !metadata.is_dir();
+    if fs::metadata(path).is_ok_and(is_special) {
+        let mut place = File::options().write(true).open(path).map_err(Error::io("cannot write", path))?;
+        return place.write_all(bytes).map_err(Error::io("cannot write", path));
+    }
     replace(path, |file| file.write_all(bytes).map_err(Error::io("cannot write", path)))
 }
 
@@ -145,6 +151,24 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn write_atomic_to_a_pipe_writes_to_it_and_keeps_it() {
+        use std::os::unix::fs::FileTypeExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read_to_string(path).unwrap()
+        });
+        write_atomic(&path, b"all").unwrap();
+        assert_eq!(reader.join().unwrap(), "all");
+        assert!(fs::metadata(&path).unwrap().file_type().is_fifo());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn write_atomic_replaces_file_and_leaves_no_other() {
