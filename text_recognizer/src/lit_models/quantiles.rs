@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// quantile `q` of `y`; with the quantile 0.5 alone it is half of the mean absolute error.
 ///
 /// ```
-/// use text_recognizer::prelude::*;
+/// use text_recognizer::lit_models::{Loss, QuantileLoss};
 /// use text_recognizer::tch::Tensor;
 ///
 /// let loss = QuantileLoss::new(&[0.1, 0.5, 0.9])?;
