@@ -22,6 +22,7 @@ import tempfile
 
 NETWORKS = ["linear", "dnn", "gru", "nlinear", "dlinear", "nbeats", "nhits", "tcn", "tide", "patchtst"]
 OTHERS = ["naive", "seasonal_naive", "auto_ets", "auto_theta", "mstl"]
+ENSEMBLE = "nhits+dlinear+nbeats"
 ORIGINS = 3
 # Time steps of a forecast by the season of the series: a year of months, four weeks of days, a day of half hours.
 HORIZONS = {12: 12, 4: 8, 52: 13, 7: 28, 5: 20, 24: 24, 48: 48}
@@ -41,9 +42,12 @@ def call(binary, args):
 
 def backtest(binary, file, model, horizon, logs):
     """Returns the MASE of each origin, the last one held out, and the CPU seconds; None if the model cannot forecast the series."""
-    args = ["backtest", "--model", model, "--data", "csv", "--csv", file, "--time_column", "ds", "--value_columns", "y"]
+    first, *others = model.split("+")
+    args = ["backtest", "--model", first, "--data", "csv", "--csv", file, "--time_column", "ds", "--value_columns", "y"]
     args += ["--horizon", str(horizon), "--folds", str(ORIGINS + 1), "--log_dir", logs, "--json", "--quiet"]
-    if model in NETWORKS:
+    if others:
+        args += ["--ensemble", *others]
+    if any(name in NETWORKS for name in [first, *others]):
         args += ["--refit", "--refit_on_all", "--device", "cpu", "--threads", "1"]
     result, seconds = call(binary, args)
     if result is None:
@@ -66,7 +70,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--binary", default="target/debug/run_experiment")
-    parser.add_argument("--models", default=",".join(NETWORKS + OTHERS))
+    parser.add_argument("--models", default=",".join([*NETWORKS, *OTHERS, ENSEMBLE]), help="the mean of several with +: nhits+dlinear")
     parser.add_argument("--horizons", default="", help="NAME=STEPS,... for series whose horizon is not that of their season")
     parser.add_argument("--output", type=pathlib.Path)
     args = parser.parse_args()
