@@ -275,15 +275,22 @@ pub(super) fn evidence(cell: &str) -> Evidence {
 /// Returns whether the point of a number may be between groups of three digits: 1.234, but not 0.234, 1.5 or 1234. `None` for a
 /// number that has no point and needs none.
 pub(super) fn may_be_group(cell: &[u8]) -> Option<bool> {
-    let digits = cell.trim_ascii();
-    let digits = digits.strip_prefix(b"-").or(digits.strip_prefix(b"+")).unwrap_or(digits);
-    match digits.iter().position(|&byte| byte == b'.') {
-        None => (digits.len() > 3).then_some(false),
-        Some(at) => {
-            let (whole, rest) = (&digits[..at], &digits[at + 1..]);
-            let three = rest.len() == 3 && rest.iter().all(u8::is_ascii_digit);
-            Some(three && (1..=3).contains(&whole.len()) && whole[0] != b'0')
+    match cell {
+        // Most cells of such a file are of this form, and are read without a search.
+        [digits @ .., b'.', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9'] => {
+            Some(matches!(without_sign(digits), [b'1'..=b'9'] | [b'1'..=b'9', _] | [b'1'..=b'9', _, _]))
         }
+        [.., b' ' | b'\t' | b'\r'] => may_be_group(cell.trim_ascii_end()),
+        _ if cell.contains(&b'.') => Some(false),
+        _ => (without_sign(cell).len() > 3).then_some(false),
+    }
+}
+
+/// Returns a number without spaces before it and without its sign.
+fn without_sign(number: &[u8]) -> &[u8] {
+    match number {
+        [b' ' | b'\t' | b'-' | b'+', rest @ ..] => without_sign(rest),
+        digits => digits,
     }
 }
 
