@@ -30,7 +30,7 @@ pub struct TrainedForecaster {
     pub forecaster: Box<dyn Forecaster>,
     /// The columns that it forecasts.
     pub columns: Columns,
-    /// What it needs beside these columns; `None` if it needs nothing.
+    /// The inputs that it needs beside these columns; `None` for none.
     pub roles: Option<Roles>,
     /// The series of a model of many series; `None` for one series.
     pub panel: Option<PanelExtras>,

@@ -62,7 +62,7 @@ pub struct ForecastingExtras {
     /// The sizes of intervals; `None` without a validation split, and in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervals: Option<Intervals>,
-    /// What a network gets beside the values of the series; `None` if it gets nothing, and in a checkpoint of an earlier version.
+    /// The inputs of a network beside the values of the series; `None` for none, and in a checkpoint of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covariates: Option<Covariates>,
     /// The series of a model of many series; `None` for one series.

@@ -147,7 +147,7 @@ pub fn read_panel(config: &CsvConfig, model: Option<Expected<'_>>) -> Result<Pan
 pub struct Expected<'a> {
     /// The columns that it forecasts, in its order.
     pub columns: &'a Columns,
-    /// What it gets beside them; `None` if it gets nothing.
+    /// The inputs beside them; `None` for none.
     pub roles: Option<&'a Roles>,
     /// The frequency; `None` if it is unknown.
     pub frequency: Option<Frequency>,

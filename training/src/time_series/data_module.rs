@@ -34,7 +34,7 @@ pub struct SeriesDataModule {
     scaler: Scaler,
     /// The number of rows of the training split.
     training: usize,
-    /// What networks get beside the values.
+    /// The inputs of networks beside the values.
     covariates: Option<Covariates>,
     /// The rows of the validation split.
     validation: Range<usize>,

@@ -72,7 +72,7 @@ pub struct NetworkForecaster {
     pub data: DataSpec,
     /// The scaling of the values of the series.
     pub scaler: Scaler,
-    /// What it gets beside the values; `None` if it gets nothing.
+    /// The inputs beside the values; `None` for none.
     pub covariates: Option<Covariates>,
     /// The static inputs of the series for a model of many series, whose predictions are in scaled units; `None` for other models.
     pub statics: Option<Vec<f64>>,

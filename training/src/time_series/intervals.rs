@@ -10,101 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fmt;
-use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
-use clap::Args;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::{Predicted, Quantiles};
-use crate::flags::default_flags;
-
-/// The share of actual values that an interval should contain, in percent, 1 to 99.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
-pub struct Level(u8);
-
-impl Level {
-    /// The level of the median.
-    const HALF: Self = Self(50);
-    /// All levels.
-    const ALL: std::ops::RangeInclusive<u8> = 1..=99;
-
-    /// Returns the number of errors, of `errors`, that an interval of this level must be as large as: with one more value, each rank is
-    /// as likely. `None` if the errors are too few.
-    fn rank(self, errors: usize) -> Option<usize> {
-        let rank = ((errors + 1) * usize::from(self.0)).div_ceil(100);
-        (rank <= errors).then_some(rank)
-    }
-
-    /// Returns the least number of errors that an interval of this level needs.
-    pub fn needed(self) -> usize {
-        (usize::from(self.0)).div_ceil(usize::from(100 - self.0))
-    }
-}
-
-impl TryFrom<u8> for Level {
-    type Error = String;
-
-    fn try_from(percent: u8) -> Result<Self, String> {
-        Self::ALL.contains(&percent).then_some(Self(percent)).ok_or_else(|| expected(percent))
-    }
-}
-
-impl From<Level> for u8 {
-    fn from(level: Level) -> Self {
-        level.0
-    }
-}
-
-impl FromStr for Level {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u8>().map_err(|_| expected(text))?.try_into()
-    }
-}
-
-fn expected(found: impl fmt::Display) -> String {
-    format!("found {found}, expected a whole number of percent from 1 to 99, such as 80")
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Fails if a level is listed twice.
-///
-/// # Errors
-/// Fails with the level.
-pub fn check_levels(levels: &[Level]) -> Result<()> {
-    let twice = levels.iter().enumerate().find(|(at, level)| levels[..*at].contains(level));
-    twice.map_or(Ok(()), |(_, level)| bail!("--level: {level} is listed twice, expected once"))
-}
-
-/// The levels of intervals.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LevelConfig {
-    /// Add intervals that should contain this percentage of the actual values, one or more, such as 80 95.
-    #[arg(long = "level", value_name = "PERCENT", num_args = 1.., value_delimiter = ',', default_values = ["80", "95"])]
-    pub level: Vec<Level>,
-}
-
-impl Default for LevelConfig {
-    fn default() -> Self {
-        default_flags()
-    }
-}
-
-impl LevelConfig {
-    /// The flags that a resumed run may change.
-    pub const FREE: &[&str] = &["level"];
-}
+use super::{Level, Predicted, Quantiles};
 
 /// The sizes of the intervals of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,11 +38,11 @@ struct Sizes {
 impl Sizes {
     /// Returns the sizes of the errors that `errors` has for each level. All levels have as many errors.
     fn of<'a>(errors: impl Fn(Level) -> &'a [f64]) -> Self {
-        let half = |level| {
-            let sorted = errors(Level(level));
-            Level(level).rank(sorted.len()).and_then(|rank| sorted.get(rank.checked_sub(1)?).copied())
+        let half = |level: Level| {
+            let sorted = errors(level);
+            level.rank(sorted.len()).and_then(|rank| sorted.get(rank.checked_sub(1)?).copied())
         };
-        Self { halves: Level::ALL.map_while(half).collect(), errors: errors(Level(1)).len() }
+        Self { halves: Level::all().map_while(half).collect(), errors: errors(Level::HALF).len() }
     }
 }
 
@@ -138,7 +50,8 @@ impl Intervals {
     /// The most steps ahead times columns, which bounds the size of a checkpoint.
     const MOST: usize = 10_000;
 
-    /// Returns the intervals from the errors of forecasts, one per step ahead, and the actual values, `[rows, columns]`. Returns `None` if there are too many steps and columns.
+    /// Returns the intervals from the errors of forecasts, one per step ahead, and the actual values, `[rows, columns]`. Returns
+    /// `None` if there are too many steps and columns.
     ///
     /// # Errors
     /// Fails if libtorch does.
@@ -160,7 +73,7 @@ impl Intervals {
                 (0..columns).map(column).collect()
             };
             let mut of_pairs = BTreeMap::new();
-            for level in Level::ALL.map(Level) {
+            for level in Level::all() {
                 let pair = step.nearest(level);
                 if let Entry::Vacant(vacant) = of_pairs.entry(pair) {
                     vacant.insert(sorted(pair)?);
@@ -183,7 +96,7 @@ impl Intervals {
     /// Returns the size of the interval of a step ahead, from 0, of a column, as in [`Sizes`]; `None` if there are too few errors.
     fn half(&self, step: usize, column: usize, level: Level) -> Option<f64> {
         let sizes = self.steps.get(step)?.get(column)?;
-        sizes.halves.get(usize::from(level.0) - 1).copied()
+        sizes.halves.get(level.percent() - 1).copied()
     }
 
     /// Checks that there are intervals of these levels for the first `steps` steps ahead of all columns.
@@ -199,7 +112,7 @@ impl Intervals {
         );
         for (sizes, step) in self.steps.iter().take(steps).zip(1..) {
             for level in levels {
-                let short = sizes.iter().find(|sizes| sizes.halves.len() < usize::from(level.0));
+                let short = sizes.iter().find(|sizes| sizes.halves.len() < level.percent());
                 if let Some(sizes) = short {
                     let (found, needed) = (sizes.errors, level.needed());
                     bail!(
@@ -298,6 +211,11 @@ impl Coverage {
         Ok(())
     }
 
+    /// Returns the counts and their share as JSON.
+    pub fn json(&self) -> Value {
+        json!({"level": self.level, "percent": self.percent(), "within": self.within, "values": self.all})
+    }
+
     /// Returns the share of values within their interval, in percent; NaN without values.
     pub fn percent(&self) -> f64 {
         100.0 * self.within as f64 / self.all as f64
@@ -316,14 +234,6 @@ mod tests {
 
     fn level(percent: u8) -> Level {
         percent.try_into().unwrap()
-    }
-
-    #[test]
-    fn level_outside_of_1_to_99_is_an_error() {
-        assert_eq!("80".parse::<Level>(), Ok(level(80)));
-        for text in ["0", "100", "80.5", "-1", "999", ""] {
-            assert!(text.parse::<Level>().unwrap_err().contains("from 1 to 99"), "{text}");
-        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Series {
     pub values: Tensor,
     /// The values with filled gaps, which models forecast from; `None` if nothing is filled.
     filled: Option<Filled>,
-    /// What networks get beside the values; `None` without covariates and features.
+    /// The inputs of networks beside the values; `None` without covariates and features.
     covariates: Option<CovariateValues>,
     /// Rows per season; `None` if unknown.
     pub season: Option<usize>,

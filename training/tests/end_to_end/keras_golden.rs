@@ -13,6 +13,8 @@ use training::time_series::models::{
     ConvLstm, ConvLstmConfig, Dnn, DnnConfig, GatedConfig, Gru, Linear, LinearConfig, Lstm, Rnn, RnnConfig,
 };
 
+use crate::lab::assert_close;
+
 type Tensors = HashMap<String, Tensor>;
 
 fn golden() -> Tensors {
@@ -32,17 +34,6 @@ fn weights(golden: &Tensors, name: &str, prefix: &str, model: &dyn Model) -> Vec
         (parameter.clone(), from_keras(golden, &format!("{name}.{prefix}.{at}"), parameter))
     })
     .collect()
-}
-
-/// Checks `|got - expected| <= 1e-5 max(1, max |expected|)` for each element.
-fn assert_close(got: &Tensor, expected: &Tensor, label: &str) {
-    assert_eq!(got.size(), expected.size(), "{label}");
-    let largest = expected.abs().max().double_value(&[]);
-    let error = (got - expected).abs().max().double_value(&[]);
-    assert!(
-        error <= 1e-5 * largest.max(1.0),
-        "{label}: the error is {error:e}, the largest value {largest:e}"
-    );
 }
 
 fn check<M: Model>(

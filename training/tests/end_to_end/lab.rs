@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
+use tch::Tensor;
 use tempfile::TempDir;
 use training::experiment::registry::{MODELS, ModelEntry, ModelKind};
 use training::tasks::Forecasting;
@@ -175,6 +176,17 @@ pub fn assert_error(label: &str, output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(stderr.contains(part), "{label}: no {part:?} in {stderr}");
     }
+}
+
+/// Checks `|got - expected| <= 1e-5 max(1, max |expected|)` for each element.
+pub fn assert_close(got: &Tensor, expected: &Tensor, label: &str) {
+    assert_eq!(got.size(), expected.size(), "{label}");
+    let largest = expected.abs().max().double_value(&[]);
+    let error = (got - expected).abs().max().double_value(&[]);
+    assert!(
+        error <= 1e-5 * largest.max(1.0),
+        "{label}: the error is {error:e}, the largest value {largest:e}"
+    );
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -10,6 +10,8 @@ use text_recognizer::data::DataSpec;
 use text_recognizer::nn::{ForwardContext, Placement};
 use training::experiment::registry::{self, ModelKind};
 
+use crate::lab::assert_close;
+
 /// The features, the steps ahead and the targets of a case.
 type Shape = (i64, i64, i64);
 
@@ -17,17 +19,6 @@ const WINDOW: i64 = 12;
 const ONE: Shape = (1, 3, 1);
 const COLUMNS: Shape = (2, 3, 2);
 const COVARIATES: Shape = (4, 3, 2);
-
-/// Checks `|got - expected| <= 1e-5 max(1, max |expected|)` for each element.
-fn assert_close(got: &Tensor, expected: &Tensor, label: &str) {
-    assert_eq!(got.size(), expected.size(), "{label}");
-    let largest = expected.abs().max().double_value(&[]);
-    let error = (got - expected).abs().max().double_value(&[]);
-    assert!(
-        error <= 1e-5 * largest.max(1.0),
-        "{label}: the error is {error:e}, the largest value {largest:e}"
-    );
-}
 
 /// Compares the case `case` of the model `name` with the flags `config`.
 fn check(name: &str, case: &str, (features, horizon, targets): Shape, config: &Value) {

@@ -252,9 +252,7 @@ impl BacktestReport {
             .models
             .iter()
             .map(|model| (model.name.clone(), json!({"mae": model.mae, "mase": model.mean_mase()})));
-        let coverage = self.coverage.iter().map(|coverage| {
-            json!({"level": coverage.level, "percent": coverage.percent(), "within": coverage.within, "values": coverage.all})
-        });
+        let coverage = self.coverage.iter().map(Coverage::json);
         let mut all = metrics(0..folds, 0..horizon);
         all.insert("mase".into(), self.model().mean_mase().into());
         json!({

@@ -83,9 +83,7 @@ impl Coverages {
 
     /// Returns the coverages as JSON.
     pub fn json(&self) -> Value {
-        let measured = self.measured.iter().filter(|coverage| coverage.all > 0).map(|coverage| {
-            json!({"level": coverage.level, "percent": coverage.percent(), "within": coverage.within, "values": coverage.all})
-        });
+        let measured = self.measured.iter().filter(|coverage| coverage.all > 0).map(Coverage::json);
         json!({"rows": self.place, "levels": measured.collect::<Value>(), "left_out": self.left_out})
     }
 }

@@ -1,4 +1,4 @@
-//! What a checkpoint has of many series.
+//! The description of many series in a checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Statics;
 use crate::time_series::{Scaler, Scaling};
 
-/// What a checkpoint has of the many series that a model was trained on.
+/// The description of the many series that a model was trained on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PanelExtras {
     /// The key columns.
