@@ -2,6 +2,7 @@
 
 mod backtest;
 mod config;
+mod finish;
 mod outcome;
 mod refit;
 pub mod registry;

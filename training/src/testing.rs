@@ -1,4 +1,4 @@
-//! Builders for tests: a data set of five rows, a model of one weight, a run's folder, and a callback that records.
+//! Builders for tests: a data set of five rows, a model of one weight, a run's folder, a callback that records, and windows.
 
 mod calendar;
 mod covariates;
@@ -18,6 +18,7 @@ use text_recognizer::models::Model;
 use text_recognizer::nn::{ForwardContext, Parameters, Placement};
 use text_recognizer::optim::{OptimizerConfig, OptimizerName};
 
+use crate::time_series::WindowConfig;
 use crate::trainer::callbacks::{Callback, Position, StopReason};
 use crate::trainer::loggers::Logger;
 use crate::trainer::{LoaderConfig, Loaders, Record, RunFolder, SingleProcess, Strategy, TrainerConfig};
@@ -78,6 +79,13 @@ impl Model for OneWeight {
     fn forward(&self, x: &Tensor, context: &mut ForwardContext) -> text_recognizer::Result<Tensor> {
         Ok(context.layer("scale", x.f_mul(&self.parameters.tensors()[0])?))
     }
+}
+
+/// Returns the configuration of windows with these flags, and the defaults of the others.
+pub fn windows(flags: &[&str]) -> WindowConfig {
+    use clap::{Args, Command, FromArgMatches};
+    let command = WindowConfig::augment_args(Command::new("")).no_binary_name(true);
+    WindowConfig::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
 }
 
 /// Returns the model of one weight, with the mean squared error, trained by SGD.

@@ -10,8 +10,8 @@ use text_recognizer::data::DataIdentity;
 use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
+use super::finish::metadata;
 use super::registry::{Data, Network};
-use super::run::metadata;
 use super::{Reporter, RunConfig};
 use crate::format::count;
 use crate::trainer::callbacks::StopReason;

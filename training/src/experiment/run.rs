@@ -5,22 +5,22 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tch::Device;
-use text_recognizer::checkpoint::{self, DType, Description};
+use text_recognizer::checkpoint;
 use text_recognizer::data::{DataIdentity, DataSplits};
 use text_recognizer::lit_models::LitModel;
 use text_recognizer::nn::Placement;
 
 use super::config::{RunConfig, flatten};
+use super::finish::{Results, finish, metadata};
 use super::refit::{Refit, Validated};
 use super::registry::{self, Data, ModelKind, Network, OnDownload};
-use super::resume::experiment_of;
-use super::{Finished, Outcome, Resume};
+use super::{Outcome, Resume};
 use crate::process;
 use crate::report::plots;
 use crate::report::{ModelSummary, history};
-use crate::tasks::{Task, Trained};
+use crate::tasks::Trained;
 use crate::terminal::causes;
 use crate::time_series::Baseline;
 use crate::trainer::callbacks::{Callback, Monitor, StopReason};
@@ -132,18 +132,6 @@ fn run_baseline(
         finish(config, folder.as_ref(), best.as_deref(), &*data.task, &trained, Results::default())?;
     folder.iter().for_each(RunFolder::keep);
     Ok(Outcome::Finished(Box::new(finished)))
-}
-
-/// The results of training.
-#[derive(Default)]
-struct Results {
-    values: Record,
-    summary: Option<FitSummary>,
-    profile: String,
-    /// The errors of files that could not be written.
-    errors: Vec<anyhow::Error>,
-    /// The model that was trained on all rows.
-    refit: Option<Refit>,
 }
 
 /// A run of a network.
@@ -370,38 +358,6 @@ impl Run<'_> {
     }
 }
 
-/// Reports on a trained model and writes its results; `best` is the checkpoint of its weights. Files that cannot be written do not
-/// hide the results.
-fn finish(
-    config: &RunConfig,
-    folder: Option<&RunFolder>,
-    best: Option<&Path>,
-    task: &dyn Task,
-    trained: &Trained,
-    results: Results,
-) -> Result<Finished> {
-    let Results { values, summary, profile, mut errors, refit } = results;
-    let mut report = task.report(&config.model, trained, folder)?;
-    let results = report.metrics.take().unwrap_or(values);
-    errors.append(&mut report.errors);
-    let extras = report.extras.take();
-    if let (Some(refit), Some(folder)) = (&refit, folder) {
-        errors.extend(refit.write(folder, extras.as_ref()).err());
-        report.table += &refit.line();
-        report.json.insert("refit".into(), refit.json());
-    }
-    if let (Some(extras), Some(best)) = (extras, best) {
-        errors.extend(checkpoint::set_extras(best, extras).err().map(Into::into));
-    }
-    let path = folder.map(|folder| folder.path().to_owned());
-    let mut finished =
-        Finished { config: config.clone(), folder: path, summary, results, report, profile, errors };
-    if let Some(folder) = folder {
-        finished.errors.extend(folder.write_results(&finished.json()).err());
-    }
-    Ok(finished)
-}
-
 /// Opens the run's folder; `None` for a run that writes no files.
 fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
     let config = &experiment.config;
@@ -414,21 +370,6 @@ fn open_folder(experiment: &Experiment) -> Result<Option<RunFolder>> {
     let folder = RunFolder::create(&config.folder.log_dir, &config.folder_name())?;
     folder.write_config(config)?;
     Ok(Some(folder))
-}
-
-/// Returns the metadata of the checkpoints: the description of the model, which has everything that inference needs, the flags
-/// that the weights depend on, and the identity of the data.
-pub(super) fn metadata(config: &RunConfig, data: &Data, identity: Option<&DataIdentity>) -> Result<Value> {
-    let is_network = matches!(registry::model(&config.model)?.kind, ModelKind::Network(_));
-    let description = Description {
-        model: config.model.clone(),
-        model_config: config.model_config.clone(),
-        data: data.module.spec(),
-        dtype: DType::of(config.trainer.device.kind()),
-        task: data.task.name().to_owned(),
-        extras: data.task.extras(is_network.then_some(&config.lit))?,
-    };
-    Ok(checkpoint::metadata(&description, &json!({"run": experiment_of(config)?, "data": identity}))?)
 }
 
 /// Writes the points of the learning-rate finder as CSV, plots them, and returns the file of the plot.

@@ -10,6 +10,7 @@ mod columns;
 mod config;
 mod form;
 mod frequency;
+mod given;
 mod grid;
 mod infer;
 mod pattern;

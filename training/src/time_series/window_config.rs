@@ -221,20 +221,12 @@ mod tests {
     use super::*;
 
     fn config() -> WindowConfig {
-        WindowConfig {
-            split_time: SplitPoint::Share(0.8),
-            test_time: None,
-            end_time: None,
-            refit_on_all: false,
-            window_size: Auto::AUTO,
-            horizon: 1,
-            shift: 1,
-            stride: 1,
-            shuffle_buffer: ShuffleBuffer::Full(Full::Full),
-            reshuffle_each_iteration: true,
-            scaling: Scaling::Standard,
-            fill: Fill::None,
-        }
+        crate::testing::windows(&[
+            "--split_time=0.8",
+            "--window_size=auto",
+            "--shuffle_buffer=full",
+            "--scaling=standard",
+        ])
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! Tests of every row of the two tables: a new row is tested as soon as it is there.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
+use clap::FromArgMatches;
+use serde_json::json;
 use tch::{Device, Kind, Tensor, kind};
 use text_recognizer::checkpoint::{self, DType, Description};
 use text_recognizer::data::{Batch, Dataset};
 use text_recognizer::lit_models::{LitConfig, LitModel, LossName};
-use text_recognizer::nn::ForwardContext;
+use text_recognizer::models::Model;
+use text_recognizer::nn::{ForwardContext, Placement};
 use text_recognizer::optim::{Optimizer, OptimizerConfig, OptimizerName};
 
 use super::*;
 use crate::commands;
 use crate::experiment::{TrainedForecaster, load_forecaster};
-use crate::time_series::{BaselineForecaster, Forecaster};
+use crate::tasks::Forecasting;
+use crate::time_series::{BaselineConfig, BaselineForecaster, Forecaster, Target};
 
 /// Parses flags and returns the configuration.
 fn parse(flags: &Flags, args: &[&str]) -> Value {

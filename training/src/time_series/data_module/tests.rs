@@ -1,23 +1,10 @@
 use super::*;
 use crate::time_series::{
-    CsvConfig, Fill, Scaling, ShuffleBuffer, SplitPoint, SyntheticConfig, Timestamps, parse_csv, synthetic,
+    CsvConfig, Fill, Scaling, SplitPoint, SyntheticConfig, Timestamps, parse_csv, synthetic,
 };
 
 fn config() -> WindowConfig {
-    WindowConfig {
-        split_time: SplitPoint::Row(1000),
-        test_time: None,
-        end_time: None,
-        refit_on_all: false,
-        window_size: 20.into(),
-        horizon: 1,
-        shift: 1,
-        stride: 1,
-        shuffle_buffer: ShuffleBuffer::Size(1000),
-        reshuffle_each_iteration: true,
-        scaling: Scaling::None,
-        fill: Fill::None,
-    }
+    crate::testing::windows(&[])
 }
 
 fn module(config: WindowConfig) -> Result<SeriesDataModule> {

@@ -44,6 +44,41 @@ impl Hidden {
     }
 }
 
+/// The sizes that all blocks have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockSizes {
+    /// Blocks per stack.
+    pub blocks: i64,
+    /// Hidden layers of a block.
+    pub layers: i64,
+    /// Units of a hidden layer.
+    pub units: i64,
+    pub dropout: f64,
+}
+
+/// Builds the blocks of all stacks, `blocks.0`, `blocks.1` and so on. `inputs` returns the inputs of the blocks of a stack, and `block`
+/// builds a block from its stack, its name, its hidden layers and whether it is the last one, which explains nothing of the window.
+pub(super) fn build<S, B>(
+    parameters: &mut Parameters,
+    stacks: &[S],
+    sizes: BlockSizes,
+    inputs: impl Fn(&S) -> i64,
+    block: impl Fn(&mut Parameters, &S, &str, Hidden, bool) -> Result<B>,
+) -> Result<Vec<B>> {
+    let BlockSizes { blocks, layers, units, dropout } = sizes;
+    let last = stacks.len() as i64 * blocks - 1;
+    let mut all = Vec::new();
+    for stack in stacks {
+        for _ in 0..blocks {
+            let name = format!("blocks.{}", all.len());
+            let hidden = Hidden::new(parameters, &name, inputs(stack), (layers, units), dropout)?;
+            let is_last = all.len() as i64 == last;
+            all.push(block(parameters, stack, &name, hidden, is_last)?);
+        }
+    }
+    Ok(all)
+}
+
 /// A block. It maps the rest of the window, `[rows, window_size]`, and the covariates, `[rows, window_size * covariates]`, to the
 /// part of the window that it explains, `[rows, window_size]` (`None` for the last block), and to its part of the forecast,
 /// `[rows, quantiles * horizon]`.

@@ -9,7 +9,7 @@ use text_recognizer::models::Model;
 use text_recognizer::nn::{ForwardContext, Linear, Parameters, Placement};
 use text_recognizer::{Error, Result};
 
-use super::blocks::{self, Block, Hidden};
+use super::blocks::{self, Block, BlockSizes, Hidden};
 use super::{ForecastConfig, Window, check_blocks, check_dropout, check_layers, check_sizes};
 
 /// The basis of the blocks of a stack.
@@ -104,24 +104,23 @@ impl Nbeats {
         config.check(window)?;
         let inputs = window.size * (1 + window.covariates()?);
         let mut parameters = Parameters::new(placement);
-        let last = config.stack_types.len() as i64 * config.blocks - 1;
-        let mut blocks = Vec::new();
-        for stack in &config.stack_types {
-            let basis = |steps, sums| Basis { stack: *stack, degree: config.degree, steps, sums };
-            let bases = [basis(window.size, 1), basis(window.horizon, window.quantiles)];
-            for _ in 0..config.blocks {
-                let name = format!("blocks.{}", blocks.len());
-                let sizes = (config.layers, config.units);
-                let hidden = Hidden::new(&mut parameters, &name, inputs, sizes, config.dropout)?;
-                let mut expansion = |part: &str, basis| {
-                    Expansion::new(&mut parameters, format!("{name}.{part}"), config.units, basis)
-                };
-                let is_last = blocks.len() as i64 == last;
-                let backcast = if is_last { None } else { Some(expansion("backcast", bases[0])?) };
-                let forecast = expansion("forecast", bases[1])?;
-                blocks.push(NbeatsBlock { hidden, backcast, forecast });
-            }
-        }
+        let NbeatsConfig { blocks, layers, units, dropout, .. } = *config;
+        let sizes = BlockSizes { blocks, layers, units, dropout };
+        let blocks = blocks::build(
+            &mut parameters,
+            &config.stack_types,
+            sizes,
+            |_| inputs,
+            |parameters, stack, name, hidden, is_last| {
+                let basis = |steps, sums| Basis { stack: *stack, degree: config.degree, steps, sums };
+                let mut expansion =
+                    |part: &str, basis| Expansion::new(parameters, format!("{name}.{part}"), units, basis);
+                let backcast =
+                    if is_last { None } else { Some(expansion("backcast", basis(window.size, 1))?) };
+                let forecast = expansion("forecast", basis(window.horizon, window.quantiles))?;
+                Ok(NbeatsBlock { hidden, backcast, forecast })
+            },
+        )?;
         Ok(Self { parameters, window, blocks })
     }
 }

@@ -9,7 +9,7 @@ use text_recognizer::models::Model;
 use text_recognizer::nn::{ForwardContext, Linear, Parameters, Placement};
 use text_recognizer::{Error, Result};
 
-use super::blocks::{self, Block, Hidden};
+use super::blocks::{self, Block, BlockSizes, Hidden};
 use super::{ForecastConfig, Window, check_blocks, check_dropout, check_layers, check_sizes};
 
 /// The sizes of an [`Nhits`].
@@ -96,26 +96,27 @@ impl Nhits {
         config.check(window)?;
         let covariates = window.size * window.covariates()?;
         let mut parameters = Parameters::new(placement);
-        let last = config.pool_kernels.len() as i64 * config.blocks - 1;
-        let mut blocks = Vec::new();
-        for (&pool, step) in config.pool_kernels.iter().zip(&config.downsampling) {
-            let inputs = (window.size - 1) / pool + 1 + covariates;
-            let values = (window.horizon / step).max(1);
-            for _ in 0..config.blocks {
-                let name = format!("blocks.{}", blocks.len());
-                let sizes = (config.layers, config.units);
-                let hidden = Hidden::new(&mut parameters, &name, inputs, sizes, config.dropout)?;
+        let stacks: Vec<(i64, i64)> =
+            config.pool_kernels.iter().copied().zip(config.downsampling.iter().copied()).collect();
+        let NhitsConfig { blocks, layers, units, dropout, .. } = *config;
+        let sizes = BlockSizes { blocks, layers, units, dropout };
+        let blocks = blocks::build(
+            &mut parameters,
+            &stacks,
+            sizes,
+            |(pool, _)| (window.size - 1) / pool + 1 + covariates,
+            |parameters, &(pool, step), name, hidden, is_last| {
                 let mut linear = |part: &str, outputs| -> Result<(String, Linear)> {
                     let name = format!("{name}.{part}");
-                    let layer = Linear::new(&mut parameters, &name, config.units, outputs)?;
+                    let layer = Linear::new(parameters, &name, units, outputs)?;
                     Ok((name, layer))
                 };
-                let is_last = blocks.len() as i64 == last;
+                let values = (window.horizon / step).max(1);
                 let backcast = if is_last { None } else { Some(linear("backcast", window.size)?) };
                 let forecast = linear("forecast", window.quantiles * values)?;
-                blocks.push(NhitsBlock { pool, window, hidden, backcast, forecast });
-            }
-        }
+                Ok(NhitsBlock { pool, window, hidden, backcast, forecast })
+            },
+        )?;
         Ok(Self { parameters, window, blocks })
     }
 }

@@ -3,25 +3,10 @@ use text_recognizer::data::DataModule;
 
 use super::*;
 use crate::flags::Auto;
-use crate::time_series::{
-    BaselineConfig, CsvConfig, Fill, Scaling, SplitPoint, Target, WindowConfig, parse_panel,
-};
+use crate::time_series::{BaselineConfig, CsvConfig, Scaling, Target, WindowConfig, parse_panel};
 
 fn config() -> WindowConfig {
-    WindowConfig {
-        split_time: SplitPoint::Share(0.8),
-        test_time: None,
-        end_time: None,
-        refit_on_all: false,
-        window_size: 3.into(),
-        horizon: 2,
-        shift: 1,
-        stride: 1,
-        shuffle_buffer: "full".parse().unwrap(),
-        reshuffle_each_iteration: true,
-        scaling: Scaling::None,
-        fill: Fill::None,
-    }
+    crate::testing::windows(&["--split_time=0.8", "--window_size=3", "--horizon=2", "--shuffle_buffer=full"])
 }
 
 /// Returns series of these lengths. The value of row `row` of series `at` is `1000 at + row`, and a static covariate is `10 at`.

@@ -15,9 +15,7 @@ use crate::trainer::callbacks::StopReason;
 use crate::trainer::{Best, LoaderConfig, LossRange, SingleProcess};
 
 fn windows() -> WindowConfig {
-    use clap::{Command, FromArgMatches};
-    let command = <WindowConfig as clap::Args>::augment_args(Command::new("")).no_binary_name(true);
-    WindowConfig::from_arg_matches(&command.try_get_matches_from(["--split_time", "200"]).unwrap()).unwrap()
+    crate::testing::windows(&["--split_time=200"])
 }
 
 fn summary(epochs: u64, best: u64, [least, greatest]: [f64; 2]) -> FitSummary {
