@@ -85,23 +85,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
     let base = fit::Base::find(&choice)?;
     base.check_command(is_backtest)?;
     let (model, data) = base.entries(&choice)?;
-    let explained = |error| base.explain(error, &choice.typed, model, data);
-    if is_backtest {
-        // The values of a configuration are the defaults of its flags, as they are those of training.
-        let of_backtest = cli::with_kebab_case(backtest::command(model, data));
-        let of_backtest = base.apply(of_backtest, model, data)?;
-        let resumed = base.resumed(&of_backtest, model, data)?;
-        let command = command(model, data).mut_subcommand(backtest::NAME, |_| of_backtest);
-        let matches = command.try_get_matches_from(&args).map_err(explained)?;
-        let Some((_, matches)) = matches.subcommand() else {
-            return Err(anyhow::anyhow!("cannot read the flags of {}", backtest::NAME).into());
-        };
-        return Ok(Invocation::Backtest(Box::new(BacktestCommand::new(matches, model, data, resumed)?)));
-    }
-    let command = base.apply(command(model, data), model, data)?;
-    let resumed = base.resumed(&command, model, data)?.map(|resumed| (resumed.resume, resumed.config));
-    let matches = command.try_get_matches_from(&args).map_err(explained)?;
+    // The values of a configuration are the defaults of the flags of training, which a backtest has too.
+    let root = command(model, data);
+    let trains =
+        if is_backtest { cli::with_kebab_case(backtest::command(model, data)) } else { root.clone() };
+    let trains = base.apply(trains, model, data)?;
+    let resumed = base.resumed(&trains, model, data)?;
+    let command = if is_backtest { root.mut_subcommand(backtest::NAME, |_| trains) } else { trains };
+    let matches = command
+        .try_get_matches_from(&args)
+        .map_err(|error| base.explain(error, &choice.typed, model, data))?;
     Ok(match matches.subcommand() {
+        Some((backtest::NAME, matches)) => {
+            Invocation::Backtest(Box::new(BacktestCommand::new(matches, model, data, resumed)?))
+        }
         Some(("doctor", _)) => Invocation::Doctor,
         Some(("forecast", matches)) => {
             Invocation::Forecast(Box::new(ForecastArgs::from_arg_matches(matches)?))
@@ -110,7 +107,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Cli
         Some(("completions", matches)) => {
             Invocation::Completions(CompletionsArgs::from_arg_matches(matches)?)
         }
-        _ => Invocation::Fit(Box::new(FitCommand::new(&matches, model, data, resumed)?)),
+        _ => {
+            let resumed = resumed.map(|resumed| (resumed.resume, resumed.config));
+            Invocation::Fit(Box::new(FitCommand::new(&matches, model, data, resumed)?))
+        }
     })
 }
 
