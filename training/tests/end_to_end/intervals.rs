@@ -97,3 +97,20 @@ fn forecast_with_levels_has_intervals_around_each_step_and_a_plot() {
     let recursive = forecast(&["--checkpoint", best, "--steps=4"]);
     assert!(text(&recursive.stderr).contains("forecasts 3 steps at once"), "{}", text(&recursive.stderr));
 }
+
+#[test]
+fn test_split_with_zeros_has_the_number_of_values_of_its_own_mape() {
+    let lab = Lab::new();
+    let file = lab.path("counts.csv");
+    let rows = (0..200).map(|t| format!("{t},{}\n", if t % 4 == 0 { 3 + t % 3 } else { 0 }));
+    fs::write(&file, "t,y\n".to_owned() + &rows.collect::<String>()).unwrap();
+    let mut command =
+        binary(&["--model=naive", "--data=csv", "--time_column=t", "--device=cpu", "--log_dir"]);
+    let args = ["--split_time=100", "--test_time=140", "--csv"];
+    let output = command.arg(lab.logs()).args(args).arg(&file).output().unwrap();
+    let table = text(&output.stdout);
+    for (stage, nonzero, all) in [("val", 10, 40), ("test", 15, 60)] {
+        let line = table.lines().find(|line| line.contains(&format!("{stage}_mape"))).unwrap_or(&table);
+        assert!(line.contains(&format!("over the {nonzero} of {all} values")), "{table}");
+    }
+}

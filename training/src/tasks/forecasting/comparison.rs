@@ -9,6 +9,7 @@ use tch::Kind;
 use text_recognizer::lit_models::MetricName;
 
 use super::Forecasting;
+use super::splits::Split;
 use crate::format::{count, number};
 use crate::time_series::{Baseline, Counts, Forecast, MaseScales, Series};
 
@@ -58,7 +59,7 @@ impl Comparable {
 /// The forecast errors on a split.
 pub struct Comparison {
     /// The name of the split.
-    split: &'static str,
+    split: Split,
     /// The number of steps ahead.
     horizon: usize,
     /// Rows per season; `None` if unknown.
@@ -86,13 +87,13 @@ struct Column {
 
 impl Comparison {
     /// Compares the forecast of the model `name` with those of the baselines, over the same rows, which start at `start`. `split` is
-    /// the name of their split.
+    /// their split.
     ///
     /// # Errors
     /// Fails if libtorch does.
     pub fn new(
         name: &str,
-        (split, start): (&'static str, usize),
+        (split, start): (Split, usize),
         forecast: &Forecast,
         task: &Forecasting,
     ) -> Result<Self> {
@@ -151,7 +152,8 @@ impl Comparison {
         let ahead =
             if self.horizon == 1 { "one step".into() } else { format!("1 to {} steps", self.horizon) };
         let season = self.season.map_or_else(String::new, |rows| format!(" (a season is {rows} rows)"));
-        let mut text = format!("MAE of forecasts of the {} split, {ahead} ahead{season}\n", self.split);
+        let mut text =
+            format!("MAE of forecasts of the {} split, {ahead} ahead{season}\n", self.split.name());
         // Writing to a string cannot fail.
         for (name, mae) in rows {
             let _ = writeln!(text, "  {name:<16}{:>10}", number(*mae));
@@ -173,6 +175,7 @@ impl Comparison {
     /// Writes the numbers of values that the errors leave out.
     fn write_counts(&self, text: &mut String) {
         let Counts { compared, nonzero, missing } = self.counts;
+        let stage = self.split.stage();
         let scaled = self.columns.iter().filter(|column| !column.mase.is_nan()).count();
         if scaled < self.columns.len() && self.columns.len() > 1 {
             let _ = writeln!(
@@ -186,11 +189,11 @@ impl Comparison {
                 let mape = number(mape);
                 let _ = writeln!(
                     text,
-                    "  val_mape {mape} % over the {nonzero} of {compared} values that are not 0"
+                    "  {stage}_mape {mape} % over the {nonzero} of {compared} values that are not 0"
                 );
             }
             None if compared > 0 => {
-                let _ = writeln!(text, "  val_mape is left out: all {compared} values are 0");
+                let _ = writeln!(text, "  {stage}_mape is left out: all {compared} values are 0");
             }
             _ => {}
         }

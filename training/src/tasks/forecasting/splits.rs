@@ -14,10 +14,30 @@ use crate::tasks::Trained;
 use crate::time_series::{Bands, Forecast, Forecaster, Intervals, SeriesDataModule};
 use crate::trainer::{Loaders, Record, RunFolder};
 
-/// The name of the validation split.
-const VALIDATION: &str = "validation";
-/// The name of the test split.
-const TEST: &str = "test";
+/// A split that a model was not trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    Validation,
+    Test,
+}
+
+impl Split {
+    /// Returns the name in sentences.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
+    /// Returns the prefix of the names of metrics.
+    pub const fn stage(self) -> &'static str {
+        match self {
+            Self::Validation => "val",
+            Self::Test => "test",
+        }
+    }
+}
 
 /// The forecasts of the validation split and the test split.
 pub struct Splits {
@@ -60,6 +80,12 @@ impl Splits {
         Ok(Some(Self { validation, test, bands, levels: task.levels.level.clone() }))
     }
 
+    /// Returns the splits that there are, with their forecasts.
+    fn each(&self) -> impl Iterator<Item = (Split, &OfSplit)> {
+        let test = self.test.iter().map(|of| (Split::Test, of));
+        std::iter::once((Split::Validation, &self.validation)).chain(test)
+    }
+
     /// Returns the forecast of the validation split.
     pub fn validation(&self) -> &Forecast {
         &self.validation.forecast
@@ -76,8 +102,8 @@ impl Splits {
     /// Fails if libtorch does.
     pub fn metrics(&self) -> Result<Record> {
         let mut values = Vec::new();
-        for (stage, split) in [("val", Some(&self.validation)), ("test", self.test.as_ref())] {
-            let Some(OfSplit { forecast, .. }) = split else { continue };
+        for (split, of) in self.each() {
+            let (stage, forecast) = (split.stage(), &of.forecast);
             for metric in MetricName::OF_NUMBERS {
                 // A relative error has no value if all actual values are 0.
                 if let Some(value) = forecast.metric(metric)? {
@@ -94,7 +120,7 @@ impl Splits {
     /// Fails if libtorch does.
     pub fn comparison(&self, name: &str, task: &Forecasting) -> Result<Comparison> {
         let OfSplit { start, forecast } = &self.validation;
-        Comparison::new(name, (VALIDATION, *start), forecast, task)
+        Comparison::new(name, (Split::Validation, *start), forecast, task)
     }
 
     /// Compares the forecast of the test split with those of the baselines; `None` without a test split.
@@ -103,7 +129,7 @@ impl Splits {
     /// Fails if libtorch does.
     pub fn test_comparison(&self, name: &str, task: &Forecasting) -> Result<Option<Comparison>> {
         let test = self.test.as_ref();
-        test.map(|OfSplit { start, forecast }| Comparison::new(name, (TEST, *start), forecast, task))
+        test.map(|OfSplit { start, forecast }| Comparison::new(name, (Split::Test, *start), forecast, task))
             .transpose()
     }
 
@@ -123,8 +149,7 @@ impl Splits {
     /// # Errors
     /// Fails if libtorch does.
     pub fn quantile_errors(&self) -> Result<Option<QuantileErrors>> {
-        let splits = [(VALIDATION, Some(&self.validation)), (TEST, self.test.as_ref())];
-        let forecasts = splits.into_iter().filter_map(|(name, split)| Some((name, &split?.forecast)));
+        let forecasts = self.each().map(|(split, of)| (split.name(), &of.forecast));
         QuantileErrors::new(forecasts)
     }
 
@@ -133,11 +158,12 @@ impl Splits {
     pub fn write(&self, folder: &RunFolder, module: &SeriesDataModule) -> Vec<anyhow::Error> {
         let bands = self.bands.as_ref();
         let mut written = vec![plots::series(&folder.artifact("series"), module.series())];
-        for (name, split, stem) in
-            [(VALIDATION, Some(&self.validation), "forecast"), (TEST, self.test.as_ref(), "test_forecast")]
-        {
-            let Some(OfSplit { start, forecast }) = split else { continue };
-            let stem = folder.artifact(stem);
+        for (split, OfSplit { start, forecast }) in self.each() {
+            let name = split.name();
+            let stem = folder.artifact(match split {
+                Split::Validation => "forecast",
+                Split::Test => "test_forecast",
+            });
             written.push(forecast.write_csv(&stem.with_extension("csv"), bands));
             written.push(plots::forecast(&stem, (name, *start), forecast, module.series(), bands));
         }

@@ -5,6 +5,7 @@ use text_recognizer::lit_models::{LitConfig, LossName};
 use text_recognizer::nn::Placement;
 
 use super::*;
+use crate::tasks::forecasting::splits::Split;
 use crate::tasks::forecasting::{Forecasting, LitForecaster};
 use crate::time_series::models::{Dnn, DnnConfig};
 use crate::time_series::{
@@ -62,7 +63,7 @@ fn findings(change: impl Fn(&str, &mut Tensor), summary: &FitSummary) -> Vec<Fin
     };
     assert_eq!(network.horizon(), 1);
     let forecast = Forecast::new(&network, module.series(), module.validation()).unwrap();
-    let comparison = Comparison::new("dnn", ("validation", 200), &forecast, &task).unwrap();
+    let comparison = Comparison::new("dnn", (Split::Validation, 200), &forecast, &task).unwrap();
     Diagnosis::of_network(&comparison, &forecast, module, (&*lit, &loaders, summary)).unwrap().0
 }
 
